@@ -1,0 +1,591 @@
+//! What an operator may write: one type a table of `gateway.toml`, every key with its default.
+//!
+//! The `///` lines here are what `docs/configuration.md` and the JSON Schema show. Types hold values that
+//! are well-formed by themselves; whether they fit together is judged in `judge.rs`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network, Period, Secret};
+
+/// The whole configuration file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address at which browsers reach the gateway: scheme, host and perhaps a port, no path. Redirect URIs,
+    /// cookies and sign-in links are made from it, never from the Host header.
+    pub public_url: Url,
+    /// Secrets that seal sessions, newest first, each of at least 32 characters. The first seals, all of them open:
+    /// put a new one in front, and take the old one away when the longest session has ended.
+    #[serde(default)]
+    pub secrets: Vec<Secret>,
+    /// File with one secret; used as `secrets` with one entry.
+    pub secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub listen: Listen,
+    #[serde(default)]
+    pub admin: Admin,
+    /// The OpenID providers people sign in with. The first is the default.
+    #[serde(default)]
+    pub provider: Vec<Provider>,
+    /// The apps behind the gateway.
+    #[serde(default)]
+    pub upstream: Vec<Upstream>,
+    /// Which requests go where, and who may. The most specific route wins, whatever the order; what no route
+    /// matches is refused.
+    #[serde(default)]
+    pub route: Vec<Route>,
+    #[serde(default)]
+    pub headers: Headers,
+    #[serde(default)]
+    pub session: Session,
+    #[serde(default)]
+    pub sign_in: SignIn,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub log: Log,
+    #[serde(default)]
+    pub brand: Brand,
+}
+
+/// The public listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// PEM file with the certificate chain, leaf first. With it the listener speaks TLS (HTTP/1.1 and HTTP/2).
+    pub tls_certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    pub tls_key_file: Option<PathBuf>,
+    /// HTTP/2 without TLS, for clients that begin with its preface (prior knowledge).
+    pub h2c: bool,
+    /// Worker threads; 0 for one a core.
+    pub threads: usize,
+    /// Connections held open at once; more wait to be accepted.
+    pub max_connections: usize,
+    /// Addresses of proxies in front whose `X-Forwarded-*` and `Forwarded` are believed. Empty: nobody's.
+    pub trusted_proxies: Vec<Network>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen {
+            address: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            tls_certificate_file: None,
+            tls_key_file: None,
+            h2c: true,
+            threads: 0,
+            max_connections: 20_000,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// The listener for operators: `/metrics`, `/healthz`, `/readyz`. Nothing of it is on the public listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { address: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+/// How the gateway authenticates itself to the provider (OpenID Connect Core §9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuth {
+    /// Without a secret `none`; with one what the provider's metadata offers, `client_secret_basic` first.
+    #[default]
+    Auto,
+    /// A public client; PKCE alone protects the code.
+    None,
+    ClientSecretBasic,
+    ClientSecretPost,
+}
+
+/// One OpenID provider.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Name used by routes, in metrics and in logs.
+    #[serde(default = "default_provider_name")]
+    pub name: String,
+    /// Name on the sign-in page; the `name` unless set.
+    pub display_name: Option<String>,
+    /// The issuer, to the letter as the provider's metadata says it.
+    pub issuer: Url,
+    /// The client id the provider gave.
+    pub client_id: String,
+    /// The client secret the provider gave; none for a public client.
+    pub client_secret: Option<Secret>,
+    /// File with the client secret; used as `client_secret`.
+    pub client_secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// Scopes to ask for; `openid` is always among them. `offline_access` asks for a refresh token.
+    #[serde(default = "default_scopes")]
+    pub scopes: Vec<String>,
+    /// Further parameters of the authorization request.
+    #[serde(default)]
+    pub authorization_params: BTreeMap<String, String>,
+    /// `prompt` of the authorization request (OpenID Connect Core §3.1.2.1).
+    pub prompt: Option<String>,
+    /// `max_age` of the authorization request; checked against `auth_time`.
+    pub max_age: Option<Period>,
+    /// `acr_values` of the authorization request; the answer's `acr` must be one of them.
+    #[serde(default)]
+    pub acr_values: Vec<String>,
+    /// `login_hint` of the authorization request.
+    pub login_hint: Option<String>,
+    /// `domain_hint` of the authorization request (Entra; `hd` for Google goes into `authorization_params`).
+    pub domain_hint: Option<String>,
+    /// Claim that names the user to the app.
+    #[serde(default = "default_user_claim")]
+    pub user_claim: String,
+    /// Claim with the e-mail address.
+    #[serde(default = "default_email_claim")]
+    pub email_claim: String,
+    /// Claim with the groups, by path (`realm_access.roles`).
+    #[serde(default = "default_groups_claim")]
+    pub groups_claim: String,
+    /// Also ask the userinfo endpoint at sign-in, and use its claims where the ID token has none of that name.
+    #[serde(default)]
+    pub userinfo: bool,
+    /// Algorithms accepted for ID tokens. `none` and the HMAC family never are.
+    #[serde(default = "default_id_token_algorithms")]
+    pub id_token_algorithms: Vec<IdTokenAlgorithm>,
+    /// Other audiences an ID token may name beside the `client_id`.
+    #[serde(default)]
+    pub trusted_audiences: Vec<String>,
+    /// How far the provider's clock may be off.
+    #[serde(default = "default_leeway")]
+    pub leeway: Period,
+    /// PEM file with the certificate authorities trusted for this provider, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Longest wait for an answer of the provider.
+    #[serde(default = "default_provider_timeout")]
+    pub timeout: Period,
+    /// How often metadata and keys are fetched again.
+    #[serde(default = "default_refresh_every")]
+    pub refresh_every: Period,
+}
+
+fn default_provider_name() -> String {
+    "main".into()
+}
+fn default_scopes() -> Vec<String> {
+    ["openid", "profile", "email"].map(String::from).into()
+}
+fn default_user_claim() -> String {
+    "sub".into()
+}
+fn default_email_claim() -> String {
+    "email".into()
+}
+fn default_groups_claim() -> String {
+    "groups".into()
+}
+fn default_leeway() -> Period {
+    Period::seconds(60)
+}
+fn default_provider_timeout() -> Period {
+    Period::seconds(10)
+}
+fn default_refresh_every() -> Period {
+    Period::seconds(600)
+}
+fn default_id_token_algorithms() -> Vec<IdTokenAlgorithm> {
+    use IdTokenAlgorithm::*;
+    vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA]
+}
+
+/// Signature algorithm of an ID token (RFC 7518 §3.1, RFC 8037 §3.1).
+#[allow(clippy::upper_case_acronyms)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum IdTokenAlgorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    EdDSA,
+}
+
+/// One app behind the gateway.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Name used by routes, in metrics and in logs.
+    #[serde(default = "default_upstream_name")]
+    pub name: String,
+    /// `http://host:port`, `https://host:port`, `h2c://host:port` (HTTP/2 without TLS) or `unix:/path`.
+    pub url: AppUrl,
+    /// PEM file with the certificate authorities trusted for this upstream, instead of the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Name to expect in the upstream's certificate; the host of `url` unless set.
+    pub tls_server_name: Option<String>,
+    /// What the app sees as `Host`: the client's (`preserve`), that of `url` (`upstream`), or any name.
+    #[serde(default = "default_host_header")]
+    pub host_header: String,
+    /// Instead of `timeouts.connect` for this upstream.
+    pub connect: Option<Period>,
+    /// Instead of `timeouts.first_byte` for this upstream.
+    pub first_byte: Option<Period>,
+    /// Instead of `timeouts.stream_idle` for this upstream.
+    pub stream_idle: Option<Period>,
+}
+
+fn default_upstream_name() -> String {
+    "app".into()
+}
+fn default_host_header() -> String {
+    "preserve".into()
+}
+
+/// Who a route lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Everybody, signed in or not.
+    Public,
+    /// People who have signed in and whom the rules name.
+    #[default]
+    SignedIn,
+    /// Programs with a bearer token. Not built yet: refused when the configuration is read.
+    Bearer,
+    /// Either. Not built yet: refused when the configuration is read.
+    SignedInOrBearer,
+}
+
+/// One route. Matches when host, path and method all match.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Name in metrics and logs; made from host and path unless set.
+    pub name: Option<String>,
+    /// Host, or every host where it is not set.
+    pub host: Option<String>,
+    /// Path prefix, matched at segment borders: `/api` matches `/api` and `/api/x`, not `/apix`. `/` unless this
+    /// or `exact` is set.
+    pub path: Option<String>,
+    /// Exact path, instead of a prefix.
+    pub exact: Option<String>,
+    /// Methods; all where empty.
+    #[serde(default)]
+    pub methods: Vec<HttpMethod>,
+    #[serde(default)]
+    pub access: Access,
+    /// Provider people sign in with here, and whose sessions are accepted; every provider's where it is not set.
+    pub provider: Option<String>,
+    /// Upstream by name; the first where it is not set.
+    pub upstream: Option<String>,
+    /// Take the matched prefix off the path before it is sent on.
+    #[serde(default)]
+    pub strip_prefix: bool,
+    /// Let OPTIONS preflights through without a session; the app answers them.
+    #[serde(default)]
+    pub preflight: bool,
+    /// Where a person without a session goes.
+    #[serde(default)]
+    pub sign_in: SignInStyle,
+    /// Who may, among the signed in; everybody where it is not set.
+    pub allow: Option<Allow>,
+}
+
+/// Where a person without a session goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignInStyle {
+    /// Straight on to the provider where there is one to choose, else the sign-in page.
+    #[default]
+    Redirect,
+    /// Always the sign-in page with its button.
+    Page,
+}
+
+/// Rules: whoever meets one entry of any list may pass. Empty lists name nobody.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Allow {
+    /// E-mail addresses, compared without regard to case.
+    pub emails: Vec<String>,
+    /// Domains of e-mail addresses, whole: `example.com` does not match `mail.example.com`.
+    pub email_domains: Vec<String>,
+    /// Groups, by exact name.
+    pub groups: Vec<String>,
+    /// Other claims.
+    pub claims: Vec<ClaimRule>,
+}
+
+/// A rule on one claim; exactly one of `equals`, `contains`, `one_of` is set.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRule {
+    /// Claim by path (`realm_access.roles`).
+    pub claim: String,
+    /// The claim is this string, number or boolean.
+    pub equals: Option<String>,
+    /// The claim is a list that holds this entry.
+    pub contains: Option<String>,
+    /// The claim is, or is a list that holds, one of these.
+    pub one_of: Option<Vec<String>>,
+}
+
+/// The headers that tell the app who it is.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// Send `X-Forwarded-User`, `-Email`, `-Preferred-Username`, `-Groups`.
+    pub standard: bool,
+    /// Further headers.
+    pub set: Vec<HeaderRule>,
+    /// Names of identity headers to drop from every request although none is set here, because the app believes them.
+    pub drop: Vec<HeaderNameText>,
+    /// How lists become one value.
+    pub lists: ListEncoding,
+    /// How values outside ASCII are sent.
+    pub text: TextEncoding,
+    /// Longest value of one header; a longer one is refused at sign-in.
+    pub max_value_bytes: ByteSize,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Headers {
+            standard: true,
+            set: Vec::new(),
+            drop: Vec::new(),
+            lists: ListEncoding::default(),
+            text: TextEncoding::default(),
+            max_value_bytes: ByteSize(8 * 1024),
+        }
+    }
+}
+
+/// One header from one claim.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderRule {
+    /// Name of the header (`X-Remote-User`, `X-WEBAUTH-USER`, …).
+    pub name: HeaderNameText,
+    /// `user`, `email`, `preferred_username`, `name`, `groups`, `sub`, or any claim by path.
+    pub claim: String,
+    /// Instead of `headers.text` for this header.
+    pub text: Option<TextEncoding>,
+    /// Instead of `headers.lists` for this header.
+    pub lists: Option<ListEncoding>,
+}
+
+/// How a list becomes one header value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ListEncoding {
+    /// Joined by commas; a comma or percent sign inside an entry is percent-encoded.
+    #[default]
+    Comma,
+    /// A JSON array, ASCII only.
+    Json,
+}
+
+/// How a value outside ASCII is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TextEncoding {
+    /// As UTF-8 bytes.
+    #[default]
+    Utf8,
+    /// Percent-encoded UTF-8; `%` too.
+    Percent,
+    /// Base64 of the UTF-8 bytes, always.
+    Base64,
+}
+
+/// Sessions of people.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Session {
+    /// Name of the session cookie, without the `__Host-` prefix that is put before it where it can be.
+    pub cookie_name: String,
+    /// Domain of the session cookie, for several hosts under one domain; the public URL's host alone where it is not set.
+    pub cookie_domain: Option<String>,
+    /// A session ends when nothing was asked for this long.
+    pub idle: Period,
+    /// A session ends this long after sign-in, whatever happens.
+    pub absolute: Period,
+    /// Renew the session with the provider's refresh token this long before the tokens expire. Needs a provider that
+    /// sends refresh tokens (`offline_access` with most).
+    pub refresh: bool,
+    /// How long before the tokens expire they are renewed.
+    pub refresh_ahead: Period,
+    /// What happens when the provider refuses a renewal or does not answer.
+    pub on_refresh_failure: OnRefreshFailure,
+    /// Largest session, sealed, over all its cookies.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            cookie_name: "doorward".into(),
+            cookie_domain: None,
+            idle: Period::seconds(8 * 3600),
+            absolute: Period::seconds(24 * 3600),
+            refresh: false,
+            refresh_ahead: Period::seconds(60),
+            on_refresh_failure: OnRefreshFailure::default(),
+            max_bytes: ByteSize(12 * 1024),
+        }
+    }
+}
+
+/// What happens when the provider refuses a renewal or does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRefreshFailure {
+    /// The session goes on until its own limits.
+    #[default]
+    Keep,
+    /// The person signs in again.
+    SignIn,
+}
+
+/// Signing in and out.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignIn {
+    /// How long a person may take at the provider.
+    pub attempt_lifetime: Period,
+    /// End the provider's session too, where it offers that.
+    pub provider_logout: bool,
+    /// Path on this host where people go after signing out; the signed-out page where it is not set.
+    pub after_logout: Option<String>,
+}
+
+impl Default for SignIn {
+    fn default() -> Self {
+        SignIn { attempt_lifetime: Period::seconds(600), provider_logout: true, after_logout: None }
+    }
+}
+
+/// How long to wait.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// For a connection to an upstream, TLS included.
+    pub connect: Period,
+    /// For an upstream to begin its answer, and between two parts of it.
+    pub first_byte: Period,
+    /// The same for WebSockets and event streams, which are silent by nature.
+    pub stream_idle: Period,
+    /// How long an unused connection to an upstream is kept.
+    pub pool_idle: Period,
+    /// For a client to send the next request on an open connection, its head included.
+    pub client_idle: Period,
+    /// Between two parts of a request's body.
+    pub client_body: Period,
+    /// How long requests in flight may go on after SIGTERM.
+    pub drain: Period,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Period::seconds(5),
+            first_byte: Period::seconds(60),
+            stream_idle: Period::seconds(3600),
+            pool_idle: Period::seconds(60),
+            client_idle: Period::seconds(60),
+            client_body: Period::seconds(60),
+            drain: Period::seconds(30),
+        }
+    }
+}
+
+/// What a request may measure. More is refused by name.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of the request line.
+    pub request_line: ByteSize,
+    /// Bytes of all headers.
+    pub header_bytes: ByteSize,
+    /// Number of headers, at most 256.
+    pub headers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { request_line: ByteSize(16 * 1024), header_bytes: ByteSize(64 * 1024), headers: 128 }
+    }
+}
+
+/// Logs, on standard error.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: LogLevel,
+    /// A line for each request.
+    pub access: bool,
+    /// A line for each decision about a person: sign-in, sign-out, refusal.
+    pub audit: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::default(), level: LogLevel::default(), access: true, audit: true }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people: one line of words and `key=value`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// From which weight on the gateway's own events are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+}
+
+/// How the gateway's own pages look.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Brand {
+    /// Name on the pages; `Doorward` unless set.
+    pub name: Option<String>,
+    /// SVG, PNG, JPEG or WebP file, at most 256 kB; shown at 40 pixels' height.
+    pub logo_file: Option<PathBuf>,
+    /// Colour of buttons and links, as `#rrggbb`.
+    pub color: Option<Color>,
+    /// A line on the error pages that says whom to ask.
+    pub support: Option<String>,
+}

@@ -1,0 +1,416 @@
+//! Every way the gateway can refuse or fail, each with a stable code, its cause and its remedy.
+//!
+//! Promise: a code never changes its meaning and is never used again for another. The reason decides
+//! the status, the page, the log line and the metric label; no other room invents a status or a text.
+//! `docs/reasons.md` is generated from this table (`doorward reasons`) and tested to be current.
+//!
+//! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start.
+
+/// Who most likely reads about a failure, and therefore whom the remedy addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Somebody in front of a browser.
+    Person,
+    /// Whoever runs the gateway, the provider's registration or the app.
+    Admin,
+    /// Only a hand-made request gets here.
+    Attacker,
+}
+
+impl Reader {
+    /// The word `docs/reasons.md` uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reader::Person => "person",
+            Reader::Admin => "admin",
+            Reader::Attacker => "attacker",
+        }
+    }
+}
+
+/// What there is to say about one [`Reason`].
+#[derive(Debug)]
+pub struct Info {
+    /// Stable code, `DW-` and four digits.
+    pub code: &'static str,
+    /// HTTP status of the answer; 0 where the reason never answers a request.
+    pub status: u16,
+    pub reader: Reader,
+    /// What happened, in a few words: the heading of the page.
+    pub title: &'static str,
+    /// Why, in a sentence.
+    pub cause: &'static str,
+    /// What to do about it, in a sentence.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($($variant:ident = $code:literal, $status:literal, $reader:ident, $title:literal,
+       $cause:literal, $remedy:literal;)*) => {
+        /// One way to refuse or fail. See [`Reason::info`] for its text.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $(#[doc = $title] $variant,)* }
+
+        impl Reason {
+            /// All of them, in the order of their codes.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+
+            /// Code, status, reader and texts.
+            pub fn info(self) -> &'static Info {
+                match self {
+                    $(Reason::$variant => &Info {
+                        code: $code, status: $status, reader: Reader::$reader,
+                        title: $title, cause: $cause, remedy: $remedy,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // 1 ── the request itself
+    PathAmbiguous = "DW-1001", 400, Attacker, "The address has two readings",
+        "The path holds dot segments, doubled slashes, a backslash, or an encoded slash, backslash, dot or control character.",
+        "Ask for the plain form of the address.";
+    TargetMalformed = "DW-1002", 400, Attacker, "The address cannot be read",
+        "The request target is not a path that starts with a slash, or holds a raw `#` or a character that a target may not hold.",
+        "Percent-encode what is not plain in an address (RFC 3986 §2.1).";
+    HostAmbiguous = "DW-1003", 400, Attacker, "The request names no single host",
+        "There is no Host, more than one, one that differs from the request target, or one that is not a host name.",
+        "Send exactly one Host (RFC 9112 §3.2).";
+    FramingAmbiguous = "DW-1004", 400, Attacker, "The length of the request has two readings",
+        "Content-Length or Transfer-Encoding is doubled, lists several values, comes together with the other, or names something else than `chunked`.",
+        "Send one Content-Length or `Transfer-Encoding: chunked` (RFC 9112 §6).";
+    HeaderMalformed = "DW-1005", 400, Attacker, "A header cannot be read",
+        "The head of the request has a bare line feed or carriage return, or a control character in a value.",
+        "End lines with CR LF and send only visible characters in values (RFC 9112 §2.2).";
+    HeaderDoubled = "DW-1006", 400, Attacker, "A header that decides came twice",
+        "Two `Authorization` headers, or two of another header of which only one can be meant.",
+        "Send it once.";
+    RequestLineTooLong = "DW-1007", 414, Person, "The address is too long",
+        "The request line is longer than `limits.request_line`.",
+        "Shorten the address, or raise `limits.request_line`.";
+    HeadersTooLarge = "DW-1008", 431, Person, "The request's headers are too large",
+        "The headers together exceed `limits.header_bytes` or `limits.headers`; most often too many cookies were set for this host.",
+        "Delete the cookies of this site, or raise the limit.";
+    BodyNotExpected = "DW-1009", 413, Attacker, "The body is too large for this page",
+        "One of the gateway's own pages was sent more than it reads.",
+        "Send what the page asks for.";
+    MethodNotAllowed = "DW-1010", 405, Attacker, "This page does not take that method",
+        "One of the gateway's own pages was asked with a method it does not know.",
+        "Use GET, or POST where a form does.";
+    RequestTimedOut = "DW-1011", 408, Person, "The request did not arrive in time",
+        "The client stopped sending before its request was complete.",
+        "Send it again.";
+
+    // 2 ── routes and upstreams
+    NoRoute = "DW-2001", 404, Admin, "Nothing is served at this address",
+        "No `[[route]]` matches the host, path and method. What no route matches is refused.",
+        "Check the address; an admin adds a route for it.";
+    PreflightNotAllowed = "DW-2002", 403, Admin, "A cross-origin preflight is not let through here",
+        "An OPTIONS preflight carries no credentials, and the route does not say `preflight = true`.",
+        "Set `preflight = true` on the route if the app answers preflights itself.";
+    UpstreamUnreachable = "DW-2101", 502, Admin, "The app does not answer",
+        "No connection to the upstream could be made.",
+        "Start the app, or correct the `url` of its `[[upstream]]`.";
+    UpstreamUnresolved = "DW-2102", 502, Admin, "The app's address is not known",
+        "The host name of the upstream does not resolve.",
+        "Correct the host in the `url` of its `[[upstream]]`, or the name service the gateway uses.";
+    UpstreamTls = "DW-2103", 502, Admin, "The app's certificate is not accepted",
+        "The TLS handshake with the upstream failed: expired, another name, or an authority that is not trusted.",
+        "Renew the app's certificate, or set `tls_ca_file` or `tls_server_name` of its `[[upstream]]`.";
+    UpstreamTimeout = "DW-2104", 504, Admin, "The app took too long",
+        "The upstream accepted the request and then said nothing for longer than `timeouts.first_byte`.",
+        "Try again; if it is slow by nature, raise `first_byte` of its `[[upstream]]`.";
+    UpstreamBroke = "DW-2105", 502, Admin, "The app broke off its answer",
+        "The upstream closed the connection early or sent what is not HTTP.",
+        "Look into the app's own log at this moment.";
+    ClientGone = "DW-2106", 499, Person, "The client went away",
+        "The client closed the connection before the answer was complete.",
+        "Nothing to do; the line is for the log.";
+
+    // 3 ── signing in
+    SignInNeeded = "DW-3001", 401, Person, "Sign in to go on",
+        "This address is for people who are signed in, and the request brought no session.",
+        "Open the sign-in address in a browser.";
+    SessionEndedDuringPost = "DW-3002", 401, Person, "Your session ended before this was sent",
+        "The form was sent without a valid session, and what it held was not passed on.",
+        "Sign in again, go back, and send the form once more.";
+    CallbackNotFromSignIn = "DW-3101", 400, Person, "This is not the end of a sign-in",
+        "The callback was opened without a `state`: by hand, from a bookmark, or by a link that was built for another product.",
+        "Start at the front page.";
+    CallbackParameter = "DW-3102", 400, Attacker, "The provider's answer is malformed",
+        "A parameter of the callback is missing, empty, doubled or of absurd length.",
+        "Start the sign-in again.";
+    AttemptUnknown = "DW-3103", 400, Person, "This browser did not start that sign-in",
+        "The `state` belongs to no sign-in that this browser has open. Likely: the cookie was not kept (another host than the public URL, cookies blocked), it was used before, or it was started in another browser.",
+        "Start again at the front page, in one browser; an admin checks that the address in the bar is the configured `public_url`.";
+    AttemptExpired = "DW-3104", 400, Person, "The sign-in took too long",
+        "More than ten minutes lie between the start of the sign-in and its end, or the clocks of two replicas differ.",
+        "Start again.";
+    IssuerMixUp = "DW-3105", 400, Attacker, "Another provider answered",
+        "The `iss` of the authorization response is not the issuer that was asked, or is missing although the provider says it sends one (RFC 9207).",
+        "Start again; if it recurs, an admin compares the configured `issuer` with the provider's metadata.";
+    ProviderSaidNo = "DW-3106", 403, Person, "The provider refused the sign-in",
+        "The provider answered with an error instead of a code; its own words are in the log line.",
+        "Try again, or ask whoever runs the provider with the reference below.";
+    ProviderMisconfigured = "DW-3107", 502, Admin, "The provider does not accept this gateway",
+        "The provider answered with an error that speaks of the registration: client, scope, response type or redirect URI.",
+        "Compare the client's registration at the provider with `[[provider]]`; its own words are in the log line.";
+    SignInLoop = "DW-3108", 508, Person, "Signing in goes round in circles",
+        "Three sign-ins within a minute succeeded at the provider, and each time the browser came back without a usable session.",
+        "Read what was seen, below; then try again after a minute.";
+    ReturnAddress = "DW-3109", 400, Attacker, "The return address leads elsewhere",
+        "The address to return to is not a path on this host.",
+        "Start at the front page.";
+    ProviderUnknown = "DW-3110", 404, Admin, "There is no such provider",
+        "The sign-in address names a provider that is not configured.",
+        "Start at the front page; an admin compares the name with `[[provider]]`.";
+    CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
+        "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
+        "Start again.";
+    ClientRefused = "DW-3202", 502, Admin, "The provider does not accept the client's secret",
+        "The token endpoint answered `invalid_client` or `unauthorized_client`: the secret is wrong, missing, expired or not wanted, or is sent another way than registered.",
+        "Compare `client_id`, `client_secret` and `client_auth` with the registration at the provider.";
+    TokenAnswer = "DW-3203", 502, Admin, "The provider's token answer cannot be used",
+        "The token endpoint answered with another error, or with what is not a token response (RFC 6749 §5).",
+        "Look at the provider's own words in the log line.";
+    NoIdToken = "DW-3204", 502, Admin, "The provider sent no ID token",
+        "The token response holds no `id_token`; the scope `openid` is missing, or this is not an OpenID provider.",
+        "Add `openid` to `scopes`, and check that the `issuer` is an OpenID provider.";
+    IdTokenForm = "DW-3301", 502, Admin, "The ID token cannot be read",
+        "It is not a signed JWT in compact form with the claims OpenID Connect Core §2 requires in their types, or it is encrypted.",
+        "Set the client's ID token to be signed and not encrypted at the provider.";
+    IdTokenAlgorithm = "DW-3302", 502, Admin, "The ID token's algorithm is not accepted",
+        "The token is unsigned, or signed with an algorithm that `id_token_algorithms` does not list.",
+        "Set the client's ID token algorithm at the provider to RS256, or add the algorithm to `id_token_algorithms`.";
+    IdTokenSignature = "DW-3303", 502, Attacker, "The ID token's signature is wrong",
+        "The signature does not match the provider's published key.",
+        "Start again; if it recurs, an admin checks that the `issuer` is the right one and that nothing answers in its place.";
+    IdTokenKey = "DW-3304", 502, Admin, "The ID token's key is not published",
+        "The provider's key set holds no key, or no single key, for this token.",
+        "Start again in a minute; if it recurs, look at the provider's key set.";
+    IdTokenIssuer = "DW-3305", 502, Admin, "The ID token is from another issuer",
+        "The `iss` claim is not the configured issuer, to the letter.",
+        "Set `issuer` to what the provider says it is (mind a slash at the end).";
+    IdTokenAudience = "DW-3306", 502, Admin, "The ID token is for another client",
+        "The `aud` claim does not hold the `client_id`, holds others that are not trusted, or `azp` names another client.",
+        "Compare `client_id` with the registration at the provider.";
+    IdTokenExpired = "DW-3307", 502, Admin, "The ID token is not valid now",
+        "Its `exp`, `iat` or `nbf` does not fit the gateway's clock within the leeway.",
+        "Set the clocks of the gateway's and the provider's hosts; how far they are apart is in the log line.";
+    IdTokenNonce = "DW-3308", 400, Attacker, "The ID token belongs to another sign-in",
+        "The `nonce` claim is missing or not the one of this sign-in.",
+        "Start again.";
+    IdTokenHash = "DW-3309", 502, Attacker, "The tokens do not belong together",
+        "The `at_hash` of the ID token is not the hash of the access token.",
+        "Start again; if it recurs, look at the provider.";
+    IdTokenAuthentication = "DW-3310", 403, Person, "The provider did not ask as it was told to",
+        "`max_age` or `acr_values` was asked for, and the ID token's `auth_time` or `acr` does not show it.",
+        "Sign out at the provider and sign in again; an admin checks that the provider supports what is asked.";
+    SessionTooLarge = "DW-3401", 502, Admin, "What the provider says about you is too large",
+        "The session would not fit into the cookies a browser keeps, or one value is longer than a header may be; most often far too many groups.",
+        "Have the provider send fewer groups or claims to this client, or raise `session.max_bytes`.";
+    ClaimMalformed = "DW-3402", 502, Admin, "A claim cannot be used",
+        "A claim that a header or rule needs has a control character or another type than needed.",
+        "Correct the value at the provider; the claim is named in the log line.";
+
+    // 4 ── sessions
+    SessionMissing = "DW-4001", 401, Person, "There is no session",
+        "The request brought no session cookie.",
+        "Sign in.";
+    SessionUnreadable = "DW-4002", 401, Person, "The session cannot be opened",
+        "The session cookie is incomplete, was altered, or is sealed with a secret this gateway does not have.",
+        "Sign in again; where it recurs, an admin checks that all replicas have the same `secrets`.";
+    SessionExpired = "DW-4003", 401, Person, "The session has ended",
+        "Its absolute limit has passed.",
+        "Sign in again.";
+    SessionIdle = "DW-4004", 401, Person, "The session was idle for too long",
+        "Nothing was asked for longer than `session.idle`.",
+        "Sign in again.";
+    SessionProviderGone = "DW-4005", 401, Person, "The session's provider is no longer configured",
+        "The session was made by a provider that the configuration does not name any more, or that this route does not accept.",
+        "Sign in again.";
+    RefreshRefused = "DW-4101", 401, Person, "The provider did not renew the session",
+        "The provider refused the refresh token, and `session.on_refresh_failure` says to sign in again.",
+        "Sign in again.";
+    RefreshUnavailable = "DW-4102", 401, Person, "The session could not be renewed",
+        "The provider did not answer the renewal, and `session.on_refresh_failure` says to sign in again.",
+        "Sign in again when the provider answers.";
+
+    // 5 ── who may
+    RuleNotMet = "DW-5001", 403, Person, "You may not open this",
+        "You are signed in, and the rules of this route do not name you.",
+        "Ask an admin for access, with the reference below; or sign in as somebody else.";
+    EmailUnverified = "DW-5002", 403, Person, "Your e-mail address is not verified",
+        "A rule of this route goes by e-mail address, and the provider says that yours is not verified.",
+        "Verify the address at the provider and sign in again.";
+    ClaimAbsent = "DW-5003", 403, Admin, "The provider does not say what the rule needs",
+        "A rule of this route goes by a claim that the session does not hold at all.",
+        "Have the provider put the claim into the ID token of this client, then sign in again; the claim is named in the log line.";
+    IdentityTooLarge = "DW-5004", 403, Admin, "Who you are does not fit into a header",
+        "The value of an identity header would be longer than the app takes.",
+        "Have the provider send fewer groups to this client, or send another claim in the header.";
+
+    // 6 ── the provider
+    ProviderNotReady = "DW-6001", 503, Admin, "The provider cannot be reached yet",
+        "The provider's metadata or keys have not been fetched since the gateway started.",
+        "Wait a moment; an admin reads on /readyz which step fails and why.";
+    ProviderUnreachable = "DW-6002", 503, Admin, "The provider does not answer",
+        "The token endpoint could not be reached, or answered with a server error.",
+        "Try again in a moment; an admin looks at the provider.";
+    DiscoveryFailed = "DW-6101", 0, Admin, "The provider's metadata cannot be fetched",
+        "DNS, TCP, TLS or HTTP failed at `{issuer}/.well-known/openid-configuration`.",
+        "Open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
+    DiscoveryIssuer = "DW-6102", 0, Admin, "The provider calls itself something else",
+        "The `issuer` in the metadata is not the configured one, to the letter (OpenID Connect Discovery §4.3).",
+        "Set `issuer` to what the metadata says, if that is your provider.";
+    DiscoveryForm = "DW-6103", 0, Admin, "The provider's metadata cannot be used",
+        "The answer is no JSON, too large, or lacks an endpoint that the code flow needs.",
+        "Check that `issuer` is the issuer and not the address of a page or an endpoint.";
+    KeysFailed = "DW-6104", 0, Admin, "The provider's keys cannot be fetched",
+        "The `jwks_uri` did not answer with a key set that holds a usable signing key.",
+        "Open the `jwks_uri` from the gateway's host.";
+    ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",
+        "The metadata does not list the response type `code`, or the client authentication that is configured.",
+        "Change the setting named in the log line, or the client's registration.";
+
+    // 7 ── configuration and start
+    ConfigUnreadable = "DW-7001", 0, Admin, "The configuration file cannot be read",
+        "It is missing, or may not be read by the gateway's user.",
+        "Name the file with `--config`, or correct its permissions.";
+    ConfigInvalid = "DW-7002", 0, Admin, "The configuration is not valid",
+        "A key is unknown, a value has the wrong type, or two settings contradict each other.",
+        "Correct the line that is named.";
+    SecretMissing = "DW-7003", 0, Admin, "A secret is missing",
+        "A required secret is not set, or its file is missing, empty or of more than one line.",
+        "Set it, or correct the file; `openssl rand -base64 32` makes a new one for `secrets`.";
+    ListenFailed = "DW-7004", 0, Admin, "An address cannot be listened on",
+        "Another process has the port, or the gateway's user may not take it.",
+        "Choose another address, or end the other process.";
+    CertificateUnusable = "DW-7005", 0, Admin, "A certificate or key file cannot be used",
+        "The file is missing, is not PEM, or certificate and key do not belong together.",
+        "Correct the file that is named.";
+    Internal = "DW-7999", 500, Admin, "The gateway made a mistake",
+        "Something happened that should not be possible.",
+        "Report it with the log line of this reference.";
+}
+
+impl Reason {
+    /// Stable code, `DW-` and four digits; also the metric label.
+    pub fn code(self) -> &'static str {
+        self.info().code
+    }
+
+    /// HTTP status of an answer that this reason causes; reasons that never answer a request are 500.
+    pub fn status(self) -> u16 {
+        match self.info().status {
+            0 => 500,
+            status => status,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.info().code, self.info().title)
+    }
+}
+
+/// A [`Reason`] with what was seen on this occasion: the value an operation fails with.
+///
+/// `detail` is for the log line and the admin only (expected and got, the provider's own words);
+/// it is never shown to whoever sent the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Failure { reason, detail: detail.into() }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Failure { reason, detail: String::new() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The page `docs/reasons.md`, whole.
+pub fn as_markdown() -> String {
+    use std::fmt::Write;
+    let mut out = String::from(
+        "# Reason codes\n\n<!-- Generated by `doorward reasons`; do not edit. -->\n\n\
+         Every refusal and failure has a code. It stands on the page or in the JSON that was answered, in the log\n\
+         line with the same reference, and as the `reason` label of the metrics. A code never changes its meaning.\n",
+    );
+    let sections = [
+        ('1', "The request itself"),
+        ('2', "Routes and upstreams"),
+        ('3', "Signing in"),
+        ('4', "Sessions"),
+        ('5', "Who may"),
+        ('6', "The provider"),
+        ('7', "Configuration and start"),
+    ];
+    for (digit, heading) in sections {
+        let _ = write!(
+            out,
+            "\n## {heading}\n\n| code | status | for | what happened | cause | remedy |\n|---|---|---|---|---|---|\n"
+        );
+        for info in Reason::ALL.iter().map(|r| r.info()).filter(|i| i.code.as_bytes()[3] as char == digit) {
+            let status = if info.status == 0 { "–".to_owned() } else { info.status.to_string() };
+            let _ = writeln!(
+                out,
+                "| <a id=\"{}\"></a>{} | {} | {} | {} | {} | {} |",
+                info.code.to_lowercase(),
+                info.code,
+                status,
+                info.reader.as_str(),
+                info.title,
+                info.cause,
+                info.remedy
+            );
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_ordered_and_well_formed() {
+        let codes: Vec<_> = Reason::ALL.iter().map(|r| r.code()).collect();
+        assert!(codes.windows(2).all(|w| w[0] < w[1]), "codes must rise: {codes:?}");
+        for code in codes {
+            assert!(code.len() == 7 && code.starts_with("DW-") && code[3..].bytes().all(|b| b.is_ascii_digit()));
+        }
+    }
+
+    #[test]
+    fn every_reason_says_cause_and_remedy_in_sentences() {
+        for info in Reason::ALL.iter().map(|r| r.info()) {
+            assert!(info.cause.ends_with('.') && info.remedy.ends_with('.'), "{}", info.code);
+            assert!(!info.title.ends_with('.'), "{}", info.code);
+        }
+    }
+}

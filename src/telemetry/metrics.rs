@@ -1,0 +1,197 @@
+//! The gateway's Prometheus metrics: one struct of handles, one registry, made on first use.
+//!
+//! Handles with labels that a request needs are looked up once when the configuration is loaded
+//! ([`RouteMetrics`]); a request itself only adds to atomics.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::reason::Reason;
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    /// Seconds that deciding who is asking and whether they may took, without the app's share.
+    pub authentication_seconds: Histogram,
+    /// Steps of signing in and out: `step` (start, callback, token, session, refresh, logout), `outcome` (ok or a code).
+    pub sign_ins: IntCounterVec,
+    /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh), `outcome` (ok or a code).
+    pub provider_fetches: IntCounterVec,
+    /// 1 where the provider's metadata and keys are at hand.
+    pub provider_ready: IntGaugeVec,
+    /// Sealed bytes of each session made.
+    pub session_bytes: Histogram,
+    /// Failures between gateway and app: `upstream`, `reason`.
+    pub upstream_errors: IntCounterVec,
+    /// Connections of clients that are open.
+    pub connections: IntGauge,
+}
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// The process's metrics.
+pub fn metrics() -> &'static Metrics {
+    &METRICS
+}
+
+/// From 250 µs to 16 s in steps of four, and two long ones for uploads.
+const REQUEST_BUCKETS: [f64; 10] = [0.000_25, 0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
+/// From 1 µs: what deciding costs without a look at the provider.
+const AUTHENTICATION_BUCKETS: [f64; 9] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1.0];
+
+impl Metrics {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let metrics = Metrics {
+            requests: counters(
+                "doorward_requests_total",
+                "Requests by route, outcome and reason.",
+                &["route", "outcome", "reason"],
+            ),
+            request_seconds: histograms(
+                HistogramOpts::new(
+                    "doorward_request_seconds",
+                    "Seconds from a request's head to the end of its answer.",
+                )
+                .buckets(REQUEST_BUCKETS.into()),
+                &["route"],
+            ),
+            authentication_seconds: histogram(
+                HistogramOpts::new(
+                    "doorward_authentication_seconds",
+                    "Seconds to decide who asks and whether they may.",
+                )
+                .buckets(AUTHENTICATION_BUCKETS.into()),
+            ),
+            sign_ins: counters(
+                "doorward_sign_ins_total",
+                "Steps of signing in and out by outcome.",
+                &["step", "outcome"],
+            ),
+            provider_fetches: counters(
+                "doorward_provider_fetches_total",
+                "Requests to providers by step and outcome.",
+                &["provider", "step", "outcome"],
+            ),
+            provider_ready: gauges(
+                "doorward_provider_ready",
+                "1 where the provider's metadata and keys are at hand.",
+                &["provider"],
+            ),
+            session_bytes: histogram(
+                HistogramOpts::new("doorward_session_bytes", "Sealed bytes of each session made.")
+                    .buckets(vec![512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0]),
+            ),
+            upstream_errors: counters(
+                "doorward_upstream_errors_total",
+                "Failures between gateway and app by reason.",
+                &["upstream", "reason"],
+            ),
+            connections: gauge("doorward_connections", "Connections of clients that are open."),
+            registry,
+        };
+        let build = gauges("doorward_build_info", "Always 1; the labels tell the build.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics.register([
+            Box::new(build) as Box<dyn Collector>,
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.request_seconds.clone()),
+            Box::new(metrics.authentication_seconds.clone()),
+            Box::new(metrics.sign_ins.clone()),
+            Box::new(metrics.provider_fetches.clone()),
+            Box::new(metrics.provider_ready.clone()),
+            Box::new(metrics.session_bytes.clone()),
+            Box::new(metrics.upstream_errors.clone()),
+            Box::new(metrics.connections.clone()),
+        ]);
+        metrics
+    }
+
+    fn register(&self, collectors: impl IntoIterator<Item = Box<dyn Collector>>) {
+        for collector in collectors {
+            // Fails only for a name that is registered twice, which `metrics_are_rendered` would show.
+            let registered = self.registry.register(collector);
+            debug_assert!(registered.is_ok(), "{registered:?}");
+        }
+    }
+
+    /// The handles a route's requests count on.
+    pub fn route(&self, route: &str) -> RouteMetrics {
+        RouteMetrics {
+            route: route.to_owned(),
+            passed: self.requests.with_label_values(&[route, "passed", ""]),
+            seconds: self.request_seconds.with_label_values(&[route]),
+        }
+    }
+
+    /// Everything in the Prometheus text format.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        // Writing into memory cannot fail; a metric without samples is no error worth an answer.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+/// What the requests of one route count on.
+pub struct RouteMetrics {
+    route: String,
+    passed: IntCounter,
+    seconds: Histogram,
+}
+
+impl RouteMetrics {
+    /// The app answered.
+    pub fn passed(&self, took: Duration) {
+        self.passed.inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// The gateway answered itself: `outcome` is `refused`, `failed` or `own` (a page of its own, no reason).
+    pub fn answered(&self, outcome: &'static str, reason: Option<Reason>, took: Duration) {
+        metrics().requests.with_label_values(&[self.route.as_str(), outcome, reason.map_or("", Reason::code)]).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
+
+// The names and labels above are literals; that they are valid is shown by `metrics_are_rendered`.
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    IntCounterVec::new(Opts::new(name, help), labels).expect("literal name and labels")
+}
+fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    IntGaugeVec::new(Opts::new(name, help), labels).expect("literal name and labels")
+}
+fn gauge(name: &str, help: &str) -> IntGauge {
+    IntGauge::new(name, help).expect("literal name")
+}
+fn histogram(opts: HistogramOpts) -> Histogram {
+    Histogram::with_opts(opts).expect("literal name and buckets")
+}
+fn histograms(opts: HistogramOpts, labels: &[&str]) -> HistogramVec {
+    HistogramVec::new(opts, labels).expect("literal name, labels and buckets")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_rendered() {
+        metrics().route("app").passed(Duration::from_millis(3));
+        metrics().route("app").answered("refused", Some(Reason::NoRoute), Duration::from_millis(1));
+        let text = String::from_utf8(metrics().render()).expect("text");
+        assert!(
+            text.contains(r#"doorward_requests_total{outcome="refused",reason="DW-2001",route="app"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains("doorward_build_info{version="), "{text}");
+    }
+}
