@@ -4,7 +4,12 @@
 //! The rooms are listed from the top floor down; a room imports only from floors below its own.
 #![forbid(unsafe_code)]
 
+pub mod authn;
+pub mod canonical;
 pub mod config;
 pub mod identity;
+pub mod identity_headers;
+pub mod keys;
 pub mod reason;
+pub mod session;
 pub mod telemetry;

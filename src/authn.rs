@@ -1,0 +1,51 @@
+//! Who is asking: from what a request brought to a verdict.
+//!
+//! A verdict is a value: missing, rejected with the reason, or known. What follows from it is the gateway's business.
+
+use http::HeaderMap;
+
+use crate::config::model;
+use crate::keys::Keyring;
+use crate::reason::{Failure, Reason};
+use crate::session::Session;
+use crate::session::cookies::{Cookies, Found};
+
+/// What the request's credentials say.
+#[derive(Debug)]
+pub enum Verdict {
+    /// There are none.
+    Missing,
+    /// There are some that do not hold.
+    Rejected(Failure),
+    /// Somebody with a session within its limits.
+    Known(Box<Session>),
+}
+
+/// What judging a session needs to know of the configuration.
+pub struct SessionRules<'a> {
+    pub cookies: &'a Cookies,
+    pub keys: &'a Keyring,
+    pub limits: &'a model::Session,
+}
+
+impl SessionRules<'_> {
+    /// Judges the session cookie in `headers` at `now` (seconds since 1970). `accepted` tells whether sessions of a
+    /// provider count here.
+    pub fn judge(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
+        let sealed = match self.cookies.find_session(headers) {
+            Found::Missing => return Verdict::Missing,
+            Found::Broken(what) => return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, what)),
+            Found::Whole(sealed) => sealed,
+        };
+        let session = Session::open(self.keys, self.cookies.session(), &sealed)
+            .and_then(|session| session.check(self.limits, now).map(|()| session));
+        match session {
+            Err(failure) => Verdict::Rejected(failure),
+            Ok(session) if !accepted(&session.identity.provider) => {
+                let detail = format!("the session is of provider `{}`", session.identity.provider);
+                Verdict::Rejected(Failure::new(Reason::SessionProviderGone, detail))
+            }
+            Ok(session) => Verdict::Known(Box::new(session)),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! From an identity to the headers that tell the app who it is.
+//!
+//! Promise: one claim is one header value, whatever the provider sent: no value has a control character, no list
+//! entry can pass for two, and a value that is too long is a failure with a name rather than a broken request.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use crate::config::model::{HeaderRule, Headers, ListEncoding, TextEncoding};
+use crate::identity::{self, Identity};
+use crate::reason::{Failure, Reason};
+
+/// The compiled header rules of a configuration.
+pub struct IdentityHeaders {
+    rules: Vec<Rule>,
+    max_bytes: usize,
+}
+
+struct Rule {
+    name: HeaderName,
+    source: Source,
+    text: TextEncoding,
+    lists: ListEncoding,
+}
+
+/// Where a header's value comes from.
+enum Source {
+    User,
+    Subject,
+    Email,
+    PreferredUsername,
+    Name,
+    Groups,
+    Claim(String),
+}
+
+impl Source {
+    fn of(claim: &str) -> Self {
+        match claim {
+            "user" => Source::User,
+            "sub" => Source::Subject,
+            "email" => Source::Email,
+            "preferred_username" => Source::PreferredUsername,
+            "name" => Source::Name,
+            "groups" => Source::Groups,
+            path => Source::Claim(path.to_owned()),
+        }
+    }
+}
+
+/// Headers that are sent unless `headers.standard = false`, and the claim each one carries.
+pub const STANDARD_HEADERS: [(&str, &str); 4] = [
+    ("x-forwarded-user", "user"),
+    ("x-forwarded-email", "email"),
+    ("x-forwarded-preferred-username", "preferred_username"),
+    ("x-forwarded-groups", "groups"),
+];
+
+impl IdentityHeaders {
+    pub fn new(settings: &Headers) -> Self {
+        let standard = STANDARD_HEADERS.iter().filter(|_| settings.standard).map(|(name, claim)| Rule {
+            name: HeaderName::from_static(name),
+            source: Source::of(claim),
+            text: settings.text,
+            lists: settings.lists,
+        });
+        let configured = settings.set.iter().map(|rule: &HeaderRule| Rule {
+            name: rule.name.0.clone(),
+            source: Source::of(&rule.claim),
+            text: rule.text.unwrap_or(settings.text),
+            lists: rule.lists.unwrap_or(settings.lists),
+        });
+        IdentityHeaders { rules: standard.chain(configured).collect(), max_bytes: settings.max_value_bytes.0 }
+    }
+
+    /// Names of all headers that are written here.
+    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.rules.iter().map(|rule| &rule.name)
+    }
+
+    /// The headers for `identity`; a claim it does not have makes none.
+    pub fn of(&self, identity: &Identity) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+        let mut headers = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            let Some(text) = rule.text_of(identity) else { continue };
+            if text.len() > self.max_bytes {
+                let detail = format!(
+                    "{} would have {} bytes; headers.max_value_bytes is {}",
+                    rule.name,
+                    text.len(),
+                    self.max_bytes
+                );
+                return Err(Failure::new(Reason::IdentityTooLarge, detail));
+            }
+            let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
+                Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name))
+            })?;
+            headers.push((rule.name.clone(), value));
+        }
+        Ok(headers)
+    }
+}
+
+impl Rule {
+    fn text_of(&self, identity: &Identity) -> Option<String> {
+        match &self.source {
+            Source::User => Some(self.encode(&identity.user)),
+            Source::Subject => Some(self.encode(&identity.subject)),
+            Source::Email => identity.email.as_deref().map(|text| self.encode(text)),
+            Source::PreferredUsername => identity.preferred_username.as_deref().map(|text| self.encode(text)),
+            Source::Name => identity.name.as_deref().map(|text| self.encode(text)),
+            Source::Groups => identity.groups.as_deref().map(|groups| self.encode_list(groups)),
+            Source::Claim(path) => match identity.claims.at(path)? {
+                list @ Value::Array(_) => Some(self.encode_list(&identity::strings(list))),
+                object @ Value::Object(_) => Some(self.encode(&object.to_string())),
+                value => identity::scalar(value).map(|text| self.encode(&text)),
+            },
+        }
+    }
+
+    fn encode(&self, text: &str) -> String {
+        match self.text {
+            TextEncoding::Utf8 => text.to_owned(),
+            TextEncoding::Percent => escape(text, |c| !c.is_ascii() || c == '%' || c.is_ascii_control()),
+            TextEncoding::Base64 => STANDARD.encode(text),
+        }
+    }
+
+    fn encode_list(&self, items: &[String]) -> String {
+        match self.lists {
+            // Escaping `%` as well keeps `a%2Cb` and `a,b` apart.
+            ListEncoding::Comma => {
+                let entries: Vec<_> = items
+                    .iter()
+                    .map(|item| match item.contains([',', '%']) {
+                        true => escape(item, |c| matches!(c, ',' | '%')),
+                        false => item.clone(),
+                    })
+                    .collect();
+                match self.text {
+                    TextEncoding::Percent => escape(&entries.join(","), |c| !c.is_ascii() || c.is_ascii_control()),
+                    _ => self.encode(&entries.join(",")),
+                }
+            }
+            ListEncoding::Json => self.encode(&ascii_json(items)),
+        }
+    }
+}
+
+/// `text` with each character that `must` names percent-encoded as UTF-8 (RFC 3986 §2.1).
+fn escape(text: &str, must: impl Fn(char) -> bool) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if must(c) {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A JSON array of strings in ASCII: header values outside it are read as Latin-1 by many apps.
+fn ascii_json(items: &[String]) -> String {
+    use std::fmt::Write;
+    let json = serde_json::to_string(items).unwrap_or_default();
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_ascii() && c != '\u{7f}' {
+            out.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Claims;
+
+    fn identity(groups: &[&str]) -> Identity {
+        let claims = serde_json::from_str(r#"{"a":{"b":["x","y"]},"n":7,"o":{"k":true}}"#).expect("json");
+        Identity {
+            provider: "main".into(),
+            subject: "s1".into(),
+            user: "zoë".into(),
+            email: Some("zoe@example.com".into()),
+            email_verified: None,
+            preferred_username: None,
+            name: Some("Zoë 漢".into()),
+            groups: Some(groups.iter().map(|g| g.to_string()).collect()),
+            claims: Claims(claims),
+        }
+    }
+
+    fn header(claim: &str, text: TextEncoding, lists: ListEncoding, who: &Identity) -> Option<Result<String, Reason>> {
+        let name = "X-Test".parse().expect("name");
+        let set = vec![HeaderRule { name, claim: claim.into(), text: Some(text), lists: Some(lists) }];
+        let headers = IdentityHeaders::new(&Headers { standard: false, set, ..Headers::default() });
+        match headers.of(who) {
+            Ok(all) => all.first().map(|(_, v)| Ok(String::from_utf8(v.as_bytes().to_vec()).expect("utf-8"))),
+            Err(failure) => Some(Err(failure.reason)),
+        }
+    }
+
+    #[test]
+    fn one_claim_is_one_value_in_each_encoding() {
+        use {ListEncoding::*, TextEncoding::*};
+        let who = identity(&["a", "b,c", "50%", "ü"]);
+        for (claim, text, lists, expected) in [
+            ("user", Utf8, Comma, "zoë"),
+            ("user", Percent, Comma, "zo%C3%AB"),
+            ("user", Base64, Comma, "em/Dqw=="),
+            ("groups", Utf8, Comma, "a,b%2Cc,50%25,ü"),
+            ("groups", Percent, Comma, "a,b%2Cc,50%25,%C3%BC"),
+            ("groups", Utf8, Json, r#"["a","b,c","50%","\u00fc"]"#),
+            ("a.b", Utf8, Comma, "x,y"),
+            ("n", Utf8, Comma, "7"),
+            ("o", Utf8, Comma, r#"{"k":true}"#),
+            ("sub", Utf8, Comma, "s1"),
+            ("name", Percent, Comma, "Zo%C3%AB %E6%BC%A2"),
+        ] {
+            assert_eq!(header(claim, text, lists, &who), Some(Ok(expected.into())), "{claim} {text:?} {lists:?}");
+        }
+        assert_eq!(header("preferred_username", Utf8, Comma, &who), None);
+        assert_eq!(header("absent", Utf8, Comma, &who), None);
+    }
+
+    #[test]
+    fn a_value_that_breaks_a_header_is_a_failure_with_a_name() {
+        use {ListEncoding::*, TextEncoding::*};
+        assert_eq!(header("groups", Utf8, Comma, &identity(&["a\r\nX-Evil: 1"])), Some(Err(Reason::ClaimMalformed)));
+        assert_eq!(header("groups", Utf8, Comma, &identity(&["g"; 10_000])), Some(Err(Reason::IdentityTooLarge)));
+        assert_eq!(
+            header("groups", Utf8, Comma, &identity(&[&"g".repeat(10_000)])),
+            Some(Err(Reason::IdentityTooLarge))
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! The gateway's cookies: their names, finding them in a request, and the `Set-Cookie` that make and end them.
+//!
+//! Promise: work on what a client sends is bounded; no value of a client decides how much is allocated. Where two
+//! cookies of one name come, neither is taken: a sibling host can plant a second one.
+
+use cookie::{Cookie, SameSite};
+use http::{HeaderMap, HeaderValue, header};
+use url::Url;
+
+use crate::config::model;
+
+/// Cookies a session is split over at most.
+pub const MAX_PARTS: usize = 5;
+/// Browsers keep 4096 bytes of name and value (RFC 6265bis §5.6); the rest is left for the name.
+const PART_BYTES: usize = 3900;
+
+/// Names and attributes of all cookies of this gateway.
+#[derive(Clone, Debug)]
+pub struct Cookies {
+    base: String,
+    /// `__Host-` where it can be, so that no sibling host can plant one; then `__Secure-`; over http nothing.
+    prefix: &'static str,
+    domain: Option<String>,
+    secure: bool,
+    session_parts: Vec<String>,
+}
+
+impl Cookies {
+    pub fn new(settings: &model::Session, public_url: &Url) -> Self {
+        let secure = public_url.scheme() == "https";
+        let prefix = match (secure, &settings.cookie_domain) {
+            (true, None) => "__Host-",
+            (true, Some(_)) => "__Secure-",
+            (false, _) => "",
+        };
+        let base = settings.cookie_name.clone();
+        let part = |n: usize| if n == 0 { format!("{prefix}{base}") } else { format!("{prefix}{base}_{n}") };
+        let session_parts = (0..MAX_PARTS).map(part).collect();
+        Cookies { base, prefix, domain: settings.cookie_domain.clone(), secure, session_parts }
+    }
+
+    /// Name of the session cookie; its further parts are called after it.
+    pub fn session(&self) -> &str {
+        &self.session_parts[0]
+    }
+
+    /// Name of the cookie of the sign-in attempt `id`.
+    pub fn attempt(&self, id: &str) -> String {
+        format!("{}{}_login_{id}", self.prefix, self.base)
+    }
+
+    /// Name of the cookie that counts how often this browser came back from the provider.
+    pub fn trips(&self) -> String {
+        format!("{}{}_trips", self.prefix, self.base)
+    }
+
+    /// Name of the cookie with the logout hint. It is sent to `/logout` alone, which `__Host-` forbids.
+    pub fn hint(&self) -> String {
+        format!("{}{}_hint", if self.secure { "__Secure-" } else { "" }, self.base)
+    }
+
+    /// Whether `name` is a cookie of this gateway, which the app must not see. Any prefix counts: what looks like
+    /// ours and is not is nobody's business behind the gateway.
+    pub fn is_own(&self, name: &[u8]) -> bool {
+        let bare = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-")).unwrap_or(name);
+        bare.strip_prefix(self.base.as_bytes()).is_some_and(|rest| {
+            let part = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+            match rest.strip_prefix(b"_") {
+                None => rest.is_empty(),
+                Some(kind) => kind == b"trips" || kind == b"hint" || kind.starts_with(b"login_") || part(kind),
+            }
+        })
+    }
+
+    /// The sealed session of a request.
+    pub fn find_session(&self, headers: &HeaderMap) -> Found {
+        let first = match find(headers, self.session()) {
+            Ok(None) => return Found::Missing,
+            Ok(Some(value)) => value,
+            Err(Doubled) => return Found::Broken("two session cookies"),
+        };
+        // `N.` before the text says of how many parts it is; base64url has no dot.
+        let Some(dot) = first.iter().take(8).position(|&b| b == b'.') else {
+            return Found::Whole(first.to_vec());
+        };
+        let parts = match &first[..dot] {
+            [digit @ b'2'..=b'9'] if usize::from(digit - b'0') <= MAX_PARTS => usize::from(digit - b'0'),
+            _ => return Found::Broken("a number of parts that no session has"),
+        };
+        let mut whole = first[dot + 1..].to_vec();
+        for name in &self.session_parts[1..parts] {
+            match find(headers, name) {
+                Ok(Some(part)) if part.len() <= PART_BYTES => whole.extend_from_slice(part),
+                Ok(Some(_)) => return Found::Broken("a part longer than the gateway makes"),
+                Ok(None) => return Found::Broken("a part is missing"),
+                Err(Doubled) => return Found::Broken("two of one part"),
+            }
+        }
+        Found::Whole(whole)
+    }
+
+    /// `Set-Cookie` values that store `sealed` and end the parts that a longer session of this browser left.
+    pub fn store_session(&self, sealed: &str, request: &HeaderMap) -> Vec<HeaderValue> {
+        let mut rest = sealed;
+        let mut values = Vec::new();
+        if sealed.len() > PART_BYTES {
+            values.push(format!("{}.{}", sealed.len().div_ceil(PART_BYTES).min(MAX_PARTS), take(&mut rest)));
+        } else {
+            values.push(take(&mut rest).to_owned());
+        }
+        while !rest.is_empty() && values.len() < MAX_PARTS {
+            values.push(take(&mut rest).to_owned());
+        }
+        let stored =
+            values.iter().zip(&self.session_parts).filter_map(|(value, name)| self.set(name, value, None, "/"));
+        let left_over = self.session_parts.iter().skip(values.len()).filter(|name| present(request, name));
+        stored.chain(left_over.filter_map(|name| self.end(name, "/"))).collect()
+    }
+
+    /// `Set-Cookie` values that end every part of the session that came with `request`, and the first in any case.
+    pub fn end_session(&self, request: &HeaderMap) -> Vec<HeaderValue> {
+        let came = self.session_parts.iter().enumerate().filter(|(n, name)| *n == 0 || present(request, name));
+        came.filter_map(|(_, name)| self.end(name, "/")).collect()
+    }
+
+    /// A cookie that lives as long as the browser runs, or `seconds`.
+    pub fn set(&self, name: &str, value: &str, seconds: Option<u64>, path: &str) -> Option<HeaderValue> {
+        let mut cookie = self.plain(name, value, path);
+        if let Some(seconds) = seconds {
+            cookie.set_max_age(cookie::time::Duration::seconds(seconds.min(i64::MAX as u64) as i64));
+        }
+        HeaderValue::from_str(&cookie.to_string()).ok()
+    }
+
+    /// A cookie that ends at once.
+    pub fn end(&self, name: &str, path: &str) -> Option<HeaderValue> {
+        let mut cookie = self.plain(name, "", path);
+        cookie.set_max_age(cookie::time::Duration::ZERO);
+        HeaderValue::from_str(&cookie.to_string()).ok()
+    }
+
+    fn plain<'a>(&self, name: &'a str, value: &'a str, path: &'a str) -> Cookie<'a> {
+        let mut cookie = Cookie::build((name, value))
+            .path(path)
+            .http_only(true)
+            .same_site(SameSite::Lax)
+            .secure(self.secure)
+            .build();
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.clone());
+        }
+        cookie
+    }
+
+    /// Ids of the sign-in attempts that came with `request`, at most twenty; older ones sort first.
+    pub fn attempts(&self, request: &HeaderMap) -> Vec<String> {
+        let prefix = self.attempt("");
+        let mut ids: Vec<String> = pairs(request)
+            .filter_map(|(name, _)| std::str::from_utf8(name).ok()?.strip_prefix(&prefix))
+            .filter(|id| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric()))
+            .take(20)
+            .map(String::from)
+            .collect();
+        ids.sort_unstable();
+        ids
+    }
+}
+
+fn take<'a>(rest: &mut &'a str) -> &'a str {
+    let (part, tail) = rest.split_at(rest.len().min(PART_BYTES));
+    *rest = tail;
+    part
+}
+
+/// What a request brought as session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Missing,
+    /// Something that is no session; the words are for the log.
+    Broken(&'static str),
+    /// The sealed text.
+    Whole(Vec<u8>),
+}
+
+/// Two cookies of one name with different values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doubled;
+
+/// The value of the cookie `name`, over all `Cookie` fields (HTTP/2 may send one field a cookie, RFC 9113 §8.2.3).
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, Doubled> {
+    let mut found = None;
+    for (key, value) in pairs(headers) {
+        if key == name.as_bytes() {
+            match found {
+                None => found = Some(value),
+                Some(same) if same == value => {}
+                Some(_) => return Err(Doubled),
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn present(headers: &HeaderMap, name: &str) -> bool {
+    pairs(headers).any(|(key, _)| key == name.as_bytes())
+}
+
+/// Names and values of all cookies, in order, white space around them taken off. Pieces without `=` are no cookies.
+pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let fields = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
+    fields.flat_map(|field| field.split(|&b| b == b';')).filter_map(|piece| {
+        let piece = piece.trim_ascii();
+        let equals = piece.iter().position(|&b| b == b'=')?;
+        Some((piece[..equals].trim_ascii_end(), piece[equals + 1..].trim_ascii_start()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cookies(url: &str, domain: Option<&str>) -> Cookies {
+        let settings = model::Session { cookie_domain: domain.map(String::from), ..Default::default() };
+        Cookies::new(&settings, &Url::parse(url).expect("url"))
+    }
+
+    fn request(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|f| (header::COOKIE, HeaderValue::from_str(f).expect("value"))).collect()
+    }
+
+    /// The request a browser makes after the answers `set`.
+    fn browser(set: &[HeaderValue]) -> HeaderMap {
+        let kept = set.iter().map(|v| v.to_str().expect("text")).filter(|v| !v.contains("Max-Age=0"));
+        request(&[&kept.map(|v| v.split(';').next().unwrap_or("")).collect::<Vec<_>>().join("; ")])
+    }
+
+    #[test]
+    fn prefixes_follow_scheme_and_domain() {
+        assert_eq!(cookies("https://a.example", None).session(), "__Host-doorward");
+        assert_eq!(cookies("https://a.example", Some("example")).session(), "__Secure-doorward");
+        assert_eq!(cookies("http://a.example", None).session(), "doorward");
+        let set = cookies("https://a.example", None).set("n", "v", None, "/").expect("value");
+        assert_eq!(set, "n=v; HttpOnly; SameSite=Lax; Secure; Path=/");
+    }
+
+    #[test]
+    fn a_long_session_is_split_and_put_together_again() {
+        let c = cookies("https://a.example", None);
+        for length in [1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 12_000] {
+            let sealed = "s".repeat(length);
+            let set = c.store_session(&sealed, &HeaderMap::new());
+            assert!(set.iter().all(|v| v.to_str().expect("text").split(';').next().expect("pair").len() <= 4096));
+            assert_eq!(c.find_session(&browser(&set)), Found::Whole(sealed.into_bytes()), "{length}");
+        }
+    }
+
+    #[test]
+    fn parts_left_over_from_a_longer_session_end() {
+        let c = cookies("https://a.example", None);
+        let long = browser(&c.store_session(&"s".repeat(9000), &HeaderMap::new()));
+        let ended =
+            |set: &[HeaderValue]| set.iter().filter(|v| v.to_str().expect("text").contains("Max-Age=0")).count();
+        assert_eq!(ended(&c.store_session("short", &long)), 2);
+        assert_eq!(ended(&c.end_session(&long)), 3);
+    }
+
+    #[test]
+    fn garbage_is_no_session_and_bounds_the_work() {
+        let c = cookies("http://a.example", None);
+        for field in ["", ";", ";=;;", "=", "doorward", "doorwardx=1", "a=b; doorward_1=x", "\"doorward=x"] {
+            assert_eq!(c.find_session(&request(&[field])), Found::Missing, "{field}");
+        }
+        for field in [
+            "doorward=999.x",
+            "doorward=9.x",
+            "doorward=0.x",
+            "doorward=1.x",
+            "doorward=.x",
+            "doorward=2.x",
+            "doorward=3.x; doorward_1=y",
+            "doorward=x; doorward=y",
+        ] {
+            assert!(matches!(c.find_session(&request(&[field])), Found::Broken(_)), "{field}");
+        }
+        assert_eq!(c.find_session(&request(&["a=1", "doorward=x", "doorward=x"])), Found::Whole(b"x".to_vec()));
+    }
+
+    #[test]
+    fn own_cookies_are_known_in_every_prefix_and_others_are_not() {
+        let c = cookies("https://a.example", None);
+        for name in [
+            "doorward",
+            "__Host-doorward",
+            "__Secure-doorward_hint",
+            "doorward_1",
+            "doorward_12",
+            "doorward_login_x",
+            "doorward_trips",
+        ] {
+            assert!(c.is_own(name.as_bytes()), "{name}");
+        }
+        for name in ["doorwards", "doorward_theme", "xdoorward", "doorward-1", "doorward_", "__Host-other"] {
+            assert!(!c.is_own(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn attempts_are_listed_oldest_first() {
+        let c = cookies("http://a.example", None);
+        let r = request(&["doorward_login_b2=x; doorward_login_a1=y; doorward_login_=z; doorward_login_%=q; a=b"]);
+        assert_eq!(c.attempts(&r), ["a1", "b2"]);
+    }
+}

@@ -1,0 +1,136 @@
+//! Sessions of people: what one holds, when it ends, and how it travels in sealed cookies.
+//!
+//! State sits with the browser: a session is a sealed cookie, split where it is large, and any replica with the
+//! same secrets opens it. `cookies` knows names and bytes, `renewals` keeps one refresh in flight for a session.
+
+pub mod cookies;
+pub mod renewals;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::model;
+use crate::identity::Identity;
+use crate::keys::{Keyring, OpenError, Purpose};
+use crate::reason::{Failure, Reason};
+
+/// One person's session. Names are short because every request carries it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Random, made at sign-in; names the session in logs and for renewals, and is no credential.
+    #[serde(rename = "i")]
+    pub id: String,
+    /// Sign-in, in seconds since 1970.
+    #[serde(rename = "a")]
+    pub signed_in_at: u64,
+    /// Last use that was noted, in seconds since 1970.
+    #[serde(rename = "l")]
+    pub last_used: u64,
+    #[serde(rename = "w")]
+    pub identity: Identity,
+    /// Only where renewal is configured and the provider sent a refresh token.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Tokens>,
+}
+
+/// What renewing a session needs.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tokens {
+    #[serde(rename = "r")]
+    pub refresh_token: String,
+    /// When the provider's tokens expire, in seconds since 1970.
+    #[serde(rename = "x")]
+    pub expire_at: u64,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("expire_at", &self.expire_at).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Whether the session is within its limits at `now`.
+    pub fn check(&self, limits: &model::Session, now: u64) -> Result<(), Failure> {
+        let age = now.saturating_sub(self.signed_in_at);
+        if age >= limits.absolute.0.as_secs() {
+            return Err(Failure::new(
+                Reason::SessionExpired,
+                format!("signed in {age} s ago, the limit is {}", limits.absolute),
+            ));
+        }
+        // Replicas' clocks differ a little; a session from the far future means one of them is wrong.
+        if self.signed_in_at > now + CLOCK_TOLERANCE {
+            return Err(Failure::new(
+                Reason::SessionExpired,
+                format!("made {} s in the future: clocks differ", self.signed_in_at - now),
+            ));
+        }
+        let idle = now.saturating_sub(self.last_used);
+        if idle >= limits.idle.0.as_secs() {
+            return Err(Failure::new(
+                Reason::SessionIdle,
+                format!("unused for {idle} s, the limit is {}", limits.idle),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether this use is worth a new cookie: noting each use would send one with every answer.
+    pub fn note_use(&mut self, limits: &model::Session, now: u64) -> bool {
+        let grain = (limits.idle.0.as_secs() / 8).min(MAX_USE_GRAIN);
+        let due = now.saturating_sub(self.last_used) > grain;
+        if due {
+            self.last_used = now;
+        }
+        due
+    }
+
+    /// Whether the provider's tokens are due for renewal.
+    pub fn renewal_due(&self, limits: &model::Session, now: u64) -> bool {
+        let ahead = limits.refresh_ahead.0.as_secs();
+        limits.refresh && self.tokens.as_ref().is_some_and(|tokens| tokens.expire_at <= now.saturating_add(ahead))
+    }
+
+    /// The session as sealed text for the cookie `name`, at most `max_bytes` long.
+    pub fn seal(&self, keys: &Keyring, name: &str, max_bytes: usize) -> Result<String, Failure> {
+        let plain = serde_json::to_vec(self).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+        let sealed =
+            keys.seal(Purpose::Session, name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+        if sealed.len() > max_bytes {
+            let groups = self.identity.groups.as_ref().map_or(0, Vec::len);
+            let detail = format!("{} bytes sealed, {groups} groups; the limit is {max_bytes}", sealed.len());
+            return Err(Failure::new(Reason::SessionTooLarge, detail));
+        }
+        Ok(sealed)
+    }
+
+    /// The session in `sealed`, the value of the cookie `name`. Whether it is within its limits is not judged.
+    pub fn open(keys: &Keyring, name: &str, sealed: &[u8]) -> Result<Session, Failure> {
+        OPEN_BUFFER.with_borrow_mut(|buffer| {
+            let range = keys
+                .open(Purpose::Session, name, sealed, buffer)
+                .map_err(|e: OpenError| Failure::new(Reason::SessionUnreadable, e.to_string()))?;
+            serde_json::from_slice(&buffer[range])
+                .map_err(|_| Failure::new(Reason::SessionUnreadable, "of another version of the gateway"))
+        })
+    }
+}
+
+thread_local! {
+    static OPEN_BUFFER: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// Seconds by which two replicas' clocks may differ.
+const CLOCK_TOLERANCE: u64 = 120;
+/// Seconds within which a session's use is noted at the latest.
+const MAX_USE_GRAIN: u64 = 300;
+
+/// `time` in seconds since 1970.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests;
