@@ -1,0 +1,150 @@
+//! What the gateway answers by itself: pages, redirects, JSON; and how a refusal becomes one of them.
+//!
+//! The reason decides status, page and body here and nowhere else.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use super::{Context, LOGOUT, Visit, sign_in_href};
+use crate::pages::{FailurePage, Page};
+use crate::reason::{Failure, Reason};
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+    pub outcome: Outcome,
+    /// Who it is about, for the log.
+    pub user: Option<String>,
+}
+
+/// What an answer counts as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A page or redirect of the gateway's own.
+    Own,
+    /// A refusal or failure.
+    Refused(Failure),
+}
+
+/// A refusal on its way to become an answer.
+#[derive(Debug)]
+pub struct Refusal {
+    pub failure: Failure,
+    /// Cookies to set or end all the same.
+    pub cookies: Vec<HeaderValue>,
+    /// What was seen, a sentence each, for whoever reads the page.
+    pub seen: Vec<String>,
+    /// Whether signing in helps.
+    pub offer_sign_in: bool,
+    /// Who is signed in, where somebody is.
+    pub user: Option<String>,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let offer_sign_in = matches!(failure.reason.code().as_bytes()[3], b'3' | b'4');
+        Refusal { failure, cookies: Vec::new(), seen: Vec::new(), offer_sign_in, user: None }
+    }
+}
+
+impl Refusal {
+    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = HeaderValue>) -> Self {
+        self.cookies.extend(cookies);
+        self
+    }
+}
+
+impl Answer {
+    /// A page of the gateway's own.
+    pub fn page(context: &Context, status: StatusCode, page: Page) -> Self {
+        let mut headers = security_headers(context);
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
+        Answer { status, headers, body: page.html.into(), outcome: Outcome::Own, user: None }
+    }
+
+    /// A redirect by GET (RFC 9110 §15.4.4). `location` is an address that was judged or made by the gateway.
+    pub fn redirect(context: &Context, location: &str) -> Result<Self, Failure> {
+        let location = HeaderValue::from_str(location)
+            .map_err(|_| Failure::new(Reason::Internal, "an address that is no header value"))?;
+        let mut headers = security_headers(context);
+        headers.push((header::LOCATION, location));
+        Ok(Answer { status: StatusCode::SEE_OTHER, headers, body: Bytes::new(), outcome: Outcome::Own, user: None })
+    }
+
+    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = HeaderValue>) -> Self {
+        self.headers.extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
+        self
+    }
+
+    /// The answer to a refusal: a page for a person, JSON for a program.
+    pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
+        let reason = refusal.failure.reason;
+        let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let sign_in = (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(visit, None));
+        let mut answer = if visit.visitor.is_person() {
+            let page = context.pages.failure(&FailurePage {
+                reason,
+                reference: visit.reference.as_str(),
+                time: visit.now,
+                sign_in_href: sign_in.as_deref(),
+                sign_out_href: refusal.user.is_some().then_some(LOGOUT),
+                signed_in_as: refusal.user.as_deref(),
+                seen: &refusal.seen,
+            });
+            Answer::page(context, status, page)
+        } else {
+            Answer::json(context, status, reason, visit.reference.as_str(), sign_in.as_deref())
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            answer.headers.push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+        }
+        answer.user = refusal.user;
+        answer.outcome = Outcome::Refused(refusal.failure);
+        answer.with_cookies(refusal.cookies)
+    }
+
+    /// The same text stands in the three places where clients look for one.
+    fn json(context: &Context, status: StatusCode, reason: Reason, reference: &str, sign_in: Option<&str>) -> Self {
+        let info = reason.info();
+        let text = format!("{}. {} {}", info.title, info.cause, info.remedy);
+        let mut body = json!({
+            "error": error_word(status), "error_description": text, "errors": [{ "message": text }],
+            "reason": info.code, "reference": reference,
+        });
+        let address = sign_in.and_then(|href| context.public_url().join(href).ok());
+        if let (Some(address), Some(object)) = (address, body.as_object_mut()) {
+            object.insert("sign_in".into(), address.as_str().into());
+        }
+        let mut headers = security_headers(context);
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        if status == StatusCode::UNAUTHORIZED {
+            // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
+            headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Session realm=\"doorward\"")));
+        }
+        Answer { status, headers, body: body.to_string().into(), outcome: Outcome::Own, user: None }
+    }
+}
+
+/// The `error` of a JSON answer.
+fn error_word(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "not_found",
+        400..=499 => "invalid_request",
+        503 => "temporarily_unavailable",
+        _ => "server_error",
+    }
+}
+
+fn security_headers(context: &Context) -> Vec<(HeaderName, HeaderValue)> {
+    let pairs = context.pages.security_headers().iter();
+    pairs.filter_map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.parse().ok()?))).collect()
+}

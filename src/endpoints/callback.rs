@@ -1,0 +1,189 @@
+//! The end of a sign-in: the provider's answer comes back with the browser.
+//!
+//! Promise: a session is made only for the browser that started the attempt, once, from tokens that were verified.
+//! Whatever else comes here is a refusal with a name and leaves no session.
+
+use http::HeaderValue;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use super::sign_in::count;
+use super::{Answer, Context, LOGOUT, Refusal, Visit};
+use crate::authn::Verdict;
+use crate::keys::Purpose;
+use crate::oidc::{Attempt, AuthorizationResponse, SignedIn};
+use crate::reason::{Failure, Reason};
+use crate::session::cookies::{Doubled, find};
+use crate::session::{Session, Tokens};
+use crate::telemetry::{Audit, Decision, audit, metrics};
+
+/// Returns from the provider within [`TRIPS_WINDOW`] after which the gateway stops sending a browser round.
+pub const TRIPS_BEFORE_STOP: usize = 3;
+/// In seconds.
+const TRIPS_WINDOW: u64 = 60;
+
+/// `GET /oidc/callback?code=…&state=…`
+pub async fn callback(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    match finish(context, visit).await {
+        Ok(answer) => {
+            count("callback", None);
+            Ok(answer)
+        }
+        Err(refusal) => {
+            count("callback", Some(refusal.failure.reason));
+            Err(refusal)
+        }
+    }
+}
+
+async fn finish(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let response = AuthorizationResponse::parse(visit.query)?;
+    let (attempt, cookie) = match open_attempt(context, visit, response.state()) {
+        Ok(found) => found,
+        Err(failure) => return already_signed_in(context, visit).ok_or_else(|| failure.into()),
+    };
+    // Used or not, the attempt is over: a second answer to it finds nothing.
+    let over = context.cookies.end(&cookie, "/");
+    let signed_in = redeem(context, visit, &attempt, &response).await;
+    match signed_in.and_then(|signed_in| make_session(context, visit, &attempt, signed_in)) {
+        Ok(answer) => Ok(answer.with_cookies(over)),
+        Err(failure) => {
+            let denied = Audit {
+                reason: Some(failure.reason), detail: &failure.detail, provider: Some(&attempt.provider), peer: visit.client,
+                ..Audit::new(visit.reference, "sign_in", Decision::Deny)
+            };
+            audit::record(&denied, visit.now);
+            Err(Refusal::from(failure).with_cookies(over))
+        }
+    }
+}
+
+/// The attempt of this browser that `state` belongs to, and its cookie.
+fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(Attempt, String), Failure> {
+    let unknown = |what: &str| Failure::new(Reason::AttemptUnknown, what);
+    let id = state.split('.').next().filter(|id| id.len() <= 32 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let name = context.cookies.attempt(id.ok_or_else(|| unknown("the state is not one that this gateway makes"))?);
+    let sealed = match find(visit.headers, &name) {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) => return Err(unknown("no cookie of that attempt came with the request")),
+        Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request")),
+    };
+    let mut buffer = Vec::new();
+    let range = context.keys.open(Purpose::Attempt, &name, sealed, &mut buffer).map_err(|e| unknown(&format!("the cookie of that attempt: {e}")))?;
+    let attempt: Attempt = serde_json::from_slice(&buffer[range]).map_err(|_| unknown("the attempt is of another version"))?;
+    // By digest, so that the time it takes tells nothing about the state.
+    if digest(&SHA256, attempt.state.as_bytes()).as_ref() != digest(&SHA256, state.as_bytes()).as_ref() {
+        return Err(unknown("the state is not that of the attempt"));
+    }
+    let age = visit.seconds().saturating_sub(attempt.started_at);
+    let lifetime = context.config.settings.sign_in.attempt_lifetime;
+    if age > lifetime.0.as_secs() {
+        return Err(Failure::new(Reason::AttemptExpired, format!("started {age} s ago; sign_in.attempt_lifetime is {lifetime}")));
+    }
+    Ok((attempt, name))
+}
+
+/// Reloading the callback, or coming back to it by the browser's history: the attempt is used up, the session is
+/// there. The person gets the front page rather than an error; nothing changes.
+fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
+    let known = |provider: &str| context.providers.get(provider).is_some();
+    match context.session_rules().judge(visit.headers, visit.seconds(), known) {
+        Verdict::Known(_) => Answer::redirect(context, "/").ok(),
+        _ => None,
+    }
+}
+
+async fn redeem(
+    context: &Context, visit: &Visit<'_>, attempt: &Attempt, response: &AuthorizationResponse,
+) -> Result<SignedIn, Failure> {
+    let provider = context.providers.get(&attempt.provider);
+    let provider = provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("`{}` is not configured any more", attempt.provider)))?;
+    match response {
+        AuthorizationResponse::Code { code, iss, .. } => provider.finish(attempt, iss.as_deref(), code, visit.now).await,
+        AuthorizationResponse::Error { iss, .. } => {
+            provider.check_response_issuer(iss.as_deref())?;
+            Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))
+        }
+    }
+}
+
+/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go.
+fn make_session(context: &Context, visit: &Visit<'_>, attempt: &Attempt, signed_in: SignedIn) -> Result<Answer, Failure> {
+    let settings = &context.config.settings;
+    // What the app could not be told later is better refused now.
+    context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
+        Reason::IdentityTooLarge => Failure::new(Reason::SessionTooLarge, failure.detail),
+        _ => failure,
+    })?;
+    let now = visit.seconds();
+    let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());
+    let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
+    let session = Session {
+        id: context.keys.random_id().map_err(internal)?,
+        signed_in_at: now,
+        last_used: now,
+        tokens: refresh_token.map(|token| Tokens {
+            refresh_token: token.expose().to_owned(),
+            expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
+        }),
+        identity: signed_in.identity,
+    };
+    let sealed = session.seal(&context.keys, context.cookies.session(), settings.session.max_bytes.0)?;
+    metrics().session_bytes.observe(sealed.len() as f64);
+    let mut cookies = context.cookies.store_session(&sealed, visit.headers);
+    cookies.extend(Trips::of(context, visit).one_more(context, now));
+    cookies.extend(signed_in.id_token.and_then(|token| hint_cookie(context, &token)));
+    let who = &session.identity;
+    let granted = Audit {
+        provider: Some(&who.provider), subject: Some(&who.subject), user: Some(&who.user), peer: visit.client,
+        ..Audit::new(visit.reference, "sign_in", Decision::Allow)
+    };
+    audit::record(&granted, visit.now);
+    // The attempt was sealed by this gateway, but its address is judged again: rules may have changed since.
+    let return_to = context.return_address(&attempt.return_to);
+    let mut answer = Answer::redirect(context, return_to.as_ref().map_or("/", |address| address.as_str()))?.with_cookies(cookies);
+    answer.user = Some(session.identity.user);
+    Ok(answer)
+}
+
+/// For providers that do not say how long their tokens hold (`expires_in` is only recommended, RFC 6749 §5.1).
+pub const DEFAULT_TOKEN_LIFETIME: u64 = 300;
+
+/// The ID token for signing out at the provider, in a cookie that only the sign-out address gets. Too large a token is
+/// left out: the provider then asks the person (OpenID Connect RP-Initiated Logout §2).
+fn hint_cookie(context: &Context, id_token: &str) -> Option<HeaderValue> {
+    let name = context.cookies.hint();
+    let sealed = context.keys.seal(Purpose::LogoutHint, &name, id_token.as_bytes()).ok()?;
+    (sealed.len() <= 3900).then(|| context.cookies.set(&name, &sealed, None, LOGOUT)).flatten()
+}
+
+/// When this browser lately came back from the provider with a session made. It is how a loop is noticed without a
+/// store: where cookies do not work at all, the attempt's is missing too, and the callback says so.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Trips(Vec<u64>);
+
+impl Trips {
+    /// The trips that `visit` brings; none where the cookie does not open.
+    pub fn of(context: &Context, visit: &Visit<'_>) -> Self {
+        let name = context.cookies.trips();
+        let Ok(Some(sealed)) = find(visit.headers, &name) else { return Trips::default() };
+        let mut buffer = Vec::new();
+        let opened = context.keys.open(Purpose::Trips, &name, sealed, &mut buffer).ok();
+        opened.and_then(|range| serde_json::from_slice(&buffer[range]).ok()).unwrap_or_default()
+    }
+
+    /// How many there were within the window before `now`.
+    pub fn recent(&self, now: u64) -> usize {
+        self.0.iter().filter(|&&trip| now.saturating_sub(trip) < TRIPS_WINDOW).count()
+    }
+
+    fn one_more(mut self, context: &Context, now: u64) -> Option<HeaderValue> {
+        self.0.retain(|&trip| now.saturating_sub(trip) < TRIPS_WINDOW);
+        self.0.push(now);
+        let excess = self.0.len().saturating_sub(TRIPS_BEFORE_STOP);
+        self.0.drain(..excess);
+        let name = context.cookies.trips();
+        let sealed = context.keys.seal(Purpose::Trips, &name, &serde_json::to_vec(&self).ok()?).ok()?;
+        context.cookies.set(&name, &sealed, Some(TRIPS_WINDOW), "/")
+    }
+}

@@ -1,0 +1,152 @@
+//! Step 3: the gateway's own addresses, which a browser can hit: signing in, the provider's answer, signing out.
+//!
+//! Handlers take a [`Visit`] and return an [`Answer`] or a [`Refusal`]; they know neither the proxy library nor how an
+//! answer is written. Everything else on the public listener belongs to the app.
+
+mod answer;
+mod callback;
+pub mod renewal;
+mod return_address;
+mod sign_in;
+mod sign_out;
+mod visitor;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, Method};
+use url::Url;
+
+use crate::authn::SessionRules;
+use crate::config::Config;
+use crate::config::model::SignInStyle;
+use crate::identity_headers::IdentityHeaders;
+use crate::keys::Keyring;
+use crate::oidc::Providers;
+use crate::pages::Pages;
+use crate::reason::{Failure, Reason};
+use crate::session::cookies::Cookies;
+use crate::session::unix_seconds;
+use crate::telemetry::Reference;
+
+pub use answer::{Answer, Outcome, Refusal};
+pub use return_address::ReturnAddress;
+pub use sign_in::send_to_sign_in;
+pub use visitor::Visitor;
+
+/// What the gateway's own pages and decisions stand on. Made once from a configuration, then read only.
+pub struct Context {
+    pub config: Arc<Config>,
+    pub keys: Keyring,
+    pub cookies: Cookies,
+    pub providers: Arc<Providers>,
+    pub pages: Pages,
+    pub identity_headers: IdentityHeaders,
+}
+
+impl Context {
+    pub fn session_rules(&self) -> SessionRules<'_> {
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits: &self.config.settings.session }
+    }
+
+    pub fn public_url(&self) -> &Url {
+        &self.config.settings.public_url
+    }
+
+    /// `text` as an address to return to, where it is one.
+    pub fn return_address(&self, text: &str) -> Option<ReturnAddress> {
+        ReturnAddress::parse(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
+    }
+}
+
+/// One request, as the handlers see it.
+pub struct Visit<'a> {
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+    /// Canonical path.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    /// Canonical host, without the port.
+    pub host: &'a str,
+    pub visitor: Visitor,
+    pub reference: Reference,
+    pub now: SystemTime,
+    pub client: Option<IpAddr>,
+    /// Whether the first hop spoke TLS, as far as is known.
+    pub over_tls: bool,
+}
+
+impl Visit<'_> {
+    /// Seconds since 1970.
+    pub fn seconds(&self) -> u64 {
+        unix_seconds(self.now)
+    }
+
+    /// Path and query, as a link on this host.
+    fn target(&self) -> String {
+        match self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.to_owned(),
+        }
+    }
+
+    /// The value of the query's parameter `name`; one that comes twice is refused.
+    fn parameter(&self, name: &str) -> Result<Option<String>, Failure> {
+        let pairs = url::form_urlencoded::parse(self.query.unwrap_or_default().as_bytes());
+        let mut values = pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let first = values.next();
+        match values.next() {
+            Some(_) => Err(Failure::new(Reason::HeaderDoubled, format!("the parameter `{name}` came twice"))),
+            None => Ok(first),
+        }
+    }
+}
+
+/// Addresses of the gateway on the public listener.
+pub const LOGIN: &str = "/oidc/login";
+pub const CALLBACK: &str = "/oidc/callback";
+pub const SIGNED_OUT: &str = "/oidc/signed-out";
+pub const LOGOUT: &str = "/logout";
+
+/// Whether `path` is one of the gateway's own addresses.
+pub fn is_own(path: &str) -> bool {
+    matches!(path, LOGIN | CALLBACK | SIGNED_OUT | LOGOUT)
+}
+
+/// Answers a request to one of the gateway's own addresses.
+pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let safe = matches!(*visit.method, Method::GET | Method::HEAD);
+    let taken = safe || (visit.path == LOGOUT && *visit.method == Method::POST);
+    if !taken {
+        return Err(Failure::new(Reason::MethodNotAllowed, format!("{} {}", visit.method, visit.path)).into());
+    }
+    match visit.path {
+        LOGIN => sign_in::login(context, visit),
+        CALLBACK => callback::callback(context, visit).await,
+        SIGNED_OUT => sign_out::signed_out(context, visit),
+        _ => sign_out::logout(context, visit),
+    }
+}
+
+/// The sign-in address that leads back to where `visit` is.
+fn sign_in_href(visit: &Visit<'_>, provider: Option<&str>) -> String {
+    let return_to = if is_own(visit.path) || !visit.visitor.is_person() { "/".to_owned() } else { visit.target() };
+    login_href(&return_to, provider)
+}
+
+fn login_href(return_to: &str, provider: Option<&str>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("return_to", return_to);
+    if let Some(provider) = provider {
+        query.append_pair("provider", provider);
+    }
+    format!("{LOGIN}?{}", query.finish())
+}
+
+/// How a route wants its visitors to sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct SignInWish<'a> {
+    pub provider: Option<&'a str>,
+    pub style: SignInStyle,
+}

@@ -1,0 +1,92 @@
+//! Where a browser goes after signing in or out: on this host, or nowhere.
+
+use url::Url;
+
+use crate::canonical::CanonicalPath;
+
+/// An address that is safe to put into `Location`: a path of this host, or an address of a host that shares the
+/// session cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnAddress(String);
+
+/// Longest return address; what is longer goes to `/`.
+const MAX_LENGTH: usize = 2000;
+
+impl ReturnAddress {
+    /// The front page.
+    pub fn root() -> Self {
+        ReturnAddress("/".into())
+    }
+
+    /// Judges `text` by the rules browsers use to parse an address (WHATWG URL), and then by the gateway's own for
+    /// paths: a browser drops tabs and line ends, takes `\` for `/`, and reads `//host` and `/\host` as another host.
+    /// `cookie_domain` admits `https://name.cookie_domain/…` as well.
+    pub fn parse(text: &str, public_url: &Url, cookie_domain: Option<&str>) -> Option<Self> {
+        let clean = text.len() <= MAX_LENGTH && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
+        if !clean {
+            return None;
+        }
+        let url = public_url.join(text).ok()?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return None;
+        }
+        let target = match text.starts_with('/') {
+            true => (url.origin() == public_url.origin()).then(|| text.to_owned()),
+            false => (text.starts_with(public_url.scheme()) && shares_cookies(&url, public_url, cookie_domain)).then(|| url.to_string()),
+        }?;
+        let raw_path = target.split(['?', '#']).next()?;
+        let path = if text.starts_with('/') { raw_path } else { url.path() };
+        CanonicalPath::parse(path.as_bytes()).ok()?;
+        Some(ReturnAddress(target))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn shares_cookies(url: &Url, public_url: &Url, cookie_domain: Option<&str>) -> bool {
+    let (Some(host), Some(domain)) = (url.host_str(), cookie_domain) else { return false };
+    let below = host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    below && url.scheme() == public_url.scheme() && url.port() == public_url.port()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, domain: Option<&str>) -> Option<String> {
+        let public = Url::parse("https://app.example.com").expect("url");
+        ReturnAddress::parse(text, &public, domain).map(|a| a.0)
+    }
+
+    #[test]
+    fn a_path_of_this_host_is_kept() {
+        for text in ["/", "/a/b?x=1&y=//e#frag", "/a%20b", "/?next=https://evil.example", "/@evil.example", "/a:b@c"] {
+            assert_eq!(parse(text, None).as_deref(), Some(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_other_address_is_ever_taken() {
+        for text in [
+            "", "a", "//e", "///e", "/\\e", "\\e", "\\\\e", "/%5ce", "/%5c%5ce", "/\te", "/\t/e", "\t//e", " //e", "/ /e", "https:e", "https:/e", "https://e",
+            "https://app.example.com@e/", "https://app.example.com.e/", "http://app.example.com/", "javascript:alert(1)", "data:,x", "/\r\nSet-Cookie: a", "/\n/e",
+            "/\0", "//e/..", "/..//e", "/.//e", "/a/..//e", "/%2f/e", "/%2fe", "/%252f%252fe", "/%2e%2e//e", "https://user:p@app.example.com/", "/\u{2028}", "/ä",
+            "//xn--e-fsa", "https://app.example.com:444/", "//app.example.com:444", "/;/e", "?//e", "#//e", "..//e",
+        ] {
+            assert_eq!(parse(text, None), None, "{text:?}");
+        }
+        assert_eq!(parse(&format!("/{}", "a".repeat(MAX_LENGTH)), None), None);
+    }
+
+    #[test]
+    fn a_host_that_shares_the_cookie_is_taken_where_configured() {
+        let domain = Some("example.com");
+        assert_eq!(parse("https://other.example.com/x", domain).as_deref(), Some("https://other.example.com/x"));
+        for text in ["https://evilexample.com/", "https://example.com.evil/", "http://other.example.com/", "https://u@other.example.com/", "https://other.example.com:9/", "https:other.example.com"] {
+            assert_eq!(parse(text, domain), None, "{text}");
+        }
+        assert_eq!(parse("https://other.example.com/", None), None);
+    }
+}

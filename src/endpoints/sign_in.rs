@@ -1,0 +1,170 @@
+//! The start of a sign-in: the page with a button for each provider, and the redirect to one of them.
+
+use http::{HeaderValue, StatusCode};
+
+use super::callback::{TRIPS_BEFORE_STOP, Trips};
+use super::{Answer, Context, Refusal, SignInWish, Visit, Visitor, login_href};
+use crate::authn::Verdict;
+use crate::config::model::SignInStyle;
+use crate::keys::Purpose;
+use crate::oidc::Provider;
+use crate::pages::ProviderButton;
+use crate::reason::{Failure, Reason};
+use crate::telemetry::metrics;
+
+/// Sign-ins that one browser may have open; the oldest gives way.
+const MAX_ATTEMPTS: usize = 5;
+
+/// `GET /oidc/login?return_to=…&provider=…`
+pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let return_to = match visit.parameter("return_to")? {
+        None => "/".to_owned(),
+        Some(text) => match context.return_address(&text) {
+            Some(address) => address.as_str().to_owned(),
+            None => return Err(Failure::new(Reason::ReturnAddress, format!("{:?}", cut(&text))).into()),
+        },
+    };
+    match visit.parameter("provider")? {
+        Some(name) => {
+            let provider = context.providers.get(&name);
+            let provider = provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(&name))))?;
+            start(context, visit, provider, &return_to)
+        }
+        None => match only_provider(context) {
+            Some(provider) => start(context, visit, provider, &return_to),
+            None => Ok(page(context, &return_to)),
+        },
+    }
+}
+
+/// Steps 6 of the way of a request: somebody without a usable session asks for what needs one. A person is sent to
+/// sign in; everybody else is told.
+pub fn send_to_sign_in(
+    context: &Context, visit: &Visit<'_>, verdict: &Verdict, wish: SignInWish<'_>,
+) -> Result<Answer, Refusal> {
+    let failure = match verdict {
+        Verdict::Rejected(failure) => failure.clone(),
+        _ => Failure::from(Reason::SignInNeeded),
+    };
+    match visit.visitor {
+        Visitor::Program => Err(failure.into()),
+        Visitor::Reading => Err(Failure::new(Reason::SessionEndedDuringPost, failure.to_string()).into()),
+        Visitor::Navigating => {
+            if let Some(elsewhere) = public_host(context, visit) {
+                return Ok(Answer::redirect(context, &elsewhere)?);
+            }
+            stop_loop(context, visit, verdict)?;
+            let here = visit.target();
+            let return_to = context.return_address(&return_text(context, visit, &here));
+            let return_to = return_to.map_or("/".to_owned(), |address| address.as_str().to_owned());
+            let provider = match wish.provider {
+                Some(name) => context.providers.get(name),
+                None => only_provider(context),
+            };
+            match (provider, wish.style) {
+                (Some(provider), SignInStyle::Redirect) => start(context, visit, provider, &return_to),
+                (Some(provider), SignInStyle::Page) => Ok(page_of(context, [provider].into_iter(), &return_to)),
+                (None, _) => Ok(page(context, &return_to)),
+            }
+        }
+    }
+}
+
+/// Where the cookies of a sign-in belong to another host than the one in the address bar, the browser first goes there:
+/// `localhost` for `127.0.0.1`, the bare name for the full one. Otherwise its attempt cookie would be left behind.
+fn public_host(context: &Context, visit: &Visit<'_>) -> Option<String> {
+    let public = context.public_url();
+    let own = public.host_str().unwrap_or_default();
+    let shared = context.config.settings.session.cookie_domain.as_deref().is_some_and(|domain| {
+        visit.host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    });
+    (visit.host != own && !shared).then(|| format!("{}{}", public.as_str().trim_end_matches('/'), visit.target()))
+}
+
+/// The address to return to: a path, or with its host where the session is shared by several.
+fn return_text(context: &Context, visit: &Visit<'_>, here: &str) -> String {
+    let public = context.public_url();
+    if visit.host == public.host_str().unwrap_or_default() {
+        return here.to_owned();
+    }
+    let port = public.port().map_or(String::new(), |port| format!(":{port}"));
+    format!("{}://{}{port}{here}", public.scheme(), visit.host)
+}
+
+/// Refuses to send the browser round once more when it has just come back several times without a usable session.
+fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<(), Refusal> {
+    let trips = Trips::of(context, visit);
+    if trips.recent(visit.seconds()) < TRIPS_BEFORE_STOP {
+        return Ok(());
+    }
+    let mut seen = vec![format!("In the last minute you signed in {TRIPS_BEFORE_STOP} times, and the provider said yes each time.")];
+    seen.push(match verdict {
+        Verdict::Rejected(failure) => format!("The session cookie came back, but {}: {}.", lower(failure.reason.info().title), failure.detail),
+        _ => "The session cookie that was set did not come back with the next request.".to_owned(),
+    });
+    if context.public_url().scheme() == "https" && !visit.over_tls {
+        seen.push("This request came over http, and the cookie is kept for https alone: a proxy in front may have dropped TLS.".into());
+    }
+    seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
+    let detail = seen[1].clone();
+    let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail));
+    refusal.seen = seen;
+    Err(refusal)
+}
+
+fn lower(title: &str) -> String {
+    let mut letters = title.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// The provider to go straight on to, where there is no choice.
+fn only_provider(context: &Context) -> Option<&std::sync::Arc<Provider>> {
+    let mut all = context.providers.iter();
+    all.next().filter(|_| all.next().is_none())
+}
+
+fn page(context: &Context, return_to: &str) -> Answer {
+    page_of(context, context.providers.iter(), return_to)
+}
+
+fn page_of<'a>(context: &Context, providers: impl Iterator<Item = &'a std::sync::Arc<Provider>>, return_to: &str) -> Answer {
+    let providers: Vec<_> = providers.map(|p| (p, login_href(return_to, Some(p.name())))).collect();
+    let buttons: Vec<_> = providers
+        .iter()
+        .map(|(p, href)| ProviderButton { name: p.name(), display_name: p.display_name(), href })
+        .collect();
+    Answer::page(context, StatusCode::OK, context.pages.sign_in(&buttons, return_to))
+}
+
+/// Sends the browser to the provider, and remembers the attempt in a cookie of its own, so that several tabs may sign
+/// in at once.
+fn start(context: &Context, visit: &Visit<'_>, provider: &Provider, return_to: &str) -> Result<Answer, Refusal> {
+    let begun = attempt_id(context, visit).and_then(|id| Ok((provider.begin(return_to, &id, visit.now)?, id)));
+    let (begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
+    let name = context.cookies.attempt(&id);
+    let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+    let sealed = context.keys.seal(Purpose::Attempt, &name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+    let lifetime = context.config.settings.sign_in.attempt_lifetime.0.as_secs();
+    let mut cookies: Vec<HeaderValue> = context.cookies.set(&name, &sealed, Some(lifetime), "/").into_iter().collect();
+    let open = context.cookies.attempts(visit.headers);
+    let too_many = (open.len() + 1).saturating_sub(MAX_ATTEMPTS);
+    cookies.extend(open.iter().take(too_many).filter_map(|id| context.cookies.end(&context.cookies.attempt(id), "/")));
+    count("start", None);
+    Ok(Answer::redirect(context, begun.authorization_url.as_str())?.with_cookies(cookies))
+}
+
+/// The name of an attempt: its time, so that the oldest sorts first, and enough randomness for parallel tabs.
+fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
+    let random = context.keys.random_id().map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+    let tail: String = random.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    Ok(format!("{:010x}{tail}", visit.seconds()))
+}
+
+/// Counts a step of signing in or out.
+pub(super) fn count(step: &str, reason: Option<Reason>) {
+    metrics().sign_ins.with_label_values(&[step, reason.map_or("ok", Reason::code)]).inc();
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(200).collect()
+}

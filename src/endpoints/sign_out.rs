@@ -1,0 +1,102 @@
+//! Signing out: the session ends here, and at the provider where it offers that.
+
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::sign_in::count;
+use super::{Answer, Context, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
+use crate::authn::Verdict;
+use crate::keys::Purpose;
+use crate::reason::{Failure, Reason};
+use crate::session::cookies::find;
+use crate::telemetry::{Audit, Decision, audit};
+
+/// What comes back from the provider as `state` of a sign-out: sealed, so that it needs no cookie.
+#[derive(Serialize, Deserialize)]
+struct LogoutState {
+    #[serde(rename = "r")]
+    return_to: Option<String>,
+    #[serde(rename = "t")]
+    at: u64,
+}
+
+/// Seconds for which a sign-out's `state` is good.
+const STATE_LIFETIME: u64 = 600;
+
+/// `GET` or `POST /logout?return_to=…`: ends every part of every cookie, then goes to the provider's
+/// `end_session_endpoint` (OpenID Connect RP-Initiated Logout 1.0) or to the signed-out page.
+pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let return_to = match visit.parameter("return_to")? {
+        Some(text) if context.return_address(&text).is_none() => {
+            return Err(Failure::new(Reason::ReturnAddress, "the return address of a sign-out").into());
+        }
+        asked => asked.or_else(|| context.config.settings.sign_in.after_logout.clone()),
+    };
+    let session = match context.session_rules().judge(visit.headers, visit.seconds(), |_| true) {
+        Verdict::Known(session) => Some(session),
+        _ => None,
+    };
+    let location = match provider_logout(context, visit, session.as_ref().map(|s| s.identity.provider.as_str()), &return_to) {
+        Some(url) => url,
+        None => return_to.clone().unwrap_or_else(|| SIGNED_OUT.to_owned()),
+    };
+    if let Some(session) = &session {
+        let who = &session.identity;
+        let ended = Audit {
+            provider: Some(&who.provider), subject: Some(&who.subject), user: Some(&who.user), peer: visit.client,
+            ..Audit::new(visit.reference, "sign_out", Decision::Allow)
+        };
+        audit::record(&ended, visit.now);
+    }
+    count("logout", None);
+    let mut answer = Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit));
+    answer.user = session.map(|s| s.identity.user);
+    Ok(answer)
+}
+
+/// `Set-Cookie` for everything of ours that this browser holds, open sign-ins included.
+fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
+    let cookies = &context.cookies;
+    let attempts = cookies.attempts(visit.headers);
+    let mut ended = cookies.end_session(visit.headers);
+    ended.extend(cookies.end(&cookies.hint(), LOGOUT));
+    ended.extend(cookies.end(&cookies.trips(), "/"));
+    ended.extend(attempts.iter().filter_map(|id| cookies.end(&cookies.attempt(id), "/")));
+    ended
+}
+
+/// Where to end the provider's session; `None` where there is none to end, or that is not wished or not offered.
+fn provider_logout(context: &Context, visit: &Visit<'_>, provider: Option<&str>, return_to: &Option<String>) -> Option<String> {
+    if !context.config.settings.sign_in.provider_logout {
+        return None;
+    }
+    let provider = context.providers.get(provider?)?;
+    let name = context.cookies.hint();
+    let mut buffer = Vec::new();
+    let sealed = find(visit.headers, &name).ok().flatten();
+    let range = sealed.and_then(|sealed| context.keys.open(Purpose::LogoutHint, &name, sealed, &mut buffer).ok());
+    let hint = range.and_then(|range| std::str::from_utf8(&buffer[range]).ok());
+    let state = LogoutState { return_to: return_to.clone(), at: visit.seconds() };
+    let state = context.keys.seal(Purpose::LogoutState, SIGNED_OUT, &serde_json::to_vec(&state).ok()?).ok()?;
+    let back = context.public_url().join(SIGNED_OUT).ok()?;
+    provider.end_session_url(hint, &back, &state).map(String::from)
+}
+
+/// `GET /oidc/signed-out`: where the provider sends the browser back to, and the page that says it is done.
+pub fn signed_out(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let state = visit.parameter("state")?.filter(|text| text.len() <= 4096);
+    let asked = state.as_deref().and_then(|sealed| open_state(context, visit, sealed));
+    if let Some(address) = asked.and_then(|state| context.return_address(&state.return_to?)) {
+        return Ok(Answer::redirect(context, address.as_str())?);
+    }
+    // Without a state the provider was not asked: the next sign-in may pass without a question.
+    let page = context.pages.signed_out(LOGIN, state.is_none());
+    Ok(Answer::page(context, StatusCode::OK, page))
+}
+
+fn open_state(context: &Context, visit: &Visit<'_>, sealed: &str) -> Option<LogoutState> {
+    let mut buffer = Vec::new();
+    let range = context.keys.open(Purpose::LogoutState, SIGNED_OUT, sealed.as_bytes(), &mut buffer).ok()?;
+    let state: LogoutState = serde_json::from_slice(&buffer[range]).ok()?;
+    (visit.seconds().saturating_sub(state.at) <= STATE_LIFETIME).then_some(state)
+}

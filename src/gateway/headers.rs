@@ -1,0 +1,154 @@
+//! Step 7, the one sanitiser: the only place that removes or adds request headers for the app.
+//!
+//! It runs after the proxy library has taken off the hop-by-hop headers and those that `Connection` names, on every
+//! route, signed in or not. Promise: the app never sees a spelling of an identity or forwarding header that a client
+//! wrote, nor a cookie of the gateway.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora_http::RequestHeader;
+
+use crate::config::model::Headers;
+use crate::identity_headers::IdentityHeaders;
+use crate::session::cookies::{self, Cookies};
+
+/// Knows which headers a client may not say.
+pub struct Sanitiser {
+    /// Spelled canonically: lower case, `-` for `_` and `.`.
+    forbidden: HashSet<String>,
+}
+
+/// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
+/// none of them: the app behind may be configured for one that the gateway is not.
+const FORBIDDEN: [&str; 41] = [
+    "x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username", "x-forwarded-groups",
+    "x-forwarded-access-token", "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups",
+    "x-auth-request-preferred-username", "x-auth-request-access-token", "x-auth-request-redirect", "x-remote-user",
+    "x-remote-email", "x-remote-group", "x-remote-groups", "x-remote-name", "remote-user", "remote-email",
+    "remote-groups", "remote-name", "x-webauth-user", "x-webauth-email", "x-webauth-groups", "x-webauth-name",
+    "x-authenticated-user", "x-user", "forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip",
+    "true-client-ip", "client-ip", "x-original-url", "x-original-uri", "x-original-host", "x-rewrite-url", "x-host",
+    "x-original-forwarded-for", "x-envoy-original-path", "proxy",
+];
+
+/// Names by which a client asks the app to take the request for one of another method.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+impl Sanitiser {
+    pub fn new(settings: &Headers, written: &IdentityHeaders, routes_by_method: bool) -> Self {
+        let mut forbidden: HashSet<String> = FORBIDDEN.iter().map(|name| name.to_string()).collect();
+        if routes_by_method {
+            forbidden.extend(METHOD_OVERRIDES.iter().map(|name| name.to_string()));
+        }
+        let configured = settings.drop.iter().map(|name| name.0.as_str());
+        let configured = configured.chain(written.names().map(HeaderName::as_str));
+        forbidden.extend(configured.map(|name| canonical_spelling(name).into_owned()));
+        Sanitiser { forbidden }
+    }
+
+    /// Whether the app must not see a header of this name from a client.
+    pub fn forbids(&self, name: &str) -> bool {
+        let spelling = canonical_spelling(name);
+        spelling.starts_with("x-forwarded-") || self.forbidden.contains(spelling.as_ref())
+    }
+
+    /// Takes off what a client may not say.
+    pub fn clean(&self, request: &mut RequestHeader, cookies: &Cookies) {
+        let forbidden: Vec<HeaderName> =
+            request.headers.keys().filter(|name| self.forbids(name.as_str())).cloned().collect();
+        for name in &forbidden {
+            request.remove_header(name);
+        }
+        if let Some(kept) = foreign_cookies(&request.headers, cookies) {
+            request.remove_header(&header::COOKIE);
+            if let Some(value) = kept {
+                // The name is a constant and the value comes from header values.
+                let _ = request.insert_header(header::COOKIE, value);
+            }
+        }
+    }
+}
+
+/// Lower case with `-` for `_` and `.`: apps behind CGI, WSGI and Rack cannot tell these spellings apart. Names in a
+/// `HeaderMap` are in lower case already.
+fn canonical_spelling(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|b| matches!(b, b'_' | b'.') || b.is_ascii_uppercase()) {
+        true => name.to_ascii_lowercase().replace(['_', '.'], "-").into(),
+        false => name.into(),
+    }
+}
+
+/// The cookies that are not the gateway's, as one field; `None` where nothing has to change.
+fn foreign_cookies(headers: &HeaderMap, own: &Cookies) -> Option<Option<HeaderValue>> {
+    let mut fields = headers.get_all(header::COOKIE).iter();
+    fields.next()?;
+    // Several fields are joined: an app over HTTP/1 expects one (RFC 9113 §8.2.3).
+    let several = fields.next().is_some();
+    if !several && !cookies::pairs(headers).any(|(name, _)| own.is_own(name)) {
+        return None;
+    }
+    let mut kept = Vec::new();
+    for (name, value) in cookies::pairs(headers).filter(|(name, _)| !own.is_own(name)) {
+        if !kept.is_empty() {
+            kept.extend_from_slice(b"; ");
+        }
+        kept.extend_from_slice(name);
+        kept.push(b'=');
+        kept.extend_from_slice(value);
+    }
+    Some((!kept.is_empty()).then(|| HeaderValue::from_bytes(&kept).ok()).flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::model;
+
+    fn clean(fields: &[(&str, &str)], by_method: bool) -> Vec<(String, String)> {
+        let settings = Headers { drop: vec!["X-Tenant".parse().expect("name")], ..Headers::default() };
+        let sanitiser = Sanitiser::new(&settings, &IdentityHeaders::new(&settings), by_method);
+        let cookies = Cookies::new(&model::Session::default(), &"https://a.example".parse().expect("url"));
+        let mut request = RequestHeader::build("GET", b"/", None).expect("head");
+        for (name, value) in fields {
+            request.append_header(name.to_string(), *value).expect("field");
+        }
+        sanitiser.clean(&mut request, &cookies);
+        request.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().expect("text").to_owned())).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_an_identity_header_is_dropped() {
+        for name in [
+            "X-Forwarded-User", "x-forwarded-user", "X_Forwarded_User", "x.forwarded.user", "X-Forwarded_User", "X-FORWARDED-GROUPS",
+            "Remote-User", "REMOTE_USER", "X-Remote-User", "x_remote_user", "X-Auth-Request-Email", "X-WEBAUTH-USER", "X-Tenant", "X_TENANT",
+            "X-Forwarded-For", "X_Forwarded_For", "X-Forwarded-Whatever", "Forwarded", "X-Real-IP", "x_real_ip", "X-Original-URL", "Proxy",
+        ] {
+            assert_eq!(clean(&[(name, "admin"), (name, "again")], false), [], "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_may_say_stays() {
+        for (name, value) in [("accept", "*/*"), ("x-requested-with", "x"), ("authorization", "Bearer t"), ("user-agent", "x"), ("x-users", "1"), ("x-custom_name", "1")] {
+            assert_eq!(clean(&[(name, value)], true), [(name.to_owned(), value.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_method_override_passes_only_where_no_route_goes_by_method() {
+        let field = [("x-http-method-override", "DELETE")];
+        assert_eq!(clean(&field, true), []);
+        assert_eq!(clean(&field, false).len(), 1);
+    }
+
+    #[test]
+    fn the_gateways_cookies_do_not_reach_the_app() {
+        let kept = |fields: &[&str]| clean(&fields.iter().map(|f| ("cookie", *f)).collect::<Vec<_>>(), false).into_iter().map(|(_, v)| v).collect::<Vec<_>>();
+        assert_eq!(kept(&["__Host-doorward=s; theme=dark; __Host-doorward_1=t"]), ["theme=dark"]);
+        assert_eq!(kept(&["a=1", "doorward=x", "b=2"]), ["a=1; b=2"]);
+        assert_eq!(kept(&["__Host-doorward=s"]), [""; 0]);
+        assert_eq!(kept(&["a=1;b=2"]), ["a=1;b=2"], "unchanged where there is nothing of ours");
+    }
+}

@@ -1,0 +1,460 @@
+//! The way of a request, step by step. Whoever has read [`Gateway::decide`] knows the product.
+//!
+//! Promise: a request reaches an app only by way of [`Step::Forward`], and only after every step before it said yes;
+//! what the app is told of the person is written by this room alone.
+
+mod failure;
+mod forwarded;
+mod headers;
+pub mod listener;
+mod request;
+mod response;
+mod route;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, header};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use crate::authn::Verdict;
+use crate::authz;
+use crate::config::model::{Access, Settings};
+use crate::endpoints::renewal::{Renewal, SessionRenewals, renew};
+use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visit, Visitor};
+use crate::reason::{Failure, Reason};
+use crate::session::Session as PersonSession;
+use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
+use forwarded::{Forwarding, Origin, Scheme};
+use headers::Sanitiser;
+use request::CanonicalRequest;
+use route::{Route, Routes};
+use upstream::{HostHeader, Upstream};
+
+/// The gateway: what it was configured to be, compiled.
+pub struct Gateway {
+    context: Context,
+    routes: Routes,
+    upstreams: Vec<Arc<Upstream>>,
+    sanitiser: Sanitiser,
+    forwarding: Forwarding,
+    renewals: SessionRenewals,
+}
+
+/// What is known of one request on its way.
+pub struct Way {
+    started: Instant,
+    reference: Reference,
+    request: Option<CanonicalRequest>,
+    origin: Option<Origin>,
+    route: Option<usize>,
+    /// What the app is told of the person.
+    identity: Vec<(HeaderName, HeaderValue)>,
+    user: Option<String>,
+    /// Cookies that go out with the app's answer.
+    cookies: Vec<HeaderValue>,
+    /// The share of deciding who asks and whether they may.
+    deciding: Duration,
+    outcome: WayOutcome,
+}
+
+enum WayOutcome {
+    Passed,
+    Own,
+    Refused(Failure),
+}
+
+/// What follows from the steps.
+enum Step {
+    Forward,
+    Answer(Answer),
+}
+
+impl Gateway {
+    /// Compiles a configuration that has been judged.
+    pub fn new(context: Context) -> std::result::Result<Self, Failure> {
+        let settings: &Settings = &context.config.settings;
+        let routes = Routes::new(settings)?;
+        let upstreams = settings.upstream.iter().map(|u| Upstream::new(u, &settings.timeouts).map(Arc::new));
+        let trusted = settings.listen.trusted_proxies.iter().map(|network| network.0).collect();
+        let over_tls = settings.listen.tls_certificate_file.is_some();
+        Ok(Gateway {
+            sanitiser: Sanitiser::new(&settings.headers, &context.identity_headers, routes.by_method),
+            forwarding: Forwarding::new(trusted, &settings.public_url, over_tls),
+            upstreams: upstreams.collect::<std::result::Result<_, _>>()?,
+            renewals: SessionRenewals::default(),
+            routes,
+            context,
+        })
+    }
+
+    /// The apps, for keeping their names resolved.
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Steps 1 to 7.
+    async fn decide(&self, session: &mut Session, way: &mut Way) -> Step {
+        // 1 canonical request
+        let (request, origin) = match self.canonical_request(session) {
+            Ok(read) => read,
+            Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
+        };
+        let visit = visit(session.req_header(), &request, &origin, way.reference);
+        let step = self.decide_for(&visit, &request, way).await;
+        let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
+        drop(visit);
+        way.request = Some(request);
+        way.origin = Some(origin);
+        step
+    }
+
+    async fn decide_for(&self, visit: &Visit<'_>, request: &CanonicalRequest, way: &mut Way) -> std::result::Result<Step, Refusal> {
+        // 3 one of the gateway's own addresses? Asked first: no route can take them away.
+        if endpoints::is_own(visit.path) {
+            return endpoints::answer(&self.context, visit).await.map(Step::Answer);
+        }
+        // 2 which route governs it; none = refused
+        let index = self.routes.find(request)?;
+        way.route = Some(index);
+        let route = &self.routes[index];
+        if route.access == Access::Public {
+            return Ok(Step::Forward);
+        }
+        if is_preflight(visit) {
+            let refused = Refusal::from(Failure::from(Reason::PreflightNotAllowed));
+            return if route.preflight { Ok(Step::Forward) } else { Err(refused) };
+        }
+        // 4 who is asking
+        let person = match self.authenticate(visit, route, way).await {
+            Verdict::Known(person) => person,
+            // 6 nobody: a person is sent to sign in, a program is told
+            verdict => {
+                let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in };
+                return endpoints::send_to_sign_in(&self.context, visit, &verdict, wish).map(Step::Answer);
+            }
+        };
+        way.user = Some(person.identity.user.clone());
+        // 5 may they
+        if let Some(rules) = &route.rules
+            && let authz::Verdict::Deny(failure) = rules.judge(&person.identity)
+        {
+            return Err(self.deny(&person, failure, way));
+        }
+        // 7 what the app is told of them; written by `upstream_request_filter`
+        match self.context.identity_headers.of(&person.identity) {
+            Ok(headers) => way.identity = headers,
+            Err(failure) => return Err(self.deny(&person, failure, way)),
+        }
+        Ok(Step::Forward)
+    }
+
+    fn canonical_request(&self, session: &Session) -> std::result::Result<(CanonicalRequest, Origin), Failure> {
+        let raw_head: Option<Bytes> = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
+        let head = session.req_header();
+        let mut request = CanonicalRequest::read(head, raw_head.as_deref(), &self.context.config.settings.limits)?;
+        let origin = self.forwarding.read(client_address(session), &head.headers, request.authority.clone());
+        // A listed proxy in front knows the host that was asked for better than the connection to us does.
+        request.authority = origin.authority.clone();
+        Ok((request, origin))
+    }
+
+    /// The verdict on the request's session, renewed where it is due, its use noted.
+    async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
+        let accepted = |name: &str| {
+            self.context.providers.get(name).is_some() && route.provider.as_deref().is_none_or(|wanted| wanted == name)
+        };
+        let now = visit.seconds();
+        let verdict = self.context.session_rules().judge(visit.headers, now, accepted);
+        let Verdict::Known(mut person) = verdict else { return verdict };
+        let limits = &self.context.config.settings.session;
+        let mut changed = person.note_use(limits, now);
+        if person.renewal_due(limits, now) {
+            match renew(&self.context, visit, &self.renewals, &person).await {
+                Renewal::Store(renewed) => {
+                    person = renewed;
+                    changed = true;
+                }
+                Renewal::Keep => {}
+                Renewal::SignIn(failure) => return Verdict::Rejected(failure),
+            }
+        }
+        if changed {
+            self.store(visit, &person, way);
+        }
+        Verdict::Known(person)
+    }
+
+    fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {
+        let limit = self.context.config.settings.session.max_bytes.0;
+        match person.seal(&self.context.keys, self.context.cookies.session(), limit) {
+            Ok(sealed) => way.cookies = self.context.cookies.store_session(&sealed, visit.headers),
+            // The old cookie goes on working until its own limits.
+            Err(failure) => tracing::warn!(%failure, reference = way.reference.as_str(), "a session could not be stored anew"),
+        }
+    }
+
+    fn deny(&self, person: &PersonSession, failure: Failure, way: &mut Way) -> Refusal {
+        let mut refusal = Refusal::from(failure).with_cookies(std::mem::take(&mut way.cookies));
+        let who = &person.identity;
+        refusal.user = Some(who.email.clone().unwrap_or_else(|| who.user.clone()));
+        refusal
+    }
+
+    /// Refuses a request that was not understood well enough to say anything about it.
+    fn refuse_unread(&self, session: &Session, way: &Way, failure: Failure) -> Answer {
+        let head = session.req_header();
+        let visit = Visit {
+            method: &head.method, headers: &head.headers, path: "/", query: None, host: "",
+            visitor: Visitor::of(&head.method, &head.headers), reference: way.reference, now: SystemTime::now(),
+            client: client_address(session).map(|a| a.ip()), over_tls: false,
+        };
+        Answer::refusal(&self.context, &visit, failure.into())
+    }
+
+    /// Sends `answer` and notes what it was.
+    async fn respond(&self, session: &mut Session, way: &mut Way, mut answer: Answer) -> Result<()> {
+        let unread = way.request.is_none();
+        way.user = answer.user.take().or(way.user.take());
+        way.outcome = match std::mem::replace(&mut answer.outcome, Outcome::Own) {
+            Outcome::Own => WayOutcome::Own,
+            Outcome::Refused(failure) => WayOutcome::Refused(failure),
+        };
+        response::write(session, answer, unread).await
+    }
+
+    /// Step 9: one record for one request.
+    fn account(&self, session: &Session, way: &Way) {
+        let took = way.started.elapsed();
+        let now = SystemTime::now();
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let route = way.route.map(|index| &self.routes[index]);
+        let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
+        metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
+        let (outcome, failure) = match &way.outcome {
+            WayOutcome::Passed => {
+                counts.passed(took);
+                ("passed", None)
+            }
+            WayOutcome::Own => {
+                counts.answered("own", None, took);
+                ("own", None)
+            }
+            WayOutcome::Refused(failure) => {
+                let outcome = if failure.reason.code().starts_with("DW-21") { "failed" } else { "refused" };
+                counts.answered(outcome, Some(failure.reason), took);
+                (outcome, Some(failure))
+            }
+        };
+        let head = session.req_header();
+        let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
+        let user = way.user.as_deref();
+        access::record(
+            &AccessLine {
+                reference: way.reference,
+                peer: client,
+                method: head.method.as_str(),
+                host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
+                path: way.request.as_ref().map_or("", |r| r.path.as_str()),
+                protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
+                route: route.map_or("", |r| r.name.as_str()),
+                status,
+                outcome,
+                reason: failure.map(|f| f.reason),
+                detail: failure.map_or("", |f| f.detail.as_str()),
+                user,
+                upstream: route.filter(|_| outcome != "own").map(|r| self.upstreams[r.upstream].name.as_str()),
+                bytes_in: session.body_bytes_read() as u64,
+                bytes_out: session.body_bytes_sent() as u64,
+                took,
+                auth: way.deciding,
+                user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
+            },
+            now,
+        );
+        // Somebody who is known was turned away: that is for the audit log, too.
+        if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
+            let line = Audit {
+                reason: Some(failure.reason), detail: &failure.detail, user, route: route.map(|r| r.name.as_str()), peer: client,
+                ..Audit::new(way.reference, "refused", Decision::Deny)
+            };
+            audit::record(&line, now);
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Way;
+
+    fn new_ctx(&self) -> Way {
+        Way {
+            started: Instant::now(),
+            reference: Reference::next(),
+            request: None,
+            origin: None,
+            route: None,
+            identity: Vec::new(),
+            user: None,
+            cookies: Vec::new(),
+            deciding: Duration::ZERO,
+            outcome: WayOutcome::Passed,
+        }
+    }
+
+    async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
+        listener::head_was_read();
+        let step = self.decide(session, way).await;
+        way.deciding = way.started.elapsed();
+        match step {
+            Step::Forward => Ok(false),
+            Step::Answer(answer) => self.respond(session, way, answer).await.map(|()| true),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, way: &mut Way) -> Result<Box<HttpPeer>> {
+        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
+        let Some(upstream) = upstream else { return Error::e_explain(ErrorType::InternalError, "forwarded without a route") };
+        upstream.peer(streams(session)).map_err(|failure| {
+            let error = Error::explain(ErrorType::ConnectNoRoute, failure.detail.clone());
+            way.outcome = WayOutcome::Refused(failure);
+            error
+        })
+    }
+
+    /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
+    /// `Connection` names, so that nobody can have ours removed.
+    async fn upstream_request_filter(&self, _: &mut Session, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
+        let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
+            return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
+        };
+        let route = &self.routes[index];
+        self.sanitiser.clean(upstream_request, &self.context.cookies);
+        write_target(upstream_request, request, route.strip.as_deref())?;
+        let host = match self.upstreams[route.upstream].host_header() {
+            HostHeader::Fixed(value) => value.clone(),
+            HostHeader::Preserve => HeaderValue::from_str(&request.authority.to_string())
+                .map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?,
+        };
+        upstream_request.insert_header(header::HOST, host)?;
+        self.forwarding.write(upstream_request, origin, route.strip.as_deref());
+        for (name, value) in &way.identity {
+            upstream_request.insert_header(name.clone(), value.clone())?;
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Session, upstream_response: &mut ResponseHeader, way: &mut Way) -> Result<()> {
+        if way.cookies.is_empty() || upstream_response.status.is_informational() {
+            return Ok(());
+        }
+        for cookie in way.cookies.drain(..) {
+            upstream_response.append_header(header::SET_COOKIE, cookie)?;
+        }
+        // A cache in front must not hand one person's cookie to another (RFC 9111 §7.3).
+        upstream_response.insert_header(header::CACHE_CONTROL, "private, no-cache")?;
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
+        let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
+            WayOutcome::Refused(failure) => failure,
+            _ => failure::name(error),
+        };
+        if let Some(index) = way.route.filter(|_| named.reason.code().starts_with("DW-21")) {
+            let upstream = &self.upstreams[self.routes[index].upstream].name;
+            metrics().upstream_errors.with_label_values(&[upstream.as_str(), named.reason.code()]).inc();
+        }
+        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let gone = named.reason == Reason::ClientGone;
+        let status = named.reason.status();
+        if !begun && !gone {
+            let answer = match (&way.request, &way.origin) {
+                (Some(request), Some(origin)) => {
+                    let visit = visit(session.req_header(), request, origin, way.reference);
+                    Answer::refusal(&self.context, &visit, named.clone().into())
+                }
+                _ => self.refuse_unread(session, way, named.clone()),
+            };
+            // The client may be gone by now; then there is nobody to tell.
+            let _ = response::write(session, answer, true).await;
+        }
+        way.outcome = WayOutcome::Refused(named);
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Way) {
+        self.account(session, way);
+    }
+
+    /// The access log says it, with a name and a reference.
+    fn suppress_error_log(&self, _: &Session, _: &Way, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Way, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+}
+
+fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Origin, reference: Reference) -> Visit<'a> {
+    Visit {
+        method: &request.method,
+        headers: &head.headers,
+        path: request.path.as_str(),
+        query: request.query.as_deref(),
+        host: &request.authority.host,
+        visitor: Visitor::of(&request.method, &head.headers),
+        reference,
+        now: SystemTime::now(),
+        client: Some(origin.client),
+        over_tls: origin.scheme == Scheme::Https,
+    }
+}
+
+/// A preflight of the Fetch standard: it carries no credentials by definition.
+fn is_preflight(visit: &Visit<'_>) -> bool {
+    *visit.method == Method::OPTIONS
+        && visit.headers.contains_key(header::ORIGIN)
+        && visit.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether long silence is natural for this request.
+fn streams(session: &Session) -> bool {
+    let events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
+    session.is_upgrade_req() || session.req_header().headers.get(header::ACCEPT).is_some_and(events)
+}
+
+fn client_address(session: &Session) -> Option<&SocketAddr> {
+    session.client_addr().and_then(|address| address.as_inet())
+}
+
+/// The canonical target, without the route's prefix where it says so.
+fn write_target(upstream: &mut RequestHeader, request: &CanonicalRequest, strip: Option<&str>) -> Result<()> {
+    if strip.is_none() && !request.respelt && upstream.uri.authority().is_none() {
+        return Ok(());
+    }
+    let whole = request.path.as_str();
+    let path = strip.and_then(|prefix| whole.strip_prefix(prefix)).unwrap_or(whole);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let target = match &request.query {
+        Some(query) => format!("{slash}{path}?{query}"),
+        None => format!("{slash}{path}"),
+    };
+    match target.parse() {
+        Ok(uri) => upstream.set_uri(uri),
+        Err(_) => upstream.set_raw_path(target.as_bytes())?,
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! Step 2: which route governs a request.
+//!
+//! The most specific route wins, whatever the order in the file: a named host before any host, an exact path before a
+//! prefix, a longer prefix before a shorter, named methods before all. Looking one up costs a few hash look-ups,
+//! however many routes there are.
+
+use std::collections::HashMap;
+
+use http::Method;
+
+use super::request::CanonicalRequest;
+use crate::authz::Rules;
+use crate::config::model::{self, Access, Settings, SignInStyle};
+use crate::reason::{Failure, Reason};
+use crate::telemetry::{RouteMetrics, metrics};
+
+/// One compiled route.
+pub struct Route {
+    /// Name in metrics and logs.
+    pub name: String,
+    pub access: Access,
+    /// Whoever is signed in where `None`.
+    pub rules: Option<Rules>,
+    /// Index of the upstream.
+    pub upstream: usize,
+    /// Prefix to take off the path.
+    pub strip: Option<String>,
+    pub preflight: bool,
+    pub sign_in: SignInStyle,
+    /// Provider whose sessions count here; every provider's where `None`.
+    pub provider: Option<String>,
+    pub metrics: RouteMetrics,
+    methods: Vec<Method>,
+}
+
+/// All routes, arranged for looking up.
+pub struct Routes {
+    routes: Vec<Route>,
+    hosts: HashMap<String, Paths>,
+    any_host: Paths,
+    /// Counts requests that no route governs.
+    pub unrouted: RouteMetrics,
+    /// Whether any route goes by method, so that a method override of the client must not reach the app.
+    pub by_method: bool,
+}
+
+/// Routes by path; the indices at one path are ordered, named methods first.
+#[derive(Default)]
+struct Paths {
+    exact: HashMap<String, Vec<usize>>,
+    prefix: HashMap<String, Vec<usize>>,
+}
+
+impl Routes {
+    /// Compiles the routes of a configuration that has been judged.
+    pub fn new(settings: &Settings) -> Result<Self, Failure> {
+        let mut table = Routes {
+            routes: Vec::with_capacity(settings.route.len()),
+            hosts: HashMap::new(),
+            any_host: Paths::default(),
+            unrouted: metrics().route(""),
+            by_method: settings.route.iter().any(|route| !route.methods.is_empty()),
+        };
+        for route in &settings.route {
+            table.add(route, settings)?;
+        }
+        let routes = &table.routes;
+        for paths in table.hosts.values_mut().chain([&mut table.any_host]) {
+            for indices in paths.exact.values_mut().chain(paths.prefix.values_mut()) {
+                indices.sort_by_key(|&index| routes[index].methods.is_empty());
+            }
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, route: &model::Route, settings: &Settings) -> Result<(), Failure> {
+        let invalid = |what: String| Failure::new(Reason::ConfigInvalid, what);
+        let index = self.routes.len();
+        let upstream = match &route.upstream {
+            None => 0,
+            Some(name) => settings.upstream.iter().position(|u| u.name == *name).ok_or_else(|| invalid(format!("no upstream `{name}`")))?,
+        };
+        let prefix = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
+        self.routes.push(Route {
+            name: route_name(route),
+            access: route.access,
+            rules: route.allow.as_ref().map(Rules::new).transpose().map_err(invalid)?,
+            upstream,
+            strip: route.strip_prefix.then(|| prefix.to_owned()),
+            preflight: route.preflight,
+            sign_in: route.sign_in,
+            provider: route.provider.clone(),
+            metrics: metrics().route(&route_name(route)),
+            methods: route.methods.iter().map(|m| m.0.clone()).collect(),
+        });
+        let paths = match &route.host {
+            Some(host) => self.hosts.entry(host.to_ascii_lowercase()).or_default(),
+            None => &mut self.any_host,
+        };
+        match &route.exact {
+            Some(path) => paths.exact.entry(path.clone()).or_default().push(index),
+            None => paths.prefix.entry(prefix.to_owned()).or_default().push(index),
+        }
+        Ok(())
+    }
+
+    /// Index of the route that governs `request`. Where an app that drops path parameters would read a path that another
+    /// route governs, the request has two readings and is refused.
+    pub fn find(&self, request: &CanonicalRequest) -> Result<usize, Failure> {
+        // A preflight asks for the route of the request that will follow it.
+        let found = self.lookup(&request.authority.host, request.path.as_str(), &request.method);
+        if let Some(other) = request.path.without_parameters() {
+            let second = self.lookup(&request.authority.host, &other, &request.method);
+            if found != second {
+                return Err(Failure::new(Reason::PathAmbiguous, "with and without its parameters (`;`) the path has different routes"));
+            }
+        }
+        match found {
+            Some(index) => Ok(index),
+            None => Err(Failure::new(Reason::NoRoute, format!("{} {}{}", request.method, request.authority.host, request.path))),
+        }
+    }
+
+    fn lookup(&self, host: &str, path: &str, method: &Method) -> Option<usize> {
+        let named = self.hosts.get(host).and_then(|paths| self.lookup_path(paths, path, method));
+        named.or_else(|| self.lookup_path(&self.any_host, path, method))
+    }
+
+    fn lookup_path(&self, paths: &Paths, path: &str, method: &Method) -> Option<usize> {
+        let pick = |indices: &Vec<usize>| indices.iter().copied().find(|&index| self.routes[index].takes(method));
+        if let Some(index) = paths.exact.get(path).and_then(pick) {
+            return Some(index);
+        }
+        let mut prefix = path.strip_suffix('/').unwrap_or(path);
+        loop {
+            if let Some(index) = paths.prefix.get(prefix).and_then(pick) {
+                return Some(index);
+            }
+            prefix = &prefix[..prefix.rfind('/')?];
+        }
+    }
+
+    /// All routes, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+}
+
+impl std::ops::Index<usize> for Routes {
+    type Output = Route;
+
+    fn index(&self, index: usize) -> &Route {
+        &self.routes[index]
+    }
+}
+
+impl Route {
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+            // HEAD is GET without the body (RFC 9110 §9.3.2).
+            || (*method == Method::HEAD && self.methods.contains(&Method::GET))
+            || (self.preflight && *method == Method::OPTIONS)
+    }
+}
+
+/// The route's name, or one made of what it matches.
+fn route_name(route: &model::Route) -> String {
+    let path = route.exact.as_deref().or(route.path.as_deref()).unwrap_or("/");
+    let made = || format!("{}{path}", route.host.as_deref().unwrap_or_default());
+    route.name.clone().unwrap_or_else(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::{Authority, CanonicalPath};
+
+    fn routes(toml: &str) -> Routes {
+        let text = format!("public_url = 'http://localhost'\n[[upstream]]\nurl = 'http://127.0.0.1:1'\n{toml}");
+        Routes::new(&toml::from_str(&text).expect("toml")).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn found(routes: &Routes, method: &str, host: &str, path: &str) -> Result<String, Reason> {
+        let request = CanonicalRequest {
+            method: method.parse().expect("method"),
+            authority: Authority::parse(host.as_bytes()).expect("host"),
+            path: CanonicalPath::parse(path.as_bytes()).expect("path"),
+            query: None,
+            respelt: false,
+        };
+        routes.find(&request).map(|index| routes[index].name.clone()).map_err(|f| f.reason)
+    }
+
+    const TABLE: &str = "
+        [[route]]
+        name = 'root'
+        access = 'public'
+        [[route]]
+        name = 'api'
+        path = '/api'
+        [[route]]
+        name = 'api-read'
+        path = '/api/'
+        methods = ['get']
+        [[route]]
+        name = 'deep'
+        path = '/api/v1/deep'
+        [[route]]
+        name = 'exact'
+        exact = '/api/v1'
+        [[route]]
+        name = 'host'
+        host = 'b.example'
+        path = '/api'
+    ";
+
+    #[test]
+    fn the_most_specific_route_wins_whatever_the_order() {
+        let reversed = TABLE.split("[[route]]").skip(1).collect::<Vec<_>>().into_iter().rev().map(|r| format!("[[route]]{r}"));
+        for table in [routes(TABLE), routes(&reversed.collect::<String>())] {
+            for (method, host, path, name) in [
+                ("GET", "a", "/", "root"), ("GET", "a", "/apix", "root"), ("GET", "a", "/api", "api-read"), ("HEAD", "a", "/api/", "api-read"),
+                ("POST", "a", "/api/x", "api"), ("GET", "a", "/api/v1", "exact"), ("GET", "a", "/api/v1/", "api-read"),
+                ("GET", "a", "/api/v1/deep/x", "deep"), ("GET", "b.example", "/api/v1", "host"), ("GET", "b.example", "/x", "root"),
+                ("GET", "B.example.", "/api", "host"),
+            ] {
+                assert_eq!(found(&table, method, host, path), Ok(name.into()), "{method} {host} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_route_matches_is_refused() {
+        let table = routes("[[route]]\npath = '/api'\nmethods = ['GET']");
+        assert_eq!(found(&table, "GET", "a", "/"), Err(Reason::NoRoute));
+        assert_eq!(found(&table, "POST", "a", "/api"), Err(Reason::NoRoute));
+        assert_eq!(found(&table, "OPTIONS", "a", "/api"), Err(Reason::NoRoute));
+    }
+
+    #[test]
+    fn a_path_parameter_does_not_lead_around_a_route() {
+        let table = routes("[[route]]\n[[route]]\npath = '/admin'");
+        assert_eq!(found(&table, "GET", "a", "/admin;x/y"), Err(Reason::PathAmbiguous));
+        assert_eq!(found(&table, "GET", "a", "/admin%3bx"), Err(Reason::PathAmbiguous));
+        assert_eq!(found(&table, "GET", "a", "/admin/y;v=1"), Ok("/admin".into()));
+        assert_eq!(found(&table, "GET", "a", "/page;v=1"), Ok("/".into()));
+    }
+}

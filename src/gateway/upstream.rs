@@ -1,0 +1,185 @@
+//! Step 8: the apps behind, their addresses and how long they may take.
+//!
+//! Names are resolved when the gateway starts and again in the background, never on a request's way. An app that does
+//! not resolve yet makes its own requests fail by name and nobody else's.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use pingora_core::protocols::tls::CaType;
+use pingora_core::upstreams::peer::{ALPN, HttpPeer};
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::config::model::{self, Timeouts};
+use crate::config::values::{AppScheme, AppUrl};
+use crate::reason::{Failure, Reason};
+
+/// One app behind the gateway.
+pub struct Upstream {
+    /// Name in metrics and logs.
+    pub name: String,
+    url: AppUrl,
+    host: HostHeader,
+    /// One peer for each address; empty while the name does not resolve.
+    peers: ArcSwap<Vec<HttpPeer>>,
+    next: AtomicUsize,
+    ca: Option<Arc<CaType>>,
+    server_name: String,
+    connect: Duration,
+    first_byte: Duration,
+    stream_idle: Duration,
+    pool_idle: Duration,
+}
+
+/// What the app sees as `Host`.
+pub enum HostHeader {
+    /// The host the client asked for.
+    Preserve,
+    Fixed(HeaderValue),
+}
+
+/// How often names are looked up again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+/// How often, while one does not resolve.
+const RESOLVE_RETRY: Duration = Duration::from_secs(2);
+
+impl Upstream {
+    /// Reads the CA file; resolves nothing.
+    pub fn new(settings: &model::Upstream, timeouts: &Timeouts) -> Result<Self, Failure> {
+        let (host, authority) = match &settings.url {
+            AppUrl::Tcp { host, port, .. } => (host.clone(), format!("{host}:{port}")),
+            AppUrl::Unix { .. } => ("localhost".to_owned(), "localhost".to_owned()),
+        };
+        let fixed = |text: &str| {
+            let invalid = |_| Failure::new(Reason::ConfigInvalid, format!("upstream {}: host_header `{text}`", settings.name));
+            HeaderValue::from_str(text).map(HostHeader::Fixed).map_err(invalid)
+        };
+        let upstream = Upstream {
+            name: settings.name.clone(),
+            url: settings.url.clone(),
+            host: match settings.host_header.as_str() {
+                "preserve" => HostHeader::Preserve,
+                "upstream" => fixed(&authority)?,
+                other => fixed(other)?,
+            },
+            peers: ArcSwap::default(),
+            next: AtomicUsize::new(0),
+            ca: settings.tls_ca_file.as_deref().map(read_ca).transpose()?,
+            server_name: settings.tls_server_name.clone().unwrap_or(host),
+            connect: settings.connect.unwrap_or(timeouts.connect).0,
+            first_byte: settings.first_byte.unwrap_or(timeouts.first_byte).0,
+            stream_idle: settings.stream_idle.unwrap_or(timeouts.stream_idle).0,
+            pool_idle: timeouts.pool_idle.0,
+        };
+        if let AppUrl::Unix { path } = &upstream.url {
+            let invalid = |e| Failure::new(Reason::ConfigInvalid, format!("upstream {}: {e}", upstream.name));
+            let peer = HttpPeer::new_uds(path, false, String::new()).map_err(invalid)?;
+            upstream.peers.store(Arc::new(vec![upstream.configure(peer)]));
+        } else if let Some(address) = upstream.literal_address() {
+            upstream.store(&[address]);
+        }
+        Ok(upstream)
+    }
+
+    pub fn host_header(&self) -> &HostHeader {
+        &self.host
+    }
+
+    /// A peer for the next connection. `streams` tells that long silence is natural for this request.
+    pub fn peer(&self, streams: bool) -> Result<Box<HttpPeer>, Failure> {
+        let peers = self.peers.load();
+        if peers.is_empty() {
+            return Err(Failure::new(Reason::UpstreamUnresolved, format!("upstream {}: {}", self.name, self.url)));
+        }
+        let index = if peers.len() == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) % peers.len() };
+        let mut peer = Box::new(peers[index].clone());
+        if streams {
+            peer.options.read_timeout = Some(self.stream_idle);
+        }
+        Ok(peer)
+    }
+
+    /// Looks the name up now and then, for as long as the gateway runs.
+    pub async fn keep_resolved(&self) {
+        let AppUrl::Tcp { host, port, .. } = &self.url else { return };
+        if self.literal_address().is_some() {
+            return;
+        }
+        let name = host.trim_matches(['[', ']']);
+        loop {
+            let found = match tokio::net::lookup_host((name, *port)).await {
+                Ok(addresses) => {
+                    let addresses: Vec<_> = addresses.collect();
+                    // An empty answer is no reason to forget what worked.
+                    if !addresses.is_empty() {
+                        self.store(&addresses);
+                    }
+                    !addresses.is_empty()
+                }
+                Err(error) => {
+                    tracing::warn!(upstream = %self.name, host, %error, "the app's name does not resolve");
+                    false
+                }
+            };
+            tokio::time::sleep(if found { RESOLVE_EVERY } else { RESOLVE_RETRY }).await;
+        }
+    }
+
+    fn literal_address(&self) -> Option<SocketAddr> {
+        match &self.url {
+            AppUrl::Tcp { host, port, .. } => host.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, *port)),
+            AppUrl::Unix { .. } => None,
+        }
+    }
+
+    fn store(&self, addresses: &[SocketAddr]) {
+        let mut sorted = addresses.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let tls = matches!(self.url, AppUrl::Tcp { scheme: AppScheme::Https, .. });
+        let server_name = if tls { self.server_name.clone() } else { String::new() };
+        let peers = sorted.iter().map(|address| self.configure(HttpPeer::new(*address, tls, server_name.clone())));
+        self.peers.store(Arc::new(peers.collect()));
+    }
+
+    fn configure(&self, mut peer: HttpPeer) -> HttpPeer {
+        let options = &mut peer.options;
+        options.connection_timeout = Some(self.connect);
+        options.total_connection_timeout = Some(self.connect);
+        options.read_timeout = Some(self.first_byte);
+        options.write_timeout = Some(self.first_byte);
+        options.idle_timeout = Some(self.pool_idle);
+        options.ca = self.ca.clone();
+        options.alpn = match &self.url {
+            AppUrl::Tcp { scheme: AppScheme::Https, .. } => ALPN::H2H1,
+            AppUrl::Tcp { scheme: AppScheme::H2c, .. } => ALPN::H2,
+            _ => ALPN::H1,
+        };
+        peer
+    }
+}
+
+/// The certificates of a PEM file.
+fn read_ca(path: &Path) -> Result<Arc<CaType>, Failure> {
+    let unusable = |what: String| Failure::new(Reason::CertificateUnusable, format!("{}: {what}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
+    let mut wrapped = Vec::new();
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in certificates {
+        let der = certificate.map_err(|e| unusable(e.to_string()))?;
+        // Judged first: wrapping panics on what is no certificate.
+        store.add(der.clone()).map_err(|e| unusable(e.to_string()))?;
+        wrapped.push(WrappedX509::new(der.to_vec(), parse_x509));
+    }
+    if wrapped.is_empty() {
+        return Err(unusable("no certificate in it".into()));
+    }
+    Ok(Arc::from(wrapped))
+}
