@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod http_client;
 pub mod identity;
+pub mod oidc;
 pub mod reason;
 pub mod telemetry;
