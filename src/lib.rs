@@ -4,12 +4,20 @@
 //! The rooms are listed from the top floor down; a room imports only from floors below its own.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod authn;
+pub mod authz;
 pub mod canonical;
 pub mod config;
+pub mod endpoints;
+pub mod gateway;
+pub mod http_client;
 pub mod identity;
 pub mod identity_headers;
 pub mod keys;
+pub mod oidc;
+pub mod pages;
 pub mod reason;
+pub mod server;
 pub mod session;
 pub mod telemetry;

@@ -1,0 +1,288 @@
+//! Talking HTTP to identity providers.
+//!
+//! Promise: every request ends within its time, no answer takes more memory than its limit, no redirect is followed,
+//! TLS is always verified, and a failure names the step that failed. Nothing that is sent or received is ever logged
+//! or put into an error: not headers, not bodies, not the query of an address.
+//!
+//! Making an [`HttpClient`] costs next to nothing. Reading the system's certificates takes tens of milliseconds and a
+//! few megabytes, so the client underneath is built aside, at the first request that needs it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use tokio::sync::OnceCell;
+use url::{Host, Url};
+
+use crate::config::values::Secret;
+use crate::reason::{Failure, Reason};
+
+/// Most bytes of an answer. A key set of a hundred keys has about 200 kB.
+const MAX_BODY: usize = 1024 * 1024;
+
+/// Longest wait for a connection, TLS included, so that a host that swallows packets is told from a slow one.
+const MAX_CONNECT: Duration = Duration::from_secs(5);
+
+/// One HTTP client, for one provider: its time limit and its certificate authorities.
+pub struct HttpClient {
+    timeout: Duration,
+    /// Trusted instead of the system's authorities.
+    authorities: Option<Vec<reqwest::Certificate>>,
+    /// Whether the environment names a proxy at all.
+    proxy: bool,
+    /// By [`Way::index`].
+    clients: [OnceCell<reqwest::Client>; 4],
+}
+
+/// What a request needs of the client underneath.
+#[derive(Clone, Copy)]
+struct Way {
+    tls: bool,
+    proxied: bool,
+}
+
+impl Way {
+    fn index(self) -> usize {
+        usize::from(self.tls) | usize::from(self.proxied) << 1
+    }
+}
+
+impl HttpClient {
+    /// A client whose requests end within `timeout`. Trusts the system's certificate authorities, or those in the PEM
+    /// file `ca_file` and no others. Fails with [`Reason::CertificateUnusable`] where that file cannot be used.
+    pub fn new(timeout: Duration, ca_file: Option<&Path>) -> Result<HttpClient, Failure> {
+        let authorities = match ca_file {
+            None => None,
+            Some(path) => {
+                let unusable =
+                    |why: String| Failure::new(Reason::CertificateUnusable, format!("{}: {why}", path.display()));
+                let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+                let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(deepest(&error)))?;
+                if found.is_empty() {
+                    return Err(unusable("it holds no PEM certificate".into()));
+                }
+                Some(found)
+            }
+        };
+        Ok(HttpClient { timeout, authorities, proxy: proxy_in_environment(), clients: Default::default() })
+    }
+
+    /// Sends `request` and returns the answer whole, whatever its status.
+    pub async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let request = reqwest::Request::try_from(request).map_err(|_| HttpError::Setup("not an address".into()))?;
+        let way = Way { tls: request.url().scheme() == "https", proxied: self.proxy && !is_loopback(request.url()) };
+        let client = self.client(way).await?;
+        let mut answer = client.execute(request).await.map_err(HttpError::from_reqwest)?;
+        // A length is announced before memory is spent on it; an answer without one is measured as it comes.
+        if answer.content_length().is_some_and(|length| length > MAX_BODY as u64) {
+            return Err(HttpError::TooLarge);
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(HttpError::from_reqwest)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(HttpError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut response = HttpResponse::new(body);
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+
+    /// The body of the JSON document at `url`. Anything but status 200 and a JSON content type is an error.
+    pub async fn get_json(&self, url: &Url, bearer: Option<&Secret>) -> Result<Vec<u8>, HttpError> {
+        let mut request = http::Request::get(url.as_str()).header(ACCEPT, "application/json");
+        if let Some(token) = bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
+        }
+        let request = request.body(Vec::new()).map_err(|_| HttpError::Setup("not an address or token".into()))?;
+        let response = self.send(request).await?;
+        require_success(&response)?;
+        require_json(&response)?;
+        Ok(response.into_body())
+    }
+
+    async fn client(&self, way: Way) -> Result<&reqwest::Client, HttpError> {
+        let build = || async {
+            let (timeout, authorities) = (self.timeout, self.authorities.clone());
+            let built = tokio::task::spawn_blocking(move || build(timeout, authorities, way));
+            match built.await {
+                Ok(Ok(client)) => Ok(client),
+                Ok(Err(error)) => Err(HttpError::Setup(deepest(&error))),
+                Err(_) => Err(HttpError::Setup("the gateway is stopping".into())),
+            }
+        };
+        self.clients[way.index()].get_or_try_init(build).await
+    }
+}
+
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpClient").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+/// For openidconnect's token requests: any status is an answer, for it to read.
+impl<'c> AsyncHttpClient<'c> for HttpClient {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.send(request))
+    }
+}
+
+fn build(
+    timeout: Duration,
+    authorities: Option<Vec<reqwest::Certificate>>,
+    way: Way,
+) -> Result<reqwest::Client, reqwest::Error> {
+    // reqwest takes its cryptography from rustls' process default and aws-lc-rs where there is none. The server sets
+    // the first; that a test or a subcommand which sets none gets the same is made certain here. An error means that
+    // somebody was faster.
+    if way.tls {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let mut client = reqwest::Client::builder()
+        .user_agent(concat!("doorward/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .connect_timeout(timeout.min(MAX_CONNECT))
+        // A provider that moved is to be configured anew; a redirect of a token request would carry the secret along.
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(8);
+    if !way.proxied {
+        client = client.no_proxy();
+    }
+    client = match (way.tls, authorities) {
+        (true, None) => client,
+        (true, Some(authorities)) => client.tls_certs_only(authorities),
+        // Plain HTTP needs nobody's certificates, and should not pay for reading them.
+        (false, _) => client.tls_certs_only([]),
+    };
+    client.build()
+}
+
+/// Whether one of the variables that reqwest reads names a proxy. Organisations reach their provider through one.
+fn proxy_in_environment() -> bool {
+    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Whether the address is on this machine: no proxy can reach it, whatever the environment says.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// The step at which a request to a provider failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    #[error("DNS: the host name does not resolve: {0}")]
+    Dns(String),
+    #[error("TCP: no connection: {0}")]
+    Tcp(String),
+    #[error("TLS: {0}")]
+    Tls(String),
+    #[error("timeout: no connection in time")]
+    ConnectTimeout,
+    #[error("timeout: no whole answer in time")]
+    Timeout,
+    /// The status, and for a redirect the host it points to.
+    #[error("HTTP status {0}{1}")]
+    Status(u16, String),
+    #[error("content type: expected JSON, got {0}")]
+    ContentType(String),
+    #[error("the answer is larger than {} kB", MAX_BODY / 1024)]
+    TooLarge,
+    #[error("the answer is not HTTP: {0}")]
+    Broken(String),
+    #[error("the request could not be made: {0}")]
+    Setup(String),
+}
+
+impl HttpError {
+    fn from_reqwest(error: reqwest::Error) -> Self {
+        // The address is in the caller's message already, and its query is nobody's business.
+        let error = error.without_url();
+        let why = deepest(&error);
+        if error.is_dns() {
+            return HttpError::Dns(why);
+        }
+        if error.is_timeout() {
+            return if error.is_connect() { HttpError::ConnectTimeout } else { HttpError::Timeout };
+        }
+        if has_cause::<rustls::Error>(&error) {
+            return HttpError::Tls(why);
+        }
+        if error.is_connect() {
+            return HttpError::Tcp(why);
+        }
+        HttpError::Broken(why)
+    }
+}
+
+/// Status 200, or the status as an error.
+pub fn require_success(response: &HttpResponse) -> Result<(), HttpError> {
+    let status = response.status();
+    if status == http::StatusCode::OK {
+        return Ok(());
+    }
+    let target = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+    let target = target.and_then(|to| to.to_str().ok()).and_then(|to| Url::parse(to).ok());
+    let aside = match target.as_ref().and_then(Url::host_str) {
+        Some(host) => format!(", a redirect to {host}, which is not followed"),
+        None if status.is_redirection() => ", a redirect, which is not followed".into(),
+        None => String::new(),
+    };
+    Err(HttpError::Status(status.as_u16(), aside))
+}
+
+/// `application/json` or another type that ends in `+json` (RFC 6839 §3.1), in any case, with any parameters.
+fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
+    let header = response.headers().get(CONTENT_TYPE);
+    let text = header.map_or(Ok("none"), |value| value.to_str()).unwrap_or("what is no text");
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence == "application/json" || essence.ends_with("+json") {
+        return Ok(());
+    }
+    Err(HttpError::ContentType(essence.chars().take(80).collect()))
+}
+
+/// The innermost message: the ones around it say "error sending request".
+fn deepest(error: &dyn StdError) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+fn has_cause<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<T>() {
+            return true;
+        }
+        // An `io::Error` hides the error it wraps from `source`, and shows that one's source instead.
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && has_cause::<T>(inner)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

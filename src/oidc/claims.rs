@@ -1,0 +1,194 @@
+//! From verified claims to an [`Identity`]: who somebody is, in the terms of the configuration.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::response::in_words;
+use crate::config::model::{Provider as ProviderSettings, Settings};
+use crate::identity::{Claims, Identity, scalar, strings};
+use crate::reason::{Failure, Reason};
+
+/// The claims, by path, that header rules and route rules read beside the fields of [`Identity`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NeededClaims(BTreeSet<String>);
+
+/// Names that rules and headers use for the fields of [`Identity`], whatever claims they came from.
+const FIELDS: [&str; 7] = ["sub", "user", "email", "email_verified", "preferred_username", "name", "groups"];
+
+impl NeededClaims {
+    pub fn of(settings: &Settings) -> NeededClaims {
+        let headers = settings.headers.set.iter().map(|rule| &rule.claim);
+        let rules = settings.route.iter().filter_map(|route| route.allow.as_ref());
+        let rules = rules.flat_map(|allow| allow.claims.iter().map(|rule| &rule.claim));
+        NeededClaims(headers.chain(rules).filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+    }
+
+    /// These claims and nothing else, nested ones without their siblings.
+    fn pick(&self, all: &Map<String, Value>) -> Claims {
+        let mut picked = Map::new();
+        for path in &self.0 {
+            if let Some((names, value)) = resolve(all, path) {
+                insert(&mut picked, &names, value.clone());
+            }
+        }
+        Claims(picked)
+    }
+}
+
+/// The names on the way to the value at `path`, chosen as [`Claims::at`] chooses them.
+fn resolve<'a>(members: &'a Map<String, Value>, path: &'a str) -> Option<(Vec<&'a str>, &'a Value)> {
+    if let Some(value) = members.get(path) {
+        return Some((vec![path], value));
+    }
+    path.match_indices('.').find_map(|(dot, _)| {
+        let (mut names, value) = resolve(members.get(&path[..dot])?.as_object()?, &path[dot + 1..])?;
+        names.insert(0, &path[..dot]);
+        Some((names, value))
+    })
+}
+
+fn insert(into: &mut Map<String, Value>, names: &[&str], value: Value) {
+    match names {
+        [] => {}
+        [name] => {
+            into.insert((*name).to_owned(), value);
+        }
+        [name, rest @ ..] => {
+            let inner = into.entry((*name).to_owned()).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Makes the identity of `subject` from the claims of a verified ID token, with those of userinfo merged in.
+///
+/// [`Reason::ClaimMalformed`] names the claim that is missing or unusable; [`Reason::EmailUnverified`] where an
+/// unverified e-mail address would name the user, since anybody can write anybody's address into their profile.
+pub(super) fn identity(
+    settings: &ProviderSettings,
+    needed: &NeededClaims,
+    subject: &str,
+    claims: Map<String, Value>,
+) -> Result<Identity, Failure> {
+    let claims = Claims(claims);
+    warn_of_overage(settings, &claims);
+    let user = match claims.at(&settings.user_claim) {
+        Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
+        Some(Value::Null) | None => None,
+        Some(_) => return Err(malformed(&settings.user_claim, "is neither a text nor a number")),
+    };
+    let user = user.ok_or_else(|| malformed(&settings.user_claim, "is missing or empty, and `user_claim` names it"))?;
+    let email = match claims.at(&settings.email_claim) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(email)) => Some(email.clone()).filter(|email| !email.is_empty()),
+        Some(_) => return Err(malformed(&settings.email_claim, "is no text")),
+    };
+    // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
+    let email_verified = match settings.email_claim == "email" {
+        true => verified(&claims)?,
+        false => None,
+    };
+    if settings.user_claim == "email" && verified(&claims)? == Some(false) {
+        let detail = "the claim `email` names the user, and `email_verified` is false";
+        return Err(Failure::new(Reason::EmailUnverified, detail));
+    }
+    let groups = match claims.at(&settings.groups_claim) {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(_)) => return Err(malformed(&settings.groups_claim, "is neither a list nor a text")),
+        Some(value) => Some(once_each(strings(value))),
+    };
+    let identity = Identity {
+        provider: settings.name.clone(),
+        subject: subject.to_owned(),
+        user,
+        email,
+        email_verified,
+        preferred_username: optional_text(&claims, "preferred_username"),
+        name: optional_text(&claims, "name"),
+        groups,
+        claims: needed.pick(&claims.0),
+    };
+    refuse_control_characters(settings, &identity)?;
+    Ok(identity)
+}
+
+/// Whether the identity holds anything beyond who it is. ID tokens of a refresh need not (Core §12.2).
+pub(super) fn says_something(identity: &Identity) -> bool {
+    identity.email.is_some()
+        || identity.preferred_username.is_some()
+        || identity.name.is_some()
+        || identity.groups.is_some()
+        || !identity.claims.is_empty()
+}
+
+/// `email_verified` as a boolean, or as the text that Cognito sends.
+fn verified(claims: &Claims) -> Result<Option<bool>, Failure> {
+    match claims.0.get("email_verified") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(verified)) => Ok(Some(*verified)),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(_) => Err(malformed("email_verified", "is neither true nor false")),
+    }
+}
+
+/// A claim that nothing depends on: of another type it is as good as absent.
+fn optional_text(claims: &Claims, name: &str) -> Option<String> {
+    claims.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn once_each(items: Vec<String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(|item| seen.insert(item.clone())).collect()
+}
+
+/// Entra leaves the groups out where there are more than about 200, and says so (a distributed claim, Core §5.6.2).
+fn warn_of_overage(settings: &ProviderSettings, claims: &Claims) {
+    let elsewhere =
+        |name: &str| claims.0.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
+    let groups = settings.groups_claim.as_str();
+    if claims.at(groups).is_none() && (elsewhere(groups) || claims.0.get("hasgroups") == Some(&Value::Bool(true))) {
+        tracing::warn!(
+            provider = settings.name,
+            claim = groups,
+            "the provider left the groups out because there are too many of them (_claim_names); have it send only \
+             the groups assigned to this application"
+        );
+    }
+}
+
+/// A control character would end a header, or a log line, early.
+fn refuse_control_characters(settings: &ProviderSettings, identity: &Identity) -> Result<(), Failure> {
+    let text = |claim: &str, text: &str| match text.chars().any(char::is_control) {
+        true => Err(malformed(claim, "holds a control character")),
+        false => Ok(()),
+    };
+    text("sub", &identity.subject)?;
+    text(&settings.user_claim, &identity.user)?;
+    text(&settings.email_claim, identity.email.as_deref().unwrap_or_default())?;
+    text("preferred_username", identity.preferred_username.as_deref().unwrap_or_default())?;
+    text("name", identity.name.as_deref().unwrap_or_default())?;
+    identity.groups.iter().flatten().try_for_each(|group| text(&settings.groups_claim, group))?;
+    identity.claims.0.iter().try_for_each(|(name, value)| match holds_control_character(value) {
+        true => Err(malformed(name, "holds a control character")),
+        false => Ok(()),
+    })
+}
+
+fn holds_control_character(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.chars().any(char::is_control),
+        Value::Array(items) => items.iter().any(holds_control_character),
+        Value::Object(members) => {
+            members.iter().any(|(name, value)| name.chars().any(char::is_control) || holds_control_character(value))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn malformed(claim: &str, why: &str) -> Failure {
+    Failure::new(Reason::ClaimMalformed, format!("the claim {} {why}", in_words(claim)))
+}

@@ -1,0 +1,173 @@
+//! Keeping a provider's metadata and keys at hand, in the background.
+//!
+//! Promise: requests never wait for it, with one exception: a token signed with a key that is not known yet is worth
+//! one fetch of the keys, shared by all who wait for it and not repeated within [`KEYS_AT_MOST_EVERY`]. What was
+//! fetched once is kept while the provider is down, and replaced whole.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::watch;
+
+use super::keys::KeySet;
+use super::metadata::{Metadata, discovery_url};
+use super::provider::{Provider, Snapshot};
+use crate::http_client::HttpError;
+use crate::reason::{Failure, Reason};
+use crate::telemetry::metrics;
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Between two fetches of the keys for the sake of unknown key ids.
+const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// When the keys were last fetched for the sake of a token.
+#[derive(Debug, Default)]
+pub(super) struct LastKeyFetch(Option<Instant>);
+
+impl Provider {
+    /// Fetches metadata and keys until `shutdown` turns true or its sender is gone.
+    pub(super) async fn keep_fresh(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let mut retry = FIRST_RETRY;
+        loop {
+            let fetched = tokio::select! {
+                fetched = self.fetch() => fetched,
+                _ = stopped(&mut shutdown) => return,
+            };
+            let wait = match fetched {
+                Ok(snapshot) => {
+                    self.arrived(snapshot);
+                    retry = FIRST_RETRY;
+                    self.settings.refresh_every.0.max(FIRST_RETRY)
+                }
+                Err(failure) => {
+                    self.failed(failure, retry);
+                    let wait = retry;
+                    retry = (retry * 2).min(LONGEST_RETRY);
+                    wait
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(jittered(wait)) => {}
+                _ = stopped(&mut shutdown) => return,
+            }
+        }
+    }
+
+    /// Metadata, then keys; nothing is stored.
+    pub(super) async fn fetch(&self) -> Result<Snapshot, Failure> {
+        let discovery = async {
+            let url = discovery_url(&self.settings.issuer)?;
+            let body = self.http.get_json(&url, None).await;
+            let body = body.map_err(|error| discovery_failed(&error, url.as_str()))?;
+            Metadata::parse(&body, &self.settings.issuer)
+        };
+        let metadata = self.counted("discovery", discovery.await)?;
+        let keys = self.fetch_keys(&metadata).await?;
+        self.snapshot_of(metadata, keys, SystemTime::now())
+    }
+
+    async fn fetch_keys(&self, metadata: &Metadata) -> Result<KeySet, Failure> {
+        let keys = async {
+            let body = self.http.get_json(&metadata.jwks_uri, None).await;
+            let failed = |error| format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
+            KeySet::parse(&body.map_err(|error| Failure::new(Reason::KeysFailed, failed(error)))?)
+        };
+        self.counted("keys", keys.await)
+    }
+
+    /// Keys that are newer than those of `known`, if the provider has any: the way key rotation goes unnoticed
+    /// (OpenID Connect Core §10.1.1).
+    pub(super) async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
+        // Held while fetching: whoever waits here finds the keys fetched.
+        let mut last = self.key_fetch.lock().await;
+        let current = self.snapshot()?;
+        if current.keys != known.keys {
+            return Some(current);
+        }
+        if last.0.is_some_and(|at| at.elapsed() < KEYS_AT_MOST_EVERY) {
+            return None;
+        }
+        last.0 = Some(Instant::now());
+        match self.fetch_keys(&current.metadata).await {
+            Ok(keys) if keys == known.keys => None,
+            Ok(keys) => {
+                tracing::info!(provider = self.name(), keys = keys.summary(), "the provider has new keys");
+                let newer = Arc::new(Snapshot { keys, ..Snapshot::clone(&current) });
+                self.snapshot.store(Some(Arc::clone(&newer)));
+                Some(newer)
+            }
+            Err(failure) => {
+                tracing::warn!(provider = self.name(), %failure, "keys not fetched for an ID token with an unknown key");
+                None
+            }
+        }
+    }
+
+    fn arrived(&self, fetched: Snapshot) {
+        let before = self.snapshot();
+        let troubled = self.trouble.swap(None).is_some();
+        let (name, keys) = (self.name(), fetched.keys.summary());
+        match &before {
+            None => tracing::info!(provider = name, issuer = fetched.metadata.issuer, keys, "provider ready"),
+            Some(old) if old.metadata != fetched.metadata => {
+                tracing::info!(provider = name, keys, "the provider's metadata has changed");
+            }
+            Some(old) if old.keys != fetched.keys => tracing::info!(provider = name, keys, "the provider has new keys"),
+            Some(_) if troubled => tracing::info!(provider = name, "the provider answers again"),
+            Some(_) => {}
+        }
+        if before.is_none_or(|old| old.metadata != fetched.metadata) {
+            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo) {
+                tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
+            }
+        }
+        self.snapshot.store(Some(Arc::new(fetched)));
+        metrics().provider_ready.with_label_values(&[name]).set(1);
+    }
+
+    /// Old metadata and keys stay. The same trouble is told once, not at each retry.
+    fn failed(&self, failure: Failure, retry: Duration) {
+        let ready = self.snapshot().is_some();
+        metrics().provider_ready.with_label_values(&[self.name()]).set(i64::from(ready));
+        let told = self.trouble.load_full();
+        if told.is_none_or(|told| *told != failure) {
+            tracing::warn!(provider = self.name(), %failure, ready, retry = ?retry, "the provider cannot be asked");
+        }
+        self.trouble.store(Some(Arc::new(failure)));
+    }
+
+    /// Counts the outcome of one request to the provider.
+    pub(super) fn counted<T>(&self, step: &str, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        let label = outcome.as_ref().map_or_else(|failure| failure.reason.code(), |_| "ok");
+        metrics().provider_fetches.with_label_values(&[self.name(), step, label]).inc();
+        outcome
+    }
+}
+
+fn discovery_failed(error: &HttpError, url: &str) -> Failure {
+    let reason = match error {
+        // Something answers there, and it is no metadata: most often the address of a page.
+        HttpError::ContentType(_) | HttpError::TooLarge => Reason::DiscoveryForm,
+        _ => Reason::DiscoveryFailed,
+    };
+    Failure::new(reason, format!("{error}, at {url}"))
+}
+
+fn without_query(url: &url::Url) -> String {
+    url.as_str().split('?').next().unwrap_or_default().to_owned()
+}
+
+/// Returns when `shutdown` is true, or can never become so.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// Up to a fifth more or less, so that replicas which started together do not ask together.
+fn jittered(wait: Duration) -> Duration {
+    let mut byte = [128u8];
+    // Without randomness the wait is what it is.
+    let _ = SystemRandom::new().fill(&mut byte);
+    wait.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
+}

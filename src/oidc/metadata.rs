@@ -1,0 +1,161 @@
+//! What the provider says about itself (OpenID Connect Discovery §3).
+//!
+//! Only what the code flow needs is read, and only that can be wrong: a document with members of odd types, unknown
+//! algorithms or empty addresses elsewhere is a document that many providers publish.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::response::in_words;
+use crate::config::model::ClientAuth;
+use crate::reason::{Failure, Reason};
+
+/// The part of the provider's metadata that the gateway uses.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Metadata {
+    /// To the letter as the provider writes it; the `iss` of its tokens and responses has to be the same.
+    pub issuer: String,
+    pub authorization_endpoint: Url,
+    pub token_endpoint: Url,
+    pub jwks_uri: Url,
+    pub userinfo_endpoint: Option<Url>,
+    pub end_session_endpoint: Option<Url>,
+    /// `None` where the provider does not say, which means `client_secret_basic`.
+    pub client_auth_methods: Option<Vec<String>>,
+    pub response_types: Vec<String>,
+    /// The provider puts `iss` into its authorization responses (RFC 9207 §3).
+    pub sends_issuer: bool,
+}
+
+/// Where the metadata of `issuer` is (OpenID Connect Discovery §4). An issuer with a path has it below that path.
+pub(super) fn discovery_url(issuer: &Url) -> Result<Url, Failure> {
+    let address = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
+    Url::parse(&address).map_err(|error| Failure::new(Reason::ConfigInvalid, format!("issuer: {error}")))
+}
+
+/// Whether `said` is the configured issuer.
+///
+/// Discovery §4.3 wants the same letters. The configuration keeps the issuer as an address, which cannot tell
+/// `https://a.example` from `https://a.example/`, nor `https://A.example:443` from either; all of these name one
+/// address. So the address has to be the same, path to the letter, and from then on the provider's own spelling is
+/// the one that tokens and responses are held to, to the letter.
+pub(super) fn is_issuer(configured: &Url, said: &str) -> bool {
+    Url::parse(said).is_ok_and(|said| said == *configured)
+}
+
+impl Metadata {
+    /// Reads the document that was fetched for `configured`.
+    pub fn parse(body: &[u8], configured: &Url) -> Result<Metadata, Failure> {
+        let document: Map<String, Value> = serde_json::from_slice(body)
+            .map_err(|error| form(format!("JSON: no object ({} of line {})", kind(&error), error.line())))?;
+        let Some(issuer) = document.get("issuer").and_then(Value::as_str) else {
+            return Err(form("issuer: the metadata names none"));
+        };
+        if !is_issuer(configured, issuer) {
+            let hint = match issuer.contains("{tenantid}") {
+                true => "; write the tenant's own issuer, an issuer for several tenants is a placeholder",
+                false => "",
+            };
+            let detail = format!("issuer: expected `{configured}`, got {}{hint}", in_words(issuer));
+            return Err(Failure::new(Reason::DiscoveryIssuer, detail));
+        }
+        let needed =
+            |name| endpoint(&document, name, configured)?.ok_or_else(|| form(format!("endpoints: no `{name}`")));
+        // Sign-in works without these; an address that cannot be used is as good as none.
+        let optional = |name| endpoint(&document, name, configured).unwrap_or_default();
+        Ok(Metadata {
+            issuer: issuer.to_owned(),
+            authorization_endpoint: needed("authorization_endpoint")?,
+            token_endpoint: needed("token_endpoint")?,
+            jwks_uri: needed("jwks_uri")?,
+            userinfo_endpoint: optional("userinfo_endpoint"),
+            end_session_endpoint: optional("end_session_endpoint"),
+            client_auth_methods: list(&document, "token_endpoint_auth_methods_supported"),
+            response_types: list(&document, "response_types_supported").unwrap_or_default(),
+            sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
+        })
+    }
+
+    /// How the client authenticates itself, exactly one way (RFC 6749 §2.3): never [`ClientAuth::Auto`].
+    pub fn client_auth(&self, configured: ClientAuth, has_secret: bool) -> ClientAuth {
+        let offers = |method| self.client_auth_methods.as_ref().is_some_and(|m| m.iter().any(|m| m == method));
+        match configured {
+            _ if !has_secret => ClientAuth::None,
+            ClientAuth::Auto if !offers("client_secret_basic") && offers("client_secret_post") => {
+                ClientAuth::ClientSecretPost
+            }
+            // Also where the provider says nothing, or nothing we know (Discovery §3: basic is the default).
+            ClientAuth::Auto => ClientAuth::ClientSecretBasic,
+            chosen => chosen,
+        }
+    }
+
+    /// What the configuration asks for and this provider does not offer. It may work all the same, for documents are
+    /// often incomplete; so these are warnings.
+    pub fn shortcomings(&self, auth: ClientAuth, wants_userinfo: bool) -> Vec<Failure> {
+        let mut found = Vec::new();
+        let mut lacks = |what: &str| found.push(Failure::new(Reason::ProviderCapability, what));
+        if !self.response_types.iter().any(|kind| kind == "code") {
+            lacks("`response_types_supported` does not list `code`");
+        }
+        let method = match auth {
+            // `none` is rarely listed, even where public clients are registered.
+            ClientAuth::Auto | ClientAuth::None => None,
+            ClientAuth::ClientSecretBasic => Some("client_secret_basic"),
+            ClientAuth::ClientSecretPost => Some("client_secret_post"),
+        };
+        if let (Some(method), Some(offered)) = (method, &self.client_auth_methods)
+            && !offered.iter().any(|offer| offer == method)
+        {
+            lacks(&format!(
+                "`token_endpoint_auth_methods_supported` does not list `{method}`, which `client_auth` uses"
+            ));
+        }
+        if wants_userinfo && self.userinfo_endpoint.is_none() {
+            lacks("`userinfo = true`, and there is no `userinfo_endpoint`");
+        }
+        found
+    }
+}
+
+/// An endpoint that may be absent, null or empty, but where it is set has to be usable.
+fn endpoint(document: &Map<String, Value>, name: &str, issuer: &Url) -> Result<Option<Url>, Failure> {
+    let text = match document.get(name) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(form(format!("endpoints: `{name}` is no text"))),
+    };
+    let wrong = |why: &str| form(format!("endpoints: `{name}` {} {why}", in_words(text)));
+    let url = Url::parse(text).map_err(|_| wrong("is no address"))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if issuer.scheme() == "http" => {}
+        "http" => return Err(wrong("is not https, and the issuer is")),
+        _ => return Err(wrong("is neither http nor https")),
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(wrong("holds a user, a password or a fragment"));
+    }
+    Ok(Some(url))
+}
+
+/// The strings of a list; members of another type are left out.
+fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
+    let items = document.get(name)?.as_array()?;
+    Some(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+}
+
+fn form(why: impl Into<String>) -> Failure {
+    Failure::new(Reason::DiscoveryForm, why)
+}
+
+/// What is wrong with a JSON text, without quoting it: serde's own messages hold the values.
+pub(super) fn kind(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Io => "unreadable at the end",
+        serde_json::error::Category::Syntax => "a syntax error at the end",
+        serde_json::error::Category::Data => "another type at the end",
+        serde_json::error::Category::Eof => "cut off at the end",
+    }
+}

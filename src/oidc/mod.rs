@@ -1,0 +1,89 @@
+//! We as relying party: signing people in with OpenID providers (OpenID Connect Core, authorization code flow).
+//!
+//! The way of a sign-in: [`Provider::begin`] makes the address to send the browser to, and the [`Attempt`] to remember;
+//! [`AuthorizationResponse::parse`] reads what comes back; [`Provider::finish`] redeems the code, verifies the ID
+//! token and makes the [`Identity`](crate::identity::Identity). [`Provider::refresh`] renews, and
+//! [`Provider::end_session_url`] ends the provider's session.
+//!
+//! Promise: `state`, `nonce` and PKCE S256 in every sign-in; no request waits for discovery; no token, code or secret
+//! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
+
+mod attempt;
+mod claims;
+mod fresh;
+mod id_token;
+mod keys;
+mod metadata;
+mod provider;
+mod response;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use attempt::{Attempt, Begun};
+pub use claims::NeededClaims;
+pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
+pub use response::AuthorizationResponse;
+
+use crate::config::model::Settings;
+use crate::reason::Failure;
+
+/// The configured providers, in their order; the first is the default.
+#[derive(Debug)]
+pub struct Providers(Vec<Arc<Provider>>);
+
+impl Providers {
+    /// Makes them without a look at the network; reads each `ca_file`. [`Providers::keep_fresh`] does the rest.
+    pub fn new(settings: &Settings) -> Result<Providers, Failure> {
+        let needed = NeededClaims::of(settings);
+        let make = |provider| Provider::new(provider, &settings.public_url, needed.clone()).map(Arc::new);
+        settings.provider.iter().map(make).collect::<Result<_, _>>().map(Providers)
+    }
+
+    /// The provider of that name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.0.iter().find(|provider| provider.name() == name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.0.iter()
+    }
+
+    /// The default provider.
+    pub fn first(&self) -> Option<&Arc<Provider>> {
+        self.0.first()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes over what `before`, the providers of the configuration until now, know of the same issuers, so that a
+    /// reload signs nobody out of the way in.
+    pub fn inherit(&self, before: &Providers) {
+        for provider in self.iter() {
+            let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
+            let Some(known) = known else { continue };
+            let made = provider.snapshot_of(known.metadata.clone(), known.keys.clone(), known.fetched_at);
+            if let (None, Ok(snapshot)) = (provider.snapshot(), made) {
+                provider.snapshot.store(Some(Arc::new(snapshot)));
+            }
+        }
+    }
+
+    /// Fetches metadata and keys of all providers, each on its own, until `shutdown` turns true: at once, with growing
+    /// pauses until it works, then every `refresh_every`.
+    pub async fn keep_fresh(&self, shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for provider in self.iter() {
+            tasks.spawn(Arc::clone(provider).keep_fresh(shutdown.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,182 @@
+//! What the provider sends back through the browser: a code, or an error (RFC 6749 §4.1.2).
+//!
+//! The query comes from whoever holds the browser, so nothing in it is believed: it is bounded, each parameter is
+//! taken only once, and the provider's own words go only where admins read them, escaped and cut.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::reason::{Failure, Reason};
+
+/// Bytes of the whole query.
+const MAX_QUERY: usize = 16 * 1024;
+/// Parameters of any name; the longest known answer has seven.
+const MAX_PARAMETERS: usize = 64;
+const MAX_CODE: usize = 4096;
+const MAX_STATE: usize = 256;
+const MAX_ISSUER: usize = 2048;
+const MAX_ERROR: usize = 256;
+
+/// A well-formed authorization response. Whether it belongs to an attempt, and comes from the provider that was
+/// asked, is not known yet.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AuthorizationResponse {
+    Code { code: String, state: String, iss: Option<String> },
+    Error { error: String, description: Option<String>, state: String, iss: Option<String> },
+}
+
+impl AuthorizationResponse {
+    /// Reads the raw query of the callback.
+    ///
+    /// Without a `state` it is [`Reason::CallbackNotFromSignIn`]; a parameter that is doubled, empty where it decides,
+    /// missing, too long, or not visible ASCII where RFC 6749 appendix A says so, is [`Reason::CallbackParameter`].
+    pub fn parse(query: Option<&str>) -> Result<AuthorizationResponse, Failure> {
+        let query = query.unwrap_or_default();
+        if query.len() > MAX_QUERY {
+            return Err(malformed("the query has more than 16 KiB"));
+        }
+        let parameters = Parameters::read(query)?;
+        let code = parameters.one("code", MAX_CODE)?;
+        let error = parameters.one("error", MAX_ERROR)?;
+        let iss = parameters.one("iss", MAX_ISSUER)?;
+        let Some(state) = parameters.one("state", MAX_STATE)? else {
+            // Some providers leave `state` out of an error; its words still help the admin.
+            let said = error.map(|error| format!("the provider said {}", in_words(&error)));
+            return Err(Failure::new(Reason::CallbackNotFromSignIn, said.unwrap_or_default()));
+        };
+        match (code, error) {
+            (Some(code), None) => Ok(AuthorizationResponse::Code { code, state, iss }),
+            (None, Some(error)) => {
+                let description = parameters.text("error_description");
+                Ok(AuthorizationResponse::Error { error, description, state, iss })
+            }
+            (Some(_), Some(_)) => Err(malformed("it has both `code` and `error`")),
+            (None, None) => Err(malformed("it has neither `code` nor `error`")),
+        }
+    }
+
+    /// The `state`, by which the attempt is found.
+    pub fn state(&self) -> &str {
+        match self {
+            AuthorizationResponse::Code { state, .. } | AuthorizationResponse::Error { state, .. } => state,
+        }
+    }
+
+    /// The `iss` of RFC 9207, for [`Provider::check_response_issuer`](super::Provider::check_response_issuer).
+    pub fn iss(&self) -> Option<&str> {
+        match self {
+            AuthorizationResponse::Code { iss, .. } | AuthorizationResponse::Error { iss, .. } => iss.as_deref(),
+        }
+    }
+
+    /// What an error response means for the gateway, with the provider's words in the detail; `None` for a code.
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            AuthorizationResponse::Code { .. } => None,
+            AuthorizationResponse::Error { error, description, .. } => {
+                Some(Failure::new(reason_of(error), words(error, description.as_deref())))
+            }
+        }
+    }
+}
+
+/// Without the code, which is a secret until it has been redeemed.
+impl fmt::Debug for AuthorizationResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AuthorizationResponse::Code { .. } => f.write_str("Code { .. }"),
+            AuthorizationResponse::Error { error, .. } => f.debug_struct("Error").field("error", error).finish(),
+        }
+    }
+}
+
+/// The reason for an error code of the authorization endpoint (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
+fn reason_of(error: &str) -> Reason {
+    match error {
+        "server_error" | "temporarily_unavailable" => Reason::ProviderUnreachable,
+        "unauthorized_client"
+        | "invalid_client"
+        | "invalid_request"
+        | "invalid_scope"
+        | "invalid_target"
+        | "unsupported_response_type"
+        | "unsupported_response_mode"
+        | "invalid_request_uri"
+        | "invalid_request_object"
+        | "request_not_supported"
+        | "request_uri_not_supported"
+        | "registration_not_supported" => Reason::ProviderMisconfigured,
+        // `access_denied`, `login_required`, `consent_required`, `interaction_required`,
+        // `account_selection_required`, and what a provider made up, which is most often about the person.
+        _ => Reason::ProviderSaidNo,
+    }
+}
+
+/// The provider's error and description for a detail.
+pub(super) fn words(error: &str, description: Option<&str>) -> String {
+    let description = description.filter(|text| !text.is_empty());
+    let description = description.map(|text| format!(": {}", in_words(text)));
+    format!("the provider said {}{}", in_words(error), description.unwrap_or_default())
+}
+
+/// Somebody else's text for a log line: at most 500 characters, with whatever could start a line, move the cursor or
+/// turn the direction of writing escaped.
+pub(super) fn in_words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(512) + 2);
+    out.push('`');
+    for (count, c) in text.chars().enumerate() {
+        if count == 500 {
+            out.push('…');
+            break;
+        }
+        let turns =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || turns {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('`');
+    out
+}
+
+fn malformed(why: impl Into<String>) -> Failure {
+    Failure::new(Reason::CallbackParameter, why)
+}
+
+/// The decoded parameters, none of them twice (RFC 6749 §3.1).
+struct Parameters<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
+
+impl<'q> Parameters<'q> {
+    fn read(query: &'q str) -> Result<Self, Failure> {
+        let mut found: Vec<(Cow<'q, str>, Cow<'q, str>)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            if found.len() == MAX_PARAMETERS {
+                return Err(malformed("it has more than 64 parameters"));
+            }
+            if found.iter().any(|(other, _)| *other == name) {
+                return Err(malformed(format!("{} comes twice", in_words(&name))));
+            }
+            found.push((name, value));
+        }
+        Ok(Parameters(found))
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone().into_owned())
+    }
+
+    /// A parameter that decides: visible ASCII and spaces only, neither empty nor longer than `longest`.
+    fn one(&self, name: &str, longest: usize) -> Result<Option<String>, Failure> {
+        let Some(value) = self.text(name) else { return Ok(None) };
+        match value.len() {
+            0 => Err(malformed(format!("`{name}` is empty"))),
+            length if length > longest => Err(malformed(format!("`{name}` has {length} bytes"))),
+            _ if !value.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
+                Err(malformed(format!("`{name}` holds what is not visible ASCII")))
+            }
+            _ => Ok(Some(value)),
+        }
+    }
+}

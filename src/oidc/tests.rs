@@ -1,0 +1,1 @@
+//! Sign-ins against a small provider that misbehaves on demand.
