@@ -104,6 +104,9 @@ reasons! {
     RequestTimedOut = "DW-1011", 408, Person, "The request did not arrive in time",
         "The client stopped sending before its request was complete.",
         "Send it again.";
+    ParameterDoubled = "DW-1012", 400, Attacker, "A parameter came twice",
+        "The address of one of the gateway's own pages holds a parameter twice, and only one can be meant.",
+        "Send it once.";
 
     // 2 ── routes and upstreams
     NoRoute = "DW-2001", 404, Admin, "Nothing is served at this address",

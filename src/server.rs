@@ -125,8 +125,7 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
         max_retries: MAX_TRIES,
         ..ServerConf::default()
     });
-    let mut proxy = http_proxy(&proxy_conf, gateway);
-    proxy.handle_init_modules();
+    let proxy = http_proxy(&proxy_conf, gateway);
     let connections = Arc::new(Semaphore::new(settings.listen.max_connections));
     let mut public = Service::new("public".into(), Listener::new(proxy, settings, connections.clone()));
     listen(&mut public, &config)?;

@@ -97,7 +97,7 @@ impl Visit<'_> {
         let mut values = pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let first = values.next();
         match values.next() {
-            Some(_) => Err(Failure::new(Reason::HeaderDoubled, format!("the parameter `{name}` came twice"))),
+            Some(_) => Err(Failure::new(Reason::ParameterDoubled, format!("`{name}`"))),
             None => Ok(first),
         }
     }

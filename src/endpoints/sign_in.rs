@@ -37,7 +37,7 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     }
 }
 
-/// Steps 6 of the way of a request: somebody without a usable session asks for what needs one. A person is sent to
+/// Step 6 of the way of a request: somebody without a usable session asks for what needs one. A person is sent to
 /// sign in; everybody else is told.
 pub fn send_to_sign_in(
     context: &Context, visit: &Visit<'_>, verdict: &Verdict, wish: SignInWish<'_>,
@@ -48,6 +48,8 @@ pub fn send_to_sign_in(
     };
     match visit.visitor {
         Visitor::Program => Err(failure.into()),
+        // A frame shows the page; what a form held is not passed on, and a redirect would lose it without a word.
+        Visitor::Reading if visit.method.is_safe() => Err(failure.into()),
         Visitor::Reading => Err(Failure::new(Reason::SessionEndedDuringPost, failure.to_string()).into()),
         Visitor::Navigating => {
             if let Some(elsewhere) = public_host(context, visit) {

@@ -16,7 +16,10 @@ fn reason(error: &Error) -> Reason {
     if *error.esource() == ErrorSource::Downstream {
         return match error.etype() {
             ReadTimedout => Reason::RequestTimedOut,
-            InvalidHTTPHeader | InvalidH2 => Reason::FramingAmbiguous,
+            // Such as a `Connection` that names a forwarding header.
+            InvalidHTTPHeader => Reason::HeaderMalformed,
+            // The library's own names for a body whose chunks cannot be read.
+            Custom(_) | CustomCode(..) | InvalidH2 => Reason::FramingAmbiguous,
             _ => Reason::ClientGone,
         };
     }
@@ -27,7 +30,6 @@ fn reason(error: &Error) -> Reason {
         }
         ReadTimedout | WriteTimedout => Reason::UpstreamTimeout,
         _ if *error.esource() == ErrorSource::Upstream => Reason::UpstreamBroke,
-        // The library's own checks of what came or goes, such as a `Connection` that names a forwarding header.
         InvalidHTTPHeader => Reason::HeaderMalformed,
         _ => Reason::Internal,
     }

@@ -55,15 +55,28 @@ impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // Turned away rather than queued: a queue would hold the descriptors that the bound is there to save.
         let _permit = self.connections.try_acquire().ok()?;
-        let open = &metrics().connections;
-        open.inc();
-        let reused = ServerApp::process_new(&self.requests, stream, shutdown).await;
-        open.dec();
-        reused
+        let _open = Open::count();
+        ServerApp::process_new(&self.requests, stream, shutdown).await
     }
 
     async fn cleanup(&self) {
         self.requests.proxy.http_cleanup().await;
+    }
+}
+
+/// One open connection in the metrics, however it ends.
+struct Open;
+
+impl Open {
+    fn count() -> Self {
+        metrics().connections.inc();
+        Open
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics().connections.dec();
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
+use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -312,6 +313,9 @@ impl ProxyHttp for Gateway {
             outcome: WayOutcome::Passed,
         }
     }
+
+    /// None: bodies pass as they are, and the library's compression would cost every request.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
         listener::head_was_read();

@@ -139,11 +139,6 @@ impl Routes {
             prefix = &prefix[..prefix.rfind('/')?];
         }
     }
-
-    /// All routes, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter()
-    }
 }
 
 impl std::ops::Index<usize> for Routes {
