@@ -1,4 +1,123 @@
 //! The configuration: one immutable value, read whole, judged whole, and never changed afterwards.
+//!
+//! [`Config::load`] is the story: the file's text becomes a tree, the environment is laid over it, secrets are read
+//! from their files, the tree is held against the model and becomes [`Settings`], and those are judged. Every
+//! step reports all it finds; a later step runs only where the earlier ones found nothing.
 
+mod check;
+mod de;
+pub mod environment;
+mod error;
+mod judge;
 pub mod model;
+mod origin;
+mod secret_files;
+mod shape;
+mod tree;
 pub mod values;
+mod wandb;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{ConfigError, ConfigErrors};
+pub use model::Settings;
+pub use origin::{KeyPath, Origin, Origins, Step};
+
+use crate::reason::Reason;
+use tree::Node;
+
+/// The file that is read where none is named and it exists.
+pub const DEFAULT_FILE: &str = "gateway.toml";
+
+/// A configuration that was found good.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub settings: Settings,
+    /// Where each setting came from.
+    pub origins: Origins,
+    /// What is allowed and probably not meant.
+    pub warnings: Vec<String>,
+    /// The file it was read from; `None` where the environment says everything.
+    pub file: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and judges the configuration: from `file`, else from the file that `DOORWARD_CONFIG` names, else from
+    /// `gateway.toml` in the working directory where it exists, else from the environment alone.
+    ///
+    /// Reads files (the configuration, secrets) and nothing else; `env` is handed in so that tests and reloads
+    /// see what they want to. Fails with every error that was found.
+    pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
+        let file = choose(file, env);
+        let mut root = match &file {
+            Some(file) => read(file)?,
+            None => Node::empty(),
+        };
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        wandb::overlay(&mut root, env, &mut errors, &mut warnings);
+        environment::overlay(&mut root, env, &mut errors);
+        secret_files::fold(&mut root, &mut errors);
+        let origins = root.origins();
+        let mut settings = match check::settings(root) {
+            Ok(settings) if errors.is_empty() => settings,
+            Ok(_) => return Err(in_order(errors)),
+            Err(more) => {
+                errors.extend(more);
+                return Err(in_order(errors));
+            }
+        };
+        complete(&mut settings);
+        let verdict = judge::judge(&settings, &origins);
+        warnings.extend(verdict.warnings);
+        match verdict.errors.is_empty() {
+            true => Ok(Config { settings, origins, warnings, file }),
+            false => Err(in_order(verdict.errors)),
+        }
+    }
+}
+
+/// In the order in which a person goes through the file; what has no place there comes first.
+fn in_order(mut errors: Vec<ConfigError>) -> ConfigErrors {
+    errors.sort_by_key(|error| (error.line, error.column));
+    ConfigErrors(errors)
+}
+
+fn choose(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
+    let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
+    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+    file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
+}
+
+fn read(file: &Path) -> Result<Node, ConfigErrors> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let shown = ConfigError::new("", format!("cannot be read ({error})")).because(Reason::ConfigUnreadable);
+        ConfigError { file: Some(file.to_owned()), ..shown }.hint(Reason::ConfigUnreadable.info().remedy)
+    })?;
+    let mut root = Node::parse(&text, file).map_err(ConfigErrors)?;
+    if let Some(directory) = file.parent() {
+        secret_files::resolve_paths(&mut root, directory);
+    }
+    Ok(root)
+}
+
+/// What goes without saying.
+fn complete(settings: &mut Settings) {
+    for provider in &mut settings.provider {
+        // Without this scope no provider sends an ID token (OpenID Connect Core §3.1.2.1).
+        if !provider.scopes.iter().any(|scope| scope == "openid") {
+            provider.scopes.insert(0, "openid".into());
+        }
+    }
+    for route in &mut settings.route {
+        if let Some(host) = &mut route.host {
+            host.make_ascii_lowercase();
+        }
+    }
+    // One app and nothing said about it: everything is for people who are signed in.
+    if settings.route.is_empty() && settings.upstream.len() == 1 {
+        settings.route.push(model::Route::default());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network, Period, Secret};
 
 /// The whole configuration file.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Address at which browsers reach the gateway: scheme, host and perhaps a port, no path. Redirect URIs,
@@ -57,7 +57,7 @@ pub struct Settings {
 }
 
 /// The public listener.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Address and port.
@@ -91,7 +91,7 @@ impl Default for Listen {
 }
 
 /// The listener for operators: `/metrics`, `/healthz`, `/readyz`. Nothing of it is on the public listener.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port.
@@ -105,7 +105,7 @@ impl Default for Admin {
 }
 
 /// How the gateway authenticates itself to the provider (OpenID Connect Core §9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
     /// Without a secret `none`; with one what the provider's metadata offers, `client_secret_basic` first.
@@ -118,7 +118,7 @@ pub enum ClientAuth {
 }
 
 /// One OpenID provider.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// Name used by routes, in metrics and in logs.
@@ -215,7 +215,7 @@ fn default_id_token_algorithms() -> Vec<IdTokenAlgorithm> {
 
 /// Signature algorithm of an ID token (RFC 7518 §3.1, RFC 8037 §3.1).
 #[allow(clippy::upper_case_acronyms)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum IdTokenAlgorithm {
     RS256,
     RS384,
@@ -229,7 +229,7 @@ pub enum IdTokenAlgorithm {
 }
 
 /// One app behind the gateway.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Name used by routes, in metrics and in logs.
@@ -260,7 +260,7 @@ fn default_host_header() -> String {
 }
 
 /// Who a route lets through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// Everybody, signed in or not.
@@ -275,7 +275,7 @@ pub enum Access {
 }
 
 /// One route. Matches when host, path and method all match.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Name in metrics and logs; made from host and path unless set.
@@ -309,8 +309,20 @@ pub struct Route {
     pub allow: Option<Allow>,
 }
 
+impl Route {
+    /// What it matches, for people: `GET /api on app.example.com`, `exactly /health on any host`.
+    pub fn place(&self) -> String {
+        let methods: String = self.methods.iter().map(|method| format!("{method} ")).collect();
+        let path = match &self.exact {
+            Some(exact) => format!("exactly {exact}"),
+            None => self.path.clone().unwrap_or_else(|| "/".into()),
+        };
+        format!("{methods}{path} on {}", self.host.as_deref().unwrap_or("any host"))
+    }
+}
+
 /// Where a person without a session goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SignInStyle {
     /// Straight on to the provider where there is one to choose, else the sign-in page.
@@ -321,7 +333,7 @@ pub enum SignInStyle {
 }
 
 /// Rules: whoever meets one entry of any list may pass. Empty lists name nobody.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allow {
     /// E-mail addresses, compared without regard to case.
@@ -335,7 +347,7 @@ pub struct Allow {
 }
 
 /// A rule on one claim; exactly one of `equals`, `contains`, `one_of` is set.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRule {
     /// Claim by path (`realm_access.roles`).
@@ -349,7 +361,7 @@ pub struct ClaimRule {
 }
 
 /// The headers that tell the app who it is.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Headers {
     /// Send `X-Forwarded-User`, `-Email`, `-Preferred-Username`, `-Groups`.
@@ -380,7 +392,7 @@ impl Default for Headers {
 }
 
 /// One header from one claim.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderRule {
     /// Name of the header (`X-Remote-User`, `X-WEBAUTH-USER`, …).
@@ -394,7 +406,7 @@ pub struct HeaderRule {
 }
 
 /// How a list becomes one header value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListEncoding {
     /// Joined by commas; a comma or percent sign inside an entry is percent-encoded.
@@ -405,7 +417,7 @@ pub enum ListEncoding {
 }
 
 /// How a value outside ASCII is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TextEncoding {
     /// As UTF-8 bytes.
@@ -418,7 +430,7 @@ pub enum TextEncoding {
 }
 
 /// Sessions of people.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Session {
     /// Name of the session cookie, without the `__Host-` prefix that is put before it where it can be.
@@ -456,7 +468,7 @@ impl Default for Session {
 }
 
 /// What happens when the provider refuses a renewal or does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnRefreshFailure {
     /// The session goes on until its own limits.
@@ -467,7 +479,7 @@ pub enum OnRefreshFailure {
 }
 
 /// Signing in and out.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SignIn {
     /// How long a person may take at the provider.
@@ -485,7 +497,7 @@ impl Default for SignIn {
 }
 
 /// How long to wait.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// For a connection to an upstream, TLS included.
@@ -519,7 +531,7 @@ impl Default for Timeouts {
 }
 
 /// What a request may measure. More is refused by name.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of the request line.
@@ -537,7 +549,7 @@ impl Default for Limits {
 }
 
 /// Logs, on standard error.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     pub format: LogFormat,
@@ -555,7 +567,7 @@ impl Default for Log {
 }
 
 /// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people: one line of words and `key=value`.
@@ -566,7 +578,7 @@ pub enum LogFormat {
 }
 
 /// From which weight on the gateway's own events are logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     Error,
@@ -577,7 +589,7 @@ pub enum LogLevel {
 }
 
 /// How the gateway's own pages look.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Brand {
     /// Name on the pages; `Doorward` unless set.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A length of time: a number and `ms`, `s`, `m`, `h` or `d` (`30s`, `8h`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +88,9 @@ impl fmt::Display for ByteSize {
     }
 }
 
+/// What is shown in place of a secret.
+pub const MASK: &str = "********";
+
 /// A secret. It has no `Display`, its `Debug` shows nothing, and it is wiped when dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
@@ -105,7 +108,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
+        f.write_str(MASK)
     }
 }
 
@@ -258,12 +261,17 @@ impl fmt::Display for Color {
     }
 }
 
-/// A type that is written as a string: parsing, `Debug` and schema from its `FromStr` and `Display`.
+/// A type that is written as a string: reading, writing, `Debug` and schema from its `FromStr` and `Display`.
 macro_rules! written_as_string {
     ($($type:ident, $schema:expr;)*) => {$(
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_any(TextVisitor::<$type>(std::marker::PhantomData))
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
             }
         }
         impl fmt::Debug for $type {
@@ -317,6 +325,13 @@ impl<T: FromStr<Err = String>> de::Visitor<'_> for TextVisitor<T> {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Secret::new)
+    }
+}
+
+// The start table is made from the serialised settings: what is written is the mask, never the secret.
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
     }
 }
 

@@ -1,0 +1,115 @@
+//! What must fit together: judges settings that are well-formed one by one.
+//!
+//! Reports all it finds. A rule is here because breaking it locks people out, lets people in, or leaves an option
+//! without effect, which is an error too: whoever wrote it believes in it.
+
+mod headers;
+mod listeners;
+mod providers;
+mod routes;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use super::error::ConfigError;
+use super::model::Settings;
+use super::origin::{KeyPath, Origin, Origins};
+use crate::reason::Reason;
+
+/// What judging found.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub errors: Vec<ConfigError>,
+    pub warnings: Vec<String>,
+}
+
+/// Judges everything.
+pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
+    let mut judge = Judge { settings, origins, verdict: Verdict::default() };
+    judge.listeners();
+    judge.limits();
+    judge.secrets();
+    judge.providers();
+    judge.upstreams();
+    judge.routes();
+    judge.headers();
+    judge.sessions();
+    judge.brand();
+    judge.verdict
+}
+
+struct Judge<'a> {
+    settings: &'a Settings,
+    origins: &'a Origins,
+    verdict: Verdict,
+}
+
+impl Judge<'_> {
+    /// An error at `key`: what is wrong, and what to do.
+    fn error(&mut self, key: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
+        self.error_because(Reason::ConfigInvalid, key, message, remedy);
+    }
+
+    fn error_because(&mut self, reason: Reason, key: &KeyPath, message: impl Into<String>, remedy: impl Into<String>) {
+        let error = ConfigError::new(key.to_string(), message).because(reason).hint(remedy);
+        self.verdict.errors.push(error.at(self.origins.nearest(key)));
+    }
+
+    fn warn(&mut self, key: &KeyPath, message: impl std::fmt::Display) {
+        let place = match self.origins.nearest(key) {
+            Origin::Default => String::new(),
+            origin => format!("{origin}: "),
+        };
+        self.verdict.warnings.push(format!("{place}{key}: {message}"));
+    }
+
+    /// Whether somebody set it, be it to the default.
+    fn is_set(&self, key: &KeyPath) -> bool {
+        *self.origins.of(key) != Origin::Default
+    }
+
+    fn file_exists(&mut self, key: &KeyPath, file: Option<&Path>, reason: Reason) {
+        if let Some(file) = file.filter(|file| !file.is_file()) {
+            let message = format!("{} is no file that can be read", file.display());
+            self.error_because(reason, key, message, "correct the path; in the file it is relative to the file");
+        }
+    }
+
+    fn brand(&mut self) {
+        let key = KeyPath::of("brand.logo_file");
+        self.file_exists(&key, self.settings.brand.logo_file.as_deref(), Reason::ConfigInvalid);
+    }
+}
+
+/// Whether only this machine can be meant.
+pub(super) fn is_loopback(host: Option<url::Host<&str>>) -> bool {
+    match host {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(url::Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// Whether it can be a name in metrics, logs and sign-in addresses as it is.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+}
+
+/// Whether it is a host without a port: a name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let name = |host: &str| {
+        let label = |label: &str| {
+            let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+            inner && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+        };
+        host.len() <= 253 && host.split('.').all(label)
+    };
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => name(host),
+    }
+}

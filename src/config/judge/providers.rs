@@ -1,0 +1,167 @@
+//! Providers and upstreams.
+
+use std::collections::HashSet;
+
+use super::{Judge, is_host, is_loopback, is_plain_name};
+use crate::config::model::{ClientAuth, Provider, Upstream};
+use crate::config::origin::KeyPath;
+use crate::config::values::{AppScheme, AppUrl};
+use crate::reason::Reason;
+
+/// Parameters of the authorization request that the gateway writes itself: a second value would be a second opinion
+/// about what protects the sign-in.
+const OWN_PARAMETERS: [&str; 11] = [
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "response_mode",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+];
+/// Parameters that have a key of their own.
+const KEYED_PARAMETERS: [&str; 5] = ["prompt", "max_age", "acr_values", "login_hint", "domain_hint"];
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+impl Judge<'_> {
+    pub(super) fn providers(&mut self) {
+        let mut names = HashSet::new();
+        for (index, provider) in self.settings.provider.iter().enumerate() {
+            let key = KeyPath::of("provider").index(index);
+            self.name(&key.key("name"), &provider.name, &mut names);
+            self.issuer(&key.key("issuer"), provider);
+            self.client(&key, provider);
+            self.parameters(&key.key("authorization_params"), provider);
+            if provider.id_token_algorithms.is_empty() {
+                let hint = "name at least one, or take the line away";
+                self.error(&key.key("id_token_algorithms"), "is empty, so no ID token could be accepted", hint);
+            }
+            for (name, claim) in [
+                ("user_claim", &provider.user_claim),
+                ("email_claim", &provider.email_claim),
+                ("groups_claim", &provider.groups_claim),
+            ] {
+                if claim.is_empty() {
+                    self.error(&key.key(name), "is empty", "name a claim, or take the line away");
+                }
+            }
+            self.positive(&key.key("timeout"), provider.timeout);
+            self.positive(&key.key("refresh_every"), provider.refresh_every);
+            self.file_exists(&key.key("ca_file"), provider.ca_file.as_deref(), Reason::CertificateUnusable);
+        }
+    }
+
+    fn name<'n>(&mut self, key: &KeyPath, name: &'n str, names: &mut HashSet<&'n str>) {
+        if !is_plain_name(name) {
+            self.error(key, format!("`{name}` is no name"), "use letters, digits, `-` and `_`");
+        }
+        if !names.insert(name) {
+            self.error(key, format!("`{name}` is the name of two"), "give each its own `name`");
+        }
+    }
+
+    fn issuer(&mut self, key: &KeyPath, provider: &Provider) {
+        let url = &provider.issuer;
+        if !matches!(url.scheme(), "http" | "https") {
+            let message = format!("`{}` is no scheme of a web address", url.scheme());
+            return self.error(key, message, "write as in \"https://login.example.com\"");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return self.error(key, "holds a user or password", "take what stands before the @ away");
+        }
+        if let Some(issuer) = url.as_str().strip_suffix(DISCOVERY) {
+            let hint = format!("the issuer is most likely \"{issuer}\"");
+            return self.error(key, "is the address of the provider's metadata, not the issuer", hint);
+        }
+        if url.path().contains("/authorize") || url.path().ends_with("/auth") {
+            let hint = "look for `issuer` in the provider's metadata at `…/.well-known/openid-configuration`";
+            return self.error(key, "is the address of the authorization endpoint, not the issuer", hint);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            self.error(key, "has a query or fragment, which no issuer has", "take what stands behind `?` or `#` away");
+        }
+        if url.scheme() == "http" && !is_loopback(url.host()) {
+            self.warn(key, "is http, so whoever is on the way can sign in as anybody; use https outside of trials");
+        }
+    }
+
+    fn client(&mut self, key: &KeyPath, provider: &Provider) {
+        if provider.client_id.trim().is_empty() {
+            self.error(&key.key("client_id"), "is empty", "set it to the client id that the provider gave");
+        }
+        let auth = key.key("client_auth");
+        match (provider.client_auth, &provider.client_secret) {
+            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, None) => {
+                let hint = "set `client_secret` or `client_secret_file`, or take `client_auth` away";
+                self.error_because(Reason::SecretMissing, &auth, "needs a client secret", hint);
+            }
+            (ClientAuth::None, Some(_)) => {
+                let hint = "take one of them away; without `client_auth` the secret is used";
+                self.error(&auth, "is `none`, and a client secret is set, which would not be used", hint);
+            }
+            _ => {}
+        }
+        if provider.client_secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty()) {
+            let hint = "set it, or take the line away for a public client";
+            self.error_because(Reason::SecretMissing, &key.key("client_secret"), "is empty", hint);
+        }
+    }
+
+    fn parameters(&mut self, key: &KeyPath, provider: &Provider) {
+        for name in provider.authorization_params.keys() {
+            if OWN_PARAMETERS.contains(&name.as_str()) {
+                self.error(&key.key(name), "is written by the gateway itself", "take it away");
+            } else if KEYED_PARAMETERS.contains(&name.as_str()) {
+                self.error(&key.key(name), "has a key of its own", format!("set `{name}` of the provider"));
+            }
+        }
+    }
+
+    pub(super) fn upstreams(&mut self) {
+        let mut names = HashSet::new();
+        for (index, upstream) in self.settings.upstream.iter().enumerate() {
+            let key = KeyPath::of("upstream").index(index);
+            self.name(&key.key("name"), &upstream.name, &mut names);
+            self.upstream(&key, upstream);
+        }
+    }
+
+    fn upstream(&mut self, key: &KeyPath, upstream: &Upstream) {
+        let tls = matches!(upstream.url, AppUrl::Tcp { scheme: AppScheme::Https, .. });
+        for (name, set) in
+            [("tls_ca_file", upstream.tls_ca_file.is_some()), ("tls_server_name", upstream.tls_server_name.is_some())]
+        {
+            if set && !tls {
+                self.error(&key.key(name), "has no effect: the `url` is not https", "correct `url`, or take this away");
+            }
+        }
+        self.file_exists(&key.key("tls_ca_file"), upstream.tls_ca_file.as_deref(), Reason::CertificateUnusable);
+        if let Some(name) = upstream.tls_server_name.as_deref().filter(|name| !is_host(name)) {
+            self.error(&key.key("tls_server_name"), format!("`{name}` is no host name"), "write the name alone");
+        }
+        let host_header = upstream.host_header.as_str();
+        let (host, port) = match host_header.rsplit_once(':') {
+            Some((host, port)) if !host_header.ends_with(']') => (host, port.parse::<u16>().is_ok()),
+            _ => (host_header, true),
+        };
+        if !(is_host(host) && port) {
+            let message = format!("`{host_header}` is neither `preserve`, `upstream` nor a host");
+            self.error(&key.key("host_header"), message, "write as in \"app.example.com\"");
+        }
+        if host_header == "upstream" && matches!(upstream.url, AppUrl::Unix { .. }) {
+            let hint = "use `preserve` or a name";
+            self.error(&key.key("host_header"), "is `upstream`, and a unix socket has no host", hint);
+        }
+        for (name, period) in
+            [("connect", upstream.connect), ("first_byte", upstream.first_byte), ("stream_idle", upstream.stream_idle)]
+        {
+            if let Some(period) = period {
+                self.positive(&key.key(name), period);
+            }
+        }
+    }
+}

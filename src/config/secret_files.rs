@@ -1,0 +1,157 @@
+//! Paths of the file made whole, and secrets read from the files that settings name.
+//!
+//! A key ending in `_file` is a path. In the file it is relative to the file's own directory, so that a configuration
+//! can be moved and the gateway be started from anywhere; in the environment it is relative to the working directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::ConfigError;
+use super::origin::{KeyPath, Origin};
+use super::shape::{self, Kind, Shape, Table};
+use super::tree::{Node, Plain};
+use crate::reason::Reason;
+
+/// Makes paths whole: must come before the environment is laid over, while every value is the file's.
+pub(crate) fn resolve_paths(node: &mut Node, directory: &Path) {
+    match &mut node.plain {
+        Plain::List(list) => list.iter_mut().for_each(|node| resolve_paths(node, directory)),
+        Plain::Table(table) => {
+            for (key, node) in table {
+                match &mut node.plain {
+                    Plain::Text(path) if key.ends_with("_file") => {
+                        *path = directory.join(&*path).to_string_lossy().into_owned();
+                    }
+                    _ => resolve_paths(node, directory),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Puts the content of each `…secret_file` where the secret itself would stand.
+pub(crate) fn fold(root: &mut Node, errors: &mut Vec<ConfigError>) {
+    fold_table(root, shape::settings(), &KeyPath::default(), errors);
+}
+
+fn fold_table(node: &mut Node, shape: &Table, path: &KeyPath, errors: &mut Vec<ConfigError>) {
+    for field in &shape.fields {
+        let path = path.key(&field.name);
+        let Plain::Table(table) = &mut node.plain else { return };
+        if let (Shape::List(inner), Some(Plain::List(entries))) =
+            (&field.shape, table.get_mut(&field.name).map(|n| &mut n.plain))
+        {
+            if let Shape::Table(inner) = inner.as_ref() {
+                let entries = entries.iter_mut().enumerate();
+                entries.for_each(|(index, entry)| fold_table(entry, inner, &path.index(index), errors));
+            }
+        }
+        if let Some((secret, in_list)) = secret_of(&field.name, shape) {
+            fold_one(node, &field.name, &secret, in_list, &path, errors);
+        }
+    }
+}
+
+/// The secret that a key names a file for, and whether it is a list of them.
+fn secret_of(key: &str, shape: &Table) -> Option<(String, bool)> {
+    let base = key.strip_suffix("_file")?;
+    let secret = |shape: &Shape| matches!(shape, Shape::Text(Kind::Secret));
+    if shape.field(base).is_some_and(|f| secret(&f.shape)) {
+        return Some((base.to_owned(), false));
+    }
+    let plural = format!("{base}s");
+    let list = shape.field(&plural).is_some_and(|f| matches!(&f.shape, Shape::List(inner) if secret(inner)));
+    list.then_some((plural, true))
+}
+
+fn fold_one(
+    node: &mut Node,
+    file_key: &str,
+    secret_key: &str,
+    in_list: bool,
+    path: &KeyPath,
+    errors: &mut Vec<ConfigError>,
+) {
+    let Plain::Table(table) = &mut node.plain else { return };
+    let Some(Node { plain: Plain::Text(file), origin, .. }) = table.get(file_key).cloned() else { return };
+    if let Some(other) = table.get(secret_key) {
+        // The environment wins over the file for the secret as a whole, however it is given.
+        match other.origin.rank().cmp(&origin.rank()) {
+            std::cmp::Ordering::Greater => {
+                table.remove(file_key);
+                return;
+            }
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => {
+                let message = format!("`{secret_key}` is set as well");
+                errors.push(ConfigError::new(path.to_string(), message).hint("take one of them away").at(&origin));
+                return;
+            }
+        }
+    }
+    let path_of_file: Arc<Path> = Path::new(&file).into();
+    match read(&path_of_file) {
+        Ok(secret) => {
+            let origin = Origin::SecretFile { path: path_of_file, named_by: Box::new(origin) };
+            let secret = Node::new(Plain::Text(secret), origin.clone());
+            let value = if in_list { Node::new(Plain::List(vec![secret]), origin) } else { secret };
+            table.insert(secret_key.to_owned(), value);
+        }
+        Err(message) => errors.push(
+            ConfigError::new(path.to_string(), format!("{file}: {message}"))
+                .because(Reason::SecretMissing)
+                .hint("the file holds the secret and nothing else, on one line")
+                .at(&origin),
+        ),
+    }
+}
+
+/// The one line of the file. The newline behind it that editors and container secrets leave is no part of it.
+fn read(path: &Path) -> Result<String, String> {
+    // A device or a wrong file must not fill the memory.
+    const LONGEST: u64 = 64 * 1024;
+    use std::io::Read;
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read ({error})"))?;
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text).map_err(|error| format!("cannot be read ({error})"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line {
+        line if line.trim().is_empty() => Err("is empty".into()),
+        line if line.contains(['\n', '\r']) => Err("has more than one line".into()),
+        line => Ok(line.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(content: &str) -> Result<String, String> {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::fs::write(file.path(), content).expect("write");
+        read(file.path())
+    }
+
+    #[test]
+    fn a_secret_file_holds_one_line_and_its_newline_is_trimmed() {
+        for content in ["s3cret", "s3cret\n", "s3cret\r\n"] {
+            assert_eq!(text(content).as_deref(), Ok("s3cret"), "{content:?}");
+        }
+        assert_eq!(text("two words\n").as_deref(), Ok("two words"));
+        assert_eq!(text("").unwrap_err(), "is empty");
+        assert_eq!(text("\n").unwrap_err(), "is empty");
+        assert_eq!(text("a\nb\n").unwrap_err(), "has more than one line");
+        assert!(read(Path::new("/does/not/exist")).unwrap_err().starts_with("cannot be read"));
+    }
+
+    #[test]
+    fn every_key_of_a_path_ends_in_file_and_secrets_have_one() {
+        assert_eq!(secret_of("secret_file", shape::settings()), Some(("secrets".into(), true)));
+        let Some(Shape::List(provider)) = shape::settings().field("provider").map(|f| &f.shape) else { panic!() };
+        let Shape::Table(provider) = provider.as_ref() else { panic!() };
+        assert_eq!(secret_of("client_secret_file", provider), Some(("client_secret".into(), false)));
+        assert_eq!(secret_of("ca_file", provider), None);
+    }
+}

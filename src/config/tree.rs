@@ -1,0 +1,236 @@
+//! The configuration before it has types: values, each with its origin, that file and environment are laid into.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::origin::{KeyPath, Origin, Origins, Step};
+
+/// One value and where it came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub plain: Plain,
+    pub origin: Origin,
+    /// Where its key is written: an unknown key is shown there rather than at its value.
+    pub named_at: Origin,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Plain {
+    Text(String),
+    Whole(i64),
+    Flag(bool),
+    /// What no key takes: a date, a fraction.
+    Other(&'static str),
+    List(Vec<Node>),
+    Table(BTreeMap<String, Node>),
+}
+
+impl Plain {
+    /// What it is, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Plain::Text(_) => "a string",
+            Plain::Whole(_) => "a number",
+            Plain::Flag(_) => "a boolean",
+            Plain::Other(kind) => kind,
+            Plain::List(_) => "a list",
+            Plain::Table(_) => "a table",
+        }
+    }
+}
+
+impl Node {
+    pub fn new(plain: Plain, origin: Origin) -> Self {
+        Node { plain, named_at: origin.clone(), origin }
+    }
+
+    pub fn empty() -> Self {
+        Node::new(Plain::Table(BTreeMap::new()), Origin::Default)
+    }
+
+    /// Reads the text of a TOML file.
+    pub fn parse(text: &str, file: &Path) -> Result<Node, Vec<ConfigError>> {
+        let lines = Lines { file: file.into(), text };
+        // Editors on Windows begin a file with it; a column less than shown does no harm.
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if errors.is_empty() {
+            return Ok(Node::new(lines.table(table.into_inner()), lines.origin(0)));
+        }
+        let shown = errors.iter().map(|error| {
+            // Only the message: the error's own text quotes the line, which may hold a secret.
+            let place = lines.origin(error.span().map_or(0, |span| span.start));
+            ConfigError::new("", format!("this is not TOML: {}", error.message())).at(&place)
+        });
+        Err(shown.collect())
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.plain {
+            Plain::Table(table) => table.get(key),
+            _ => None,
+        }
+    }
+
+    /// Lays a value in, making tables and entries on the way. An entry can only be added behind the last one.
+    pub fn set(&mut self, path: &[Step], value: Node) -> Result<(), ConfigError> {
+        let Some((step, rest)) = path.split_first() else {
+            *self = value;
+            return Ok(());
+        };
+        let origin = value.origin.clone();
+        match (step, &mut self.plain) {
+            (Step::Key(key), Plain::Table(table)) => {
+                let next = table.entry(key.clone()).or_insert_with(|| Node::new(blank(rest), origin.clone()));
+                next.set(rest, value)
+            }
+            (Step::Index(index), Plain::List(list)) => {
+                if *index == list.len() {
+                    list.push(Node::new(blank(rest), origin.clone()));
+                }
+                let count = list.len();
+                match list.get_mut(*index) {
+                    Some(next) => next.set(rest, value),
+                    None => Err(ConfigError::new("", format!("entry {index} is set, and there are only {count}"))
+                        .hint("entries are counted from 0, without gaps")
+                        .at(&origin)),
+                }
+            }
+            // The file has something else where a table or list should be; that is reported as an error of the file.
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the value of a key away.
+    pub fn remove(&mut self, path: &[Step]) -> bool {
+        match (path, &mut self.plain) {
+            ([Step::Key(key)], Plain::Table(table)) => table.remove(key).is_some(),
+            ([Step::Key(key), rest @ ..], Plain::Table(table)) => table.get_mut(key).is_some_and(|n| n.remove(rest)),
+            ([Step::Index(index), rest @ ..], Plain::List(list)) => {
+                list.get_mut(*index).is_some_and(|n| n.remove(rest))
+            }
+            _ => false,
+        }
+    }
+
+    /// Where each value came from.
+    pub fn origins(&self) -> Origins {
+        let mut origins = Origins::default();
+        self.collect(&KeyPath::default(), &mut origins);
+        origins
+    }
+
+    fn collect(&self, path: &KeyPath, into: &mut Origins) {
+        into.0.insert(path.clone(), self.origin.clone());
+        match &self.plain {
+            Plain::Table(table) => table.iter().for_each(|(key, node)| node.collect(&path.key(key), into)),
+            Plain::List(list) => list.iter().enumerate().for_each(|(i, node)| node.collect(&path.index(i), into)),
+            _ => {}
+        }
+    }
+
+    /// A JSON value, as the environment holds lists of tables.
+    pub fn from_json(json: serde_json::Value, origin: &Origin) -> Node {
+        use serde_json::Value;
+        let plain = match json {
+            Value::String(text) => Plain::Text(text),
+            Value::Bool(flag) => Plain::Flag(flag),
+            Value::Number(number) => number.as_i64().map_or(Plain::Other("a fraction"), Plain::Whole),
+            Value::Null => Plain::Other("null"),
+            Value::Array(list) => Plain::List(list.into_iter().map(|v| Node::from_json(v, origin)).collect()),
+            Value::Object(map) => {
+                Plain::Table(map.into_iter().map(|(key, v)| (key, Node::from_json(v, origin))).collect())
+            }
+        };
+        Node::new(plain, origin.clone())
+    }
+}
+
+/// What has to stand where `rest` of a path leads on.
+fn blank(rest: &[Step]) -> Plain {
+    match rest.first() {
+        Some(Step::Index(_)) => Plain::List(Vec::new()),
+        _ => Plain::Table(BTreeMap::new()),
+    }
+}
+
+/// Turns byte offsets into lines and columns.
+struct Lines<'a> {
+    file: Arc<Path>,
+    text: &'a str,
+}
+
+impl Lines<'_> {
+    fn origin(&self, offset: usize) -> Origin {
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Origin::File {
+            file: self.file.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+
+    fn table(&self, table: DeTable<'_>) -> Plain {
+        let entries = table.into_iter().map(|(key, value)| {
+            let named_at = self.origin(key.span().start);
+            let origin = self.origin(value.span().start);
+            (key.into_inner().into_owned(), Node { plain: self.plain(value.into_inner()), origin, named_at })
+        });
+        Plain::Table(entries.collect())
+    }
+
+    fn plain(&self, value: DeValue<'_>) -> Plain {
+        match value {
+            DeValue::String(text) => Plain::Text(text.into_owned()),
+            DeValue::Integer(number) => {
+                // Only decimal digits come without `_`, `0x` and the like taken off; the radix tells which they are.
+                i64::from_str_radix(number.as_str(), number.radix()).map_or(Plain::Other("a huge number"), Plain::Whole)
+            }
+            DeValue::Float(_) => Plain::Other("a fraction"),
+            DeValue::Boolean(flag) => Plain::Flag(flag),
+            DeValue::Datetime(_) => Plain::Other("a date"),
+            DeValue::Array(list) => {
+                let entries = list.into_iter().map(|value| {
+                    let origin = self.origin(value.span().start);
+                    Node::new(self.plain(value.into_inner()), origin)
+                });
+                Plain::List(entries.collect())
+            }
+            DeValue::Table(table) => self.table(table),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_knows_its_line_and_column() {
+        let text = "public_url = \"x\"\n\n[[provider]]\n  issuer = \"é\"\n  max = [1,\n 2]\n[listen]\nh2c = 0x1F\n";
+        let node = Node::parse(text, Path::new("g.toml")).expect("TOML");
+        let origins = node.origins();
+        let place = |path: KeyPath| match origins.of(&path) {
+            Origin::File { line, column, .. } => (*line, *column),
+            other => panic!("{path}: {other}"),
+        };
+        let provider = KeyPath::default().key("provider").index(0);
+        assert_eq!(place(KeyPath::default().key("public_url")), (1, 14));
+        assert_eq!(place(provider.clone()).0, 3);
+        assert_eq!(place(provider.key("issuer")), (4, 12));
+        assert_eq!(place(provider.key("max").index(1)), (6, 2));
+        let h2c = node.get("listen").and_then(|l| l.get("h2c")).map(|n| &n.plain);
+        assert!(matches!(h2c, Some(Plain::Whole(31))), "{h2c:?}");
+    }
+
+    #[test]
+    fn a_broken_line_is_named_and_not_quoted() {
+        let errors = Node::parse("a = 1\nclient_secret = \"hunter2\n", Path::new("g.toml")).expect_err("not TOML");
+        let text = errors[0].to_string();
+        assert!(text.starts_with("g.toml:2:") && !text.contains("hunter2"), "{text}");
+    }
+}

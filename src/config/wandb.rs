@@ -1,0 +1,186 @@
+//! The names that self-managed W&B deployments already use, understood as settings of the first provider.
+//!
+//! They win over the file; a `DOORWARD_…` name for the same setting wins over them.
+
+use super::environment;
+use super::error::{ConfigError, nearest};
+use super::origin::{KeyPath, Origin};
+use super::shape::{self, Field, Shape};
+use super::tree::Node;
+
+const HOST: &str = "HOST";
+const AUTH_METHOD: &str = "OIDC_AUTH_METHOD";
+const SECRETS: [&str; 3] = ["OIDC_CLIENT_SECRET", "OIDC_SECRET", "GORILLA_OIDC_SECRET"];
+/// Name and key of the provider.
+const PLAIN: [(&str, &str); 2] = [("OIDC_ISSUER", "issuer"), ("OIDC_CLIENT_ID", "client_id")];
+
+/// Lays these names over what the file says; before the `DOORWARD_…` names.
+pub(crate) fn overlay(
+    root: &mut Node,
+    env: &[(String, String)],
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<String>,
+) {
+    let get = |name: &str| env.iter().find(|(n, v)| n == name && !v.trim().is_empty()).map(|(_, v)| v.as_str());
+    host(root, get(HOST), get("DOORWARD_PUBLIC_URL").is_some(), errors, warnings);
+    for (name, key) in PLAIN {
+        if let Some(value) = get(name) {
+            lay_provider(root, key, name, value, errors);
+        }
+    }
+    match get(AUTH_METHOD).map(str::trim) {
+        None | Some("pkce") => {}
+        Some("implicit") => errors.push(
+            variable(AUTH_METHOD, "the implicit flow is not built yet")
+                .hint("set it to `pkce`, and allow the authorization code flow for this client at the provider"),
+        ),
+        Some(other) => {
+            errors.push(variable(AUTH_METHOD, &format!("`{other}` is not known")).hint("set it to `pkce`"));
+        }
+    }
+    client_secret(root, env, errors);
+    unknown(env, errors, warnings);
+}
+
+fn variable(name: &str, message: &str) -> ConfigError {
+    ConfigError::new("", message).at(&Origin::Variable { name: name.into(), foreign: true })
+}
+
+fn lay_provider(root: &mut Node, key: &str, name: &str, value: &str, errors: &mut Vec<ConfigError>) {
+    let Some(field) = provider_field(key) else { return };
+    let path = KeyPath::default().key("provider").index(0).key(key);
+    environment::lay(root, &path, field, name, value, true, errors);
+}
+
+fn provider_field(key: &str) -> Option<&'static Field> {
+    match &shape::settings().field("provider")?.shape {
+        Shape::List(inner) => match inner.as_ref() {
+            Shape::Table(provider) => provider.field(key),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `HOST` is the public URL, and in other houses a shell's name for the machine: only an address is taken.
+fn host(
+    root: &mut Node,
+    value: Option<&str>,
+    named_otherwise: bool,
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<String>,
+) {
+    let (Some(value), false, Some(field)) = (value, named_otherwise, shape::settings().field("public_url")) else {
+        return;
+    };
+    if url::Url::parse(value.trim()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        environment::lay(root, &KeyPath::default().key("public_url"), field, HOST, value, true, errors);
+    } else {
+        warnings.push(format!(
+            "environment HOST: `{}` is no http or https address and is not taken as public_url",
+            value.trim()
+        ));
+    }
+}
+
+fn client_secret(root: &mut Node, env: &[(String, String)], errors: &mut Vec<ConfigError>) {
+    let set: Vec<_> = SECRETS.iter().filter_map(|name| env.iter().find(|(n, _)| n == name)).collect();
+    if let Some((name, value)) = set.first() {
+        let value = value.trim_end_matches(['\r', '\n']);
+        let other = set.iter().find(|(_, other)| other.trim_end_matches(['\r', '\n']) != value);
+        if let Some((other, _)) = other {
+            errors.push(
+                ConfigError::new("provider.client_secret", format!("{name} and {other} are both set and differ"))
+                    .hint("take one of them away"),
+            );
+        }
+        lay_provider(root, "client_secret", name, value, errors);
+    }
+}
+
+fn unknown(env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
+    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD]);
+    for (name, value) in env.iter().filter(|(name, _)| name.starts_with("OIDC_") || name.starts_with("GORILLA_OIDC_")) {
+        if known().any(|k| k == name) || environment::is_service_link(name, value) {
+            continue;
+        }
+        match nearest(name, known()) {
+            Some(near) => errors.push(variable(name, "unknown variable").hint(format!("did you mean {near}?"))),
+            None => warnings.push(format!("environment {name}: unknown variable, not used")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::Plain;
+    use super::*;
+
+    fn laid(env: &[(&str, &str)]) -> (Node, Vec<String>, Vec<String>) {
+        let env: Vec<_> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let (mut root, mut errors, mut warnings) = (Node::empty(), Vec::new(), Vec::new());
+        overlay(&mut root, &env, &mut errors, &mut warnings);
+        (root, errors.iter().map(ConfigError::to_string).collect(), warnings)
+    }
+
+    fn provider(root: &Node, key: &str) -> Option<String> {
+        match root.get("provider").map(|p| &p.plain) {
+            Some(Plain::List(list)) => match list.first()?.get(key).map(|n| &n.plain) {
+                Some(Plain::Text(text)) => Some(text.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_deployment_s_own_names_configure_the_first_provider() {
+        for secret in SECRETS {
+            let (root, errors, warnings) = laid(&[
+                ("HOST", "https://wandb.example.com/"),
+                ("OIDC_ISSUER", "https://login.example.com"),
+                ("OIDC_CLIENT_ID", "wandb"),
+                ("OIDC_AUTH_METHOD", "pkce"),
+                (secret, "s3cret\n"),
+            ]);
+            assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+            assert_eq!(provider(&root, "issuer").as_deref(), Some("https://login.example.com"));
+            assert_eq!(provider(&root, "client_id").as_deref(), Some("wandb"));
+            assert_eq!(provider(&root, "client_secret").as_deref(), Some("s3cret"), "{secret}");
+            assert!(root.get("public_url").is_some());
+        }
+    }
+
+    #[test]
+    fn two_secrets_that_differ_are_named_and_not_shown() {
+        let (_, errors, _) = laid(&[("OIDC_CLIENT_SECRET", "hunter1"), ("GORILLA_OIDC_SECRET", "hunter2")]);
+        assert!(errors[0].contains("OIDC_CLIENT_SECRET and GORILLA_OIDC_SECRET"), "{errors:?}");
+        assert!(!errors[0].contains("hunter"), "{errors:?}");
+        assert!(laid(&[("OIDC_CLIENT_SECRET", "same"), ("OIDC_SECRET", "same\n")]).1.is_empty());
+    }
+
+    #[test]
+    fn a_machine_s_name_in_host_is_not_taken() {
+        for name in ["devbox", "devbox:80", "ftp://devbox", "mailto:me"] {
+            let (root, errors, warnings) = laid(&[("HOST", name)]);
+            assert!(root.get("public_url").is_none() && errors.is_empty() && warnings.len() == 1, "{name}");
+        }
+        assert!(laid(&[("HOST", "devbox"), ("DOORWARD_PUBLIC_URL", "https://a.example")]).2.is_empty());
+    }
+
+    #[test]
+    fn other_methods_and_misspelt_names_are_errors_and_far_names_a_warning() {
+        for (name, value, wanted) in [
+            ("OIDC_AUTH_METHOD", "implicit", "not built yet"),
+            ("OIDC_AUTH_METHOD", "magic", "`magic` is not known"),
+            ("OIDC_ISUER", "x", "did you mean OIDC_ISSUER?"),
+            ("OIDC_CLIENTID", "x", "did you mean OIDC_CLIENT_ID?"),
+            ("OIDC_SECRET", " ", "is set and empty"),
+        ] {
+            let (_, errors, _) = laid(&[(name, value)]);
+            assert!(errors.len() == 1 && errors[0].contains(wanted), "{name}={value}: {errors:?}");
+        }
+        let (_, errors, warnings) = laid(&[("OIDC_SESSION_LENGTH_IN_DAYS", "3")]);
+        assert_eq!((errors.len(), warnings.len()), (0, 1));
+    }
+}
