@@ -4,7 +4,9 @@
 //! The rooms are listed from the top floor down; a room imports only from floors below its own.
 #![forbid(unsafe_code)]
 
+pub mod authz;
 pub mod config;
 pub mod identity;
+pub mod pages;
 pub mod reason;
 pub mod telemetry;
