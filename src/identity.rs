@@ -34,6 +34,66 @@ pub struct Identity {
     pub claims: Claims,
 }
 
+impl Identity {
+    /// What the identity says at `path`. The names `sub`, `user`, `email`, `email_verified`, `preferred_username`,
+    /// `name` and `groups` are the fields above, whatever claims the provider keeps them in; any other path reads
+    /// [`Identity::claims`]. `None` where nothing is said, which includes `null`.
+    pub fn at<'a>(&'a self, path: &str) -> Option<Said<'a>> {
+        match path {
+            "sub" => Some(Said::Text(&self.subject)),
+            "user" => Some(Said::Text(&self.user)),
+            "email" => self.email.as_deref().map(Said::Text),
+            "email_verified" => self.email_verified.map(Said::Flag),
+            "preferred_username" => self.preferred_username.as_deref().map(Said::Text),
+            "name" => self.name.as_deref().map(Said::Text),
+            "groups" => self.groups.as_deref().map(Said::List),
+            _ => self.claims.at(path).filter(|value| !value.is_null()).map(Said::Claim),
+        }
+    }
+}
+
+/// What an identity says at a path, borrowed from it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Said<'a> {
+    Text(&'a str),
+    Flag(bool),
+    List(&'a [String]),
+    /// Any other claim, never `null`.
+    Claim(&'a Value),
+}
+
+impl Said<'_> {
+    /// Whether it is a list, were it of one entry.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Said::List(_) | Said::Claim(Value::Array(_)))
+    }
+
+    /// Whether one of its strings, as [`strings`] lists them, meets `wanted`. Allocates for numbers only.
+    pub fn any(&self, mut wanted: impl FnMut(&str) -> bool) -> bool {
+        let mut scalar_meets = |value: &Value| match value {
+            Value::String(text) => wanted(text),
+            other => scalar(other).is_some_and(|text| wanted(&text)),
+        };
+        match self {
+            Said::Claim(Value::Array(items)) => items.iter().any(scalar_meets),
+            Said::Claim(value) => scalar_meets(value),
+            Said::Text(text) => wanted(text),
+            Said::Flag(flag) => wanted(if *flag { "true" } else { "false" }),
+            Said::List(items) => items.iter().any(|item| wanted(item)),
+        }
+    }
+
+    /// Its strings, for a header.
+    pub fn strings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        self.any(|text| {
+            all.push(text.to_owned());
+            false
+        });
+        all
+    }
+}
+
 /// Claims by name. [`Claims::at`] reads them by path.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]

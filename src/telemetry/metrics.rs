@@ -33,6 +33,8 @@ pub struct Metrics {
     pub upstream_errors: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
+    /// Log lines that were dropped because whoever reads standard error was too slow.
+    pub log_lines_dropped: IntCounter,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
@@ -96,6 +98,10 @@ impl Metrics {
                 &["upstream", "reason"],
             ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
+            log_lines_dropped: counter(
+                "doorward_log_lines_dropped_total",
+                "Log lines dropped because standard error was read too slowly.",
+            ),
             registry,
         };
         let build = gauges("doorward_build_info", "Always 1; the labels tell the build.", &["version"]);
@@ -111,6 +117,7 @@ impl Metrics {
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
             Box::new(metrics.connections.clone()),
+            Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics
     }
@@ -165,6 +172,9 @@ impl RouteMetrics {
 // The names and labels above are literals; that they are valid is shown by `metrics_are_rendered`.
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect("literal name and labels")
+}
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::new(name, help).expect("literal name")
 }
 fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     IntGaugeVec::new(Opts::new(name, help), labels).expect("literal name and labels")

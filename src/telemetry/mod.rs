@@ -1,5 +1,17 @@
 //! What operators see of a running gateway: metrics, the access log, the audit log and the log of events.
+//!
+//! The three logs share one writer, one form of line and one way to escape, so that no record can pose as another.
 
+pub mod access;
+pub mod audit;
+mod line;
+pub mod logs;
 mod metrics;
+mod reference;
+mod writer;
 
+pub use access::Access;
+pub use audit::{Audit, Decision};
 pub use metrics::{Metrics, RouteMetrics, metrics};
+pub use reference::Reference;
+pub use writer::flush;

@@ -1,0 +1,370 @@
+//! Who may: the rules of a route against an [`Identity`], a verdict for an answer.
+//!
+//! Promise: whoever meets one entry of any list passes, and nobody else. What cannot be read in one way only (an
+//! address with two `@`, letters outside ASCII in a domain) meets no rule. Nothing is remembered between two
+//! requests; the verdict is made anew from the identity each time.
+
+use std::fmt::Write;
+
+use crate::config::model::{Allow, ClaimRule};
+use crate::identity::{Identity, Said};
+use crate::reason::{Failure, Reason};
+
+/// What the rules say about somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow,
+    /// [`Reason::RuleNotMet`], [`Reason::EmailUnverified`] or [`Reason::ClaimAbsent`].
+    Deny(Failure),
+}
+
+/// The rules of a route, checked and ready to judge.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// All lists are sorted, so that ten thousand groups of one person cost a binary search each.
+    groups: Box<[Box<str>]>,
+    emails: Box<[Box<str>]>,
+    domains: Box<[Box<str>]>,
+    claims: Box<[Rule]>,
+}
+
+/// A rule on one claim.
+#[derive(Clone, Debug)]
+struct Rule {
+    claim: Box<str>,
+    wants: Wants,
+}
+
+#[derive(Clone, Debug)]
+enum Wants {
+    /// The claim is this scalar; a list never is.
+    Equals(Box<str>),
+    /// The claim is a list with one of these, or one of these itself: providers send a list of one as a string.
+    OneOf(Box<[Box<str>]>),
+}
+
+impl Rules {
+    /// Compiles the rules. An entry that could never be met, and rules that name nobody, are errors in a sentence.
+    pub fn new(allow: &Allow) -> Result<Rules, String> {
+        if allow.emails.is_empty()
+            && allow.email_domains.is_empty()
+            && allow.groups.is_empty()
+            && allow.claims.is_empty()
+        {
+            return Err(
+                "`allow` names nobody, so nobody could pass; leave it out to let everybody in who is signed in"
+                    .to_owned(),
+            );
+        }
+        for email in &allow.emails {
+            if Address::read(email).is_none() {
+                return Err(format!("`{email}` is no e-mail address; write as in \"jo@example.com\""));
+            }
+        }
+        for domain in &allow.email_domains {
+            if !is_domain(domain) {
+                return Err(format!(
+                    "`{domain}` is no domain; write it without `@` or `*`, as in \"example.com\", and letters outside \
+                     ASCII in their `xn--` form"
+                ));
+            }
+        }
+        if allow.groups.iter().any(String::is_empty) {
+            return Err("a group has no name".to_owned());
+        }
+        Ok(Rules {
+            groups: sorted(allow.groups.iter().cloned()),
+            emails: sorted(allow.emails.iter().map(|email| email.to_ascii_lowercase())),
+            domains: sorted(allow.email_domains.iter().map(|domain| domain.to_ascii_lowercase())),
+            claims: allow.claims.iter().map(Rule::new).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether `identity` meets one of the rules. Passing allocates nothing, but for addresses that are not in lower case.
+    pub fn judge(&self, identity: &Identity) -> Verdict {
+        if let Some(groups) = &identity.groups
+            && groups.iter().any(|group| holds(&self.groups, group))
+        {
+            return Verdict::Allow;
+        }
+        // An address that its owner has not proved is somebody else's word. Providers that do not say (`None`) are
+        // believed: most directories verify by issuing the address.
+        let email_counts = identity.email_verified != Some(false);
+        let by_email = self.email_is_named(identity);
+        if by_email && email_counts {
+            return Verdict::Allow;
+        }
+        let mut unproved = by_email;
+        for rule in &self.claims {
+            if rule.is_met(identity) {
+                // A rule on the claim `email` is an e-mail rule in other clothes.
+                if email_counts || &*rule.claim != "email" {
+                    return Verdict::Allow;
+                }
+                unproved = true;
+            }
+        }
+        Verdict::Deny(self.why_not(identity, unproved))
+    }
+
+    fn email_is_named(&self, identity: &Identity) -> bool {
+        if self.emails.is_empty() && self.domains.is_empty() {
+            return false;
+        }
+        let Some(email) = identity.email.as_deref() else { return false };
+        let Some(address) = Address::read(email) else { return false };
+        holds_lowercase(&self.domains, address.domain) || holds_lowercase(&self.emails, email)
+    }
+
+    fn why_not(&self, identity: &Identity, unproved: bool) -> Failure {
+        if unproved {
+            return Reason::EmailUnverified.into();
+        }
+        let mut absent = String::new();
+        let mut name = |claim: &str| {
+            if identity.at(claim).is_none() {
+                let _ = write!(absent, "{}`{claim}`", if absent.is_empty() { "" } else { ", " });
+            }
+        };
+        if !self.groups.is_empty() {
+            name("groups");
+        }
+        if !(self.emails.is_empty() && self.domains.is_empty()) {
+            name("email");
+        }
+        self.claims.iter().for_each(|rule| name(&rule.claim));
+        if absent.is_empty() {
+            return Reason::RuleNotMet.into();
+        }
+        Failure::new(Reason::ClaimAbsent, format!("the session holds no claim {absent}"))
+    }
+}
+
+impl Rule {
+    fn new(rule: &ClaimRule) -> Result<Rule, String> {
+        let claim = &rule.claim;
+        if claim.is_empty() {
+            return Err("a rule names no claim".to_owned());
+        }
+        let wants = match (&rule.equals, &rule.contains, &rule.one_of) {
+            (Some(value), None, None) => Wants::Equals(value.as_str().into()),
+            (None, Some(entry), None) => Wants::OneOf(sorted([entry.clone()].into_iter())),
+            (None, None, Some(entries)) if !entries.is_empty() => Wants::OneOf(sorted(entries.iter().cloned())),
+            (None, None, Some(_)) => return Err(format!("`one_of` of the rule on `{claim}` is empty")),
+            _ => {
+                return Err(format!("the rule on `{claim}` needs exactly one of `equals`, `contains` and `one_of`"));
+            }
+        };
+        Ok(Rule { claim: claim.as_str().into(), wants })
+    }
+
+    fn is_met(&self, identity: &Identity) -> bool {
+        let Some(said) = identity.at(&self.claim) else { return false };
+        match &self.wants {
+            Wants::Equals(value) => !Said::is_list(&said) && said.any(|text| text == &**value),
+            Wants::OneOf(entries) => said.any(|text| holds(entries, text)),
+        }
+    }
+}
+
+/// An e-mail address that has one reading: one `@`, a plain local part, a domain of ASCII labels.
+struct Address<'a> {
+    domain: &'a str,
+}
+
+impl<'a> Address<'a> {
+    fn read(email: &'a str) -> Option<Self> {
+        let (local, domain) = email.split_once('@')?;
+        // Quoted local parts, comments and display names (RFC 5322 §3.4) are how one address looks like another;
+        // `is_domain` refuses a second `@`.
+        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !r#""(),:;<>[\]"#.contains(c);
+        (!local.is_empty() && local.chars().all(plain) && is_domain(domain)).then_some(Address { domain })
+    }
+}
+
+/// Whether `domain` is labels of ASCII letters, digits and hyphens. Full-width letters and the like would be folded
+/// into ASCII by some readers and not by others.
+fn is_domain(domain: &str) -> bool {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    domain.len() <= 253 && domain.split('.').all(label)
+}
+
+fn sorted(entries: impl Iterator<Item = String>) -> Box<[Box<str>]> {
+    let mut all: Vec<Box<str>> = entries.map(String::into_boxed_str).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
+}
+
+fn holds(sorted: &[Box<str>], text: &str) -> bool {
+    sorted.binary_search_by(|entry| (**entry).cmp(text)).is_ok()
+}
+
+/// The same without regard to ASCII case. Letters outside ASCII must be equal: folding them makes `K` (Kelvin) a `k`.
+fn holds_lowercase(sorted: &[Box<str>], text: &str) -> bool {
+    if sorted.is_empty() {
+        return false;
+    }
+    match text.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => holds(sorted, &text.to_ascii_lowercase()),
+        false => holds(sorted, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rules(toml: &str) -> Rules {
+        Rules::new(&toml::from_str(toml).expect(toml)).expect(toml)
+    }
+
+    fn identity(json: serde_json::Value) -> Identity {
+        let mut whole = json!({"p": "main", "s": "1", "u": "jo"});
+        whole.as_object_mut().expect("object").extend(json.as_object().expect("object").clone());
+        serde_json::from_value(whole).expect("identity")
+    }
+
+    fn reason(rules: &Rules, identity: &Identity) -> Option<Reason> {
+        match rules.judge(identity) {
+            Verdict::Allow => None,
+            Verdict::Deny(failure) => Some(failure.reason),
+        }
+    }
+
+    #[test]
+    fn a_domain_rule_is_met_by_its_whole_domain_and_by_nothing_that_looks_like_it() {
+        let rules = rules(r#"email_domains = ["Good.example"]"#);
+        for email in ["a@good.example", "A@GOOD.Example", "ä@good.example", "a+b@good.example"] {
+            assert_eq!(reason(&rules, &identity(json!({"e": email}))), None, "{email}");
+        }
+        for email in [
+            "a@evil@good.example",
+            "a@good.example@evil.example",
+            "a@good.example.evil",
+            "a@evilgood.example",
+            "a@mail.good.example",
+            "a@good.example.",
+            "a@.good.example",
+            "a@good\u{ff0e}example",
+            "a@\u{ff47}ood.example",
+            "a@good.exampl\u{435}",
+            "a@good.example\n",
+            "a@good.example\0",
+            "a@good.example evil",
+            "\"a@evil.example\"@good.example",
+            "<a>evil.example,b@good.example",
+            "a b@good.example",
+            "a\r\n@good.example",
+            "@good.example",
+            "good.example",
+            "",
+        ] {
+            assert_eq!(reason(&rules, &identity(json!({"e": email}))), Some(Reason::RuleNotMet), "{email:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_compared_without_regard_to_ascii_case_only() {
+        let rules = rules(r#"emails = ["Kim@Example.com"]"#);
+        assert_eq!(reason(&rules, &identity(json!({"e": "kIM@example.COM"}))), None);
+        for email in ["\u{212a}im@example.com", "kim@example.com.evil", "xkim@example.com", "kim@example.co"] {
+            assert_eq!(reason(&rules, &identity(json!({"e": email}))), Some(Reason::RuleNotMet), "{email:?}");
+        }
+    }
+
+    #[test]
+    fn an_unverified_address_meets_no_rule_and_the_reason_says_so_only_where_it_was_the_way_in() {
+        let by_domain = rules(r#"email_domains = ["example.com"]"#);
+        let by_claim = rules(r#"claims = [{ claim = "email", equals = "a@example.com" }]"#);
+        let either = rules("email_domains = [\"example.com\"]\ngroups = [\"staff\"]");
+        for (rules, json, expected) in [
+            (&by_domain, json!({"e": "a@example.com", "ev": false}), Some(Reason::EmailUnverified)),
+            (&by_claim, json!({"e": "a@example.com", "ev": false}), Some(Reason::EmailUnverified)),
+            (&by_domain, json!({"e": "a@example.com", "ev": true}), None),
+            (&by_domain, json!({"e": "a@example.com"}), None),
+            (&by_domain, json!({"e": "a@other.example", "ev": false}), Some(Reason::RuleNotMet)),
+            (&either, json!({"e": "a@example.com", "ev": false, "g": ["staff"]}), None),
+            (&either, json!({"e": "a@example.com", "ev": false, "g": []}), Some(Reason::EmailUnverified)),
+        ] {
+            assert_eq!(reason(rules, &identity(json.clone())), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn claims_are_compared_whole_and_by_type() {
+        let with = |json| identity(json!({ "c": json }));
+        for (rule, claims, passes) in [
+            (r#"claim = "dept", equals = "ml""#, json!({"dept": "ml"}), true),
+            (r#"claim = "dept", equals = "ml""#, json!({"dept": "mlops"}), false),
+            (r#"claim = "dept", equals = "ml""#, json!({"dept": ["ml"]}), false),
+            (r#"claim = "level", equals = "7""#, json!({"level": 7}), true),
+            (r#"claim = "staff", equals = "true""#, json!({"staff": true}), true),
+            (r#"claim = "r.roles", contains = "ops""#, json!({"r": {"roles": ["dev", "ops"]}}), true),
+            (r#"claim = "r.roles", contains = "ops""#, json!({"r": {"roles": ["devops"]}}), false),
+            (r#"claim = "roles", contains = "ops""#, json!({"roles": "ops"}), true),
+            (r#"claim = "roles", contains = "ops""#, json!({"roles": "devops"}), false),
+            (r#"claim = "roles", one_of = ["a", "b"]"#, json!({"roles": ["x", "b"]}), true),
+            (r#"claim = "roles", one_of = ["a", "b"]"#, json!({"roles": "a"}), true),
+            (r#"claim = "roles", one_of = ["a", "b"]"#, json!({"roles": [{"a": "b"}, ["a"], null]}), false),
+        ] {
+            let verdict = reason(&rules(&format!("claims = [{{ {rule} }}]")), &with(claims.clone()));
+            assert_eq!(verdict.is_none(), passes, "{rule} {claims}");
+        }
+    }
+
+    #[test]
+    fn standard_fields_can_be_named_like_claims() {
+        for (rule, passes) in [
+            (r#"claim = "sub", equals = "1""#, true),
+            (r#"claim = "user", one_of = ["jo"]"#, true),
+            (r#"claim = "name", equals = "Jo""#, true),
+            (r#"claim = "preferred_username", equals = "jo""#, true),
+            (r#"claim = "groups", contains = "g""#, true),
+            (r#"claim = "email_verified", equals = "true""#, true),
+            (r#"claim = "groups", equals = "g""#, false),
+        ] {
+            let jo = identity(json!({"n": "Jo", "pu": "jo", "g": ["g"], "ev": true}));
+            assert_eq!(reason(&rules(&format!("claims = [{{ {rule} }}]")), &jo).is_none(), passes, "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_claim_that_is_absent_altogether_is_named() {
+        let rules = rules("groups = [\"g\"]\nclaims = [{ claim = \"r.roles\", contains = \"ops\" }]");
+        let denied = |json| match rules.judge(&identity(json)) {
+            Verdict::Deny(failure) => failure,
+            Verdict::Allow => panic!("allowed"),
+        };
+        let failure = denied(json!({"g": ["x"], "c": {"r": {"roles": null}}}));
+        assert_eq!(failure, Failure::new(Reason::ClaimAbsent, "the session holds no claim `r.roles`"));
+        assert_eq!(denied(json!({})).detail, "the session holds no claim `groups`, `r.roles`");
+        assert_eq!(denied(json!({"g": [], "c": {"r": {"roles": []}}})), Reason::RuleNotMet.into());
+    }
+
+    #[test]
+    fn rules_that_could_never_be_met_are_refused() {
+        for toml in [
+            "",
+            r#"emails = ["a@b@c"]"#,
+            r#"emails = ["nobody"]"#,
+            r#"email_domains = ["@example.com"]"#,
+            r#"email_domains = ["*.example.com"]"#,
+            r#"email_domains = ["exämple.com"]"#,
+            r#"email_domains = [""]"#,
+            r#"groups = [""]"#,
+            r#"claims = [{ claim = "a" }]"#,
+            r#"claims = [{ claim = "a", equals = "b", contains = "b" }]"#,
+            r#"claims = [{ claim = "a", one_of = [] }]"#,
+            r#"claims = [{ claim = "", equals = "b" }]"#,
+        ] {
+            assert!(Rules::new(&toml::from_str(toml).expect(toml)).is_err(), "{toml}");
+        }
+    }
+}

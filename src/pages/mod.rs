@@ -1,0 +1,244 @@
+//! The gateway's own pages: sign-in, signed out, and whatever went wrong. Rendered on the server, without JavaScript.
+//!
+//! Promise: everything that came from outside is escaped, and the Content-Security-Policy allows nothing but the one
+//! style sheet and embedded images, so that what slipped through escaping could still do nothing. A page shows the
+//! text of a [`Reason`], never the detail of a failure.
+
+mod brand;
+
+use std::time::SystemTime;
+
+use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config::model::Brand;
+use crate::reason::{Failure, Reader, Reason};
+use brand::Look;
+
+/// All pages, in the operator's look.
+#[derive(Debug)]
+pub struct Pages {
+    look: Look,
+    headers: [(&'static str, String); 8],
+}
+
+/// One page.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// To be sent as `text/html; charset=utf-8` with [`Pages::security_headers`].
+    pub html: String,
+}
+
+/// A way to sign in.
+#[derive(Clone, Copy, Debug)]
+pub struct ProviderButton<'a> {
+    pub name: &'a str,
+    pub display_name: &'a str,
+    pub href: &'a str,
+}
+
+/// What a page about a failure shows.
+#[derive(Clone, Copy, Debug)]
+pub struct FailurePage<'a> {
+    pub reason: Reason,
+    pub reference: &'a str,
+    pub time: SystemTime,
+    /// Where to sign in (again); no such button without it.
+    pub sign_in_href: Option<&'a str>,
+    /// Where to sign out to use another account; no such button without it.
+    pub sign_out_href: Option<&'a str>,
+    pub signed_in_as: Option<&'a str>,
+    /// What was seen, a sentence each, for the page that ends a loop.
+    pub seen: &'a [String],
+}
+
+impl Pages {
+    /// Reads the logo. Fails with [`Reason::ConfigInvalid`] where it cannot be used.
+    pub fn new(brand: &Brand) -> Result<Pages, Failure> {
+        let look = Look::new(brand)?;
+        let hash = ring::digest::digest(&ring::digest::SHA256, look.style.as_bytes());
+        let csp = format!(
+            "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
+             frame-ancestors 'none'",
+            STANDARD.encode(hash)
+        );
+        let headers = [
+            ("Content-Security-Policy", csp),
+            ("X-Content-Type-Options", "nosniff".to_owned()),
+            // The address of a callback page holds a code.
+            ("Referrer-Policy", "no-referrer".to_owned()),
+            ("Cache-Control", "no-store".to_owned()),
+            ("X-Frame-Options", "DENY".to_owned()),
+            ("Cross-Origin-Opener-Policy", "same-origin".to_owned()),
+            ("Cross-Origin-Resource-Policy", "same-origin".to_owned()),
+            ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()".to_owned()),
+        ];
+        Ok(Pages { look, headers })
+    }
+
+    /// The sign-in page, a button for each provider. `return_to` is shown without its query, and not at all where it
+    /// is the start page.
+    pub fn sign_in(&self, providers: &[ProviderButton<'_>], return_to: &str) -> Page {
+        let path = return_to.split(['?', '#']).next().unwrap_or_default();
+        let providers = providers.iter().map(|provider| Button {
+            display_name: provider.display_name,
+            initial: initial(provider.display_name),
+            href: safe_href(provider.href),
+        });
+        render(&SignIn {
+            look: &self.look,
+            providers: providers.collect(),
+            target: (!matches!(path, "" | "/")).then_some(path),
+        })
+    }
+
+    /// The page after signing out. `provider_still_signed_in` where the provider's own session was not ended.
+    pub fn signed_out(&self, sign_in_href: &str, provider_still_signed_in: bool) -> Page {
+        render(&SignedOut { look: &self.look, sign_in_href: safe_href(sign_in_href), provider_still_signed_in })
+    }
+
+    /// The page about a failure: what happened, what to do, and what to quote when asking.
+    pub fn failure(&self, failure: &FailurePage<'_>) -> Page {
+        let info = failure.reason.info();
+        render(&FailureView {
+            look: &self.look,
+            title: info.title,
+            lead: lead(failure.reason),
+            cause: parts(info.cause),
+            remedy: parts(info.remedy),
+            code: info.code,
+            reference: failure.reference,
+            // IMF-fixdate is in GMT, which for a clock on a page is UTC.
+            time: httpdate::fmt_http_date(failure.time).replace("GMT", "UTC"),
+            signed_in_as: failure.signed_in_as.filter(|user| !user.is_empty()),
+            seen: failure.seen,
+            actions: actions(failure),
+        })
+    }
+
+    /// The Content-Security-Policy of every page.
+    pub fn csp(&self) -> &str {
+        &self.headers[0].1
+    }
+
+    /// The headers that go with every page, the Content-Security-Policy among them.
+    pub fn security_headers(&self) -> &[(&'static str, String)] {
+        &self.headers
+    }
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html", config = "src/pages/askama.toml")]
+struct SignIn<'a> {
+    look: &'a Look,
+    providers: Vec<Button<'a>>,
+    target: Option<&'a str>,
+}
+
+struct Button<'a> {
+    display_name: &'a str,
+    initial: String,
+    href: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "signed_out.html", config = "src/pages/askama.toml")]
+struct SignedOut<'a> {
+    look: &'a Look,
+    sign_in_href: &'a str,
+    provider_still_signed_in: bool,
+}
+
+#[derive(Template)]
+#[template(path = "failure.html", config = "src/pages/askama.toml")]
+struct FailureView<'a> {
+    look: &'a Look,
+    title: &'a str,
+    /// What a person is told first where cause and remedy are for an admin.
+    lead: Option<&'a str>,
+    cause: Vec<Part<'a>>,
+    remedy: Vec<Part<'a>>,
+    code: &'a str,
+    reference: &'a str,
+    time: String,
+    signed_in_as: Option<&'a str>,
+    seen: &'a [String],
+    actions: Vec<Action<'a>>,
+}
+
+struct Action<'a> {
+    label: &'a str,
+    href: &'a str,
+}
+
+/// A piece of a sentence; what stands between backticks is code.
+struct Part<'a> {
+    text: &'a str,
+    code: bool,
+}
+
+fn parts(sentence: &str) -> Vec<Part<'_>> {
+    let parts = sentence.split('`').enumerate().map(|(n, text)| Part { text, code: n % 2 == 1 });
+    parts.filter(|part| !part.text.is_empty()).collect()
+}
+
+/// Cause and remedy of an admin's reason speak of settings; whoever sees the page needs to hear first what it means
+/// for them.
+fn lead(reason: Reason) -> Option<&'static str> {
+    let info = reason.info();
+    match (info.reader, info.status) {
+        (Reader::Person | Reader::Attacker, _) => None,
+        (Reader::Admin, 404) => Some("The address may be mistyped, or nothing has been set up for it."),
+        (Reader::Admin, 403) => Some("You did nothing wrong. An administrator has to change something first."),
+        (Reader::Admin, _) if may_pass(reason) => {
+            Some("You did nothing wrong. Try again in a moment; if it stays like this, tell whoever runs this site.")
+        }
+        (Reader::Admin, _) => Some("You did nothing wrong. Please tell whoever runs this site."),
+    }
+}
+
+/// Whether the same request can do better a moment later: app or provider down.
+fn may_pass(reason: Reason) -> bool {
+    let code = reason.code();
+    code.starts_with("DW-21") || code.starts_with("DW-6")
+}
+
+fn actions<'a>(failure: &FailurePage<'a>) -> Vec<Action<'a>> {
+    let mut all = Vec::with_capacity(4);
+    if may_pass(failure.reason) {
+        // An empty reference is the address of the page itself (RFC 3986 §4.4).
+        all.push(Action { label: "Try again", href: "" });
+    }
+    if let Some(href) = failure.sign_in_href {
+        let label = match failure.reason {
+            Reason::SignInNeeded | Reason::SessionMissing => "Sign in",
+            _ => "Sign in again",
+        };
+        all.push(Action { label, href: safe_href(href) });
+    }
+    if let Some(href) = failure.sign_out_href {
+        all.push(Action { label: "Use another account", href: safe_href(href) });
+    }
+    all.push(Action { label: "Start page", href: "/" });
+    all
+}
+
+/// Links lead to this host or to a web address; escaping alone would let `javascript:` through.
+fn safe_href(href: &str) -> &str {
+    let fine = ["/", "https://", "http://"].iter().any(|start| href.starts_with(start));
+    if fine && !href.chars().any(char::is_control) { href } else { "/" }
+}
+
+/// The letter on a provider's button.
+fn initial(name: &str) -> String {
+    name.chars().find(|c| c.is_alphanumeric()).map_or_else(|| "→".to_owned(), |c| c.to_uppercase().collect())
+}
+
+fn render(template: &impl Template) -> Page {
+    // Rendering into memory fails only where a value's `Display` does, and these are strings.
+    Page { html: template.render().unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests;
