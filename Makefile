@@ -1,0 +1,37 @@
+# What one does with Doorward, by name. `make help` lists it.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench install build-deps clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## a provider, an app and the gateway on this machine, ready to sign in
+	@scripts/demo
+
+test: build-deps ## install what the tests need, and run all of them
+	@scripts/install-test-deps
+	cargo test --locked
+
+lint: build-deps ## format, clippy, dependencies, documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	scripts/check-dependencies
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	scripts/check-generated
+
+bench: build-deps ## the benches of the hot path
+	cargo bench --locked
+
+install: build-deps ## the release binary into $(PREFIX)/bin
+	cargo build --locked --release
+	install -D -m 755 "$${CARGO_TARGET_DIR:-target}/release/doorward" "$(DESTDIR)$(PREFIX)/bin/doorward"
+
+build-deps:
+	@scripts/install-build-deps
+
+clean: ## take away what was built and what the demo made
+	cargo clean
+	rm -f examples/demo.secret examples/demo.client-secret
+	rm -rf tests/artifacts
