@@ -1,6 +1,6 @@
 // The OpenID provider of the tests: `oidc-provider` with a plain login form, and knobs for faults.
 //
-// Run:   node provider.mjs '{"host":"127.0.0.2","port":0, …}'     (every key is explained at `settings`)
+// Run:   echo '{"host":"127.0.0.2","port":0, …}' | node provider.mjs     (every key is explained at `settings`)
 // Says:  READY {"port":…,"issuer":"…"} on standard output when it listens.
 // Ends:  when its standard input is closed, so that no provider outlives the tests that started it.
 //
@@ -9,9 +9,14 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import readline from 'node:readline';
 
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
+
+const input = readline.createInterface({ input: process.stdin });
+const firstLine = await new Promise((resolve) => { input.once('line', resolve); });
+input.on('close', () => process.exit(0));
 
 const settings = {
   host: '127.0.0.2',
@@ -24,9 +29,7 @@ const settings = {
   access_token_ttl: 3600,
   id_token_ttl: 3600,
   rotate_refresh_tokens: false,
-  refresh_id_token: true,
-  iss_parameter: true,
-  ...JSON.parse(process.argv[2] ?? process.env.PROVIDER ?? '{}'),
+  ...JSON.parse(firstLine),
 };
 
 const users = new Map(Object.entries(settings.users));
@@ -271,4 +274,3 @@ server.listen(settings.port, settings.host, () => {
   current = newProvider(issuer, keys);
   console.log(`READY ${JSON.stringify({ port, issuer })}`);
 });
-process.stdin.on('end', () => process.exit(0)).resume();
