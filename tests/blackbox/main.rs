@@ -5,4 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod callback;
+mod canonical;
+mod id_tokens;
+mod identity_headers;
 mod parts;

@@ -9,6 +9,7 @@
 
 pub mod app;
 pub mod browser;
+pub mod forger;
 pub mod frames;
 pub mod gateway;
 pub mod person;

@@ -180,10 +180,13 @@ impl Person {
         self.jar.lock().expect("jar").iter().filter(|c| c.host == host).cloned().collect()
     }
 
-    /// The gateway's session cookies, without those of open attempts.
+    /// The gateway's session cookies, without those of open attempts and the like.
     pub fn session(&self) -> Vec<Stored> {
         let mut all = self.cookies("127.0.0.1");
-        all.retain(|c| c.name.trim_start_matches("__Host-").starts_with("doorward") && !c.name.contains("_login_"));
+        all.retain(|c| {
+            let rest = c.name.trim_start_matches("__Host-").strip_prefix("doorward");
+            rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || "._-".contains(c)))
+        });
         all
     }
 
