@@ -1,0 +1,12 @@
+//! Black-box tests: the built binary, a certified provider, a real browser, an app nobody changed.
+//!
+//! One test binary, so that it is linked once. Each module is a topic, each test a sentence.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod callback;
+mod canonical;
+mod id_tokens;
+mod identity_headers;
+mod parts;

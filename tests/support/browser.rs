@@ -1,0 +1,231 @@
+//! Debian's Chromium without a window, driven through its own debugging protocol.
+//!
+//! Every [`Browser`] is a person with a profile of their own. Console messages and requests of each tab are kept.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use chromiumoxide::browser::{Browser as Chromium, BrowserConfig};
+use chromiumoxide::cdp::browser_protocol::emulation::{
+    MediaFeature, SetDeviceMetricsOverrideParams, SetEmulatedMediaParams,
+};
+use chromiumoxide::cdp::browser_protocol::log::EventEntryAdded;
+use chromiumoxide::cdp::browser_protocol::network::{Cookie, EventResponseReceived};
+use chromiumoxide::cdp::browser_protocol::page::CaptureScreenshotFormat;
+use chromiumoxide::page::{Page, ScreenshotParams};
+use futures::StreamExt;
+use tempfile::TempDir;
+
+use super::provider::User;
+use super::{artifact, eventually, in_time};
+
+const CHROMIUM: &str = "/usr/bin/chromium";
+const FLAGS: [&str; 7] = [
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+];
+
+/// A Chromium with a fresh profile; it is killed when dropped.
+pub struct Browser {
+    chromium: Chromium,
+    _profile: TempDir,
+}
+
+/// One tab.
+pub struct Tab {
+    pub page: Page,
+    console: Arc<Mutex<Vec<String>>>,
+    responses: Arc<Mutex<Vec<(i64, String)>>>,
+}
+
+impl Browser {
+    pub async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// A browser whose person has told it to keep no cookies.
+    pub async fn start_without_cookies() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(block_cookies: bool) -> Self {
+        let profile = tempfile::tempdir().expect("a folder");
+        if block_cookies {
+            let folder = profile.path().join("Default");
+            std::fs::create_dir_all(&folder).expect("the profile");
+            let preferences = r#"{"profile":{"default_content_setting_values":{"cookies":2}}}"#;
+            std::fs::write(folder.join("Preferences"), preferences).expect("the preferences");
+        }
+        let config = BrowserConfig::builder()
+            .chrome_executable(CHROMIUM)
+            .user_data_dir(profile.path())
+            .new_headless_mode()
+            .no_sandbox()
+            .disable_https_first()
+            .window_size(1000, 800)
+            .viewport(None)
+            .launch_timeout(super::PATIENCE)
+            .request_timeout(super::PATIENCE)
+            .args(FLAGS)
+            .build()
+            .expect("a browser configuration");
+        let (chromium, mut handler) = Chromium::launch(config).await.expect("Chromium starts");
+        tokio::spawn(async move { while handler.next().await.is_some() {} });
+        Browser { chromium, _profile: profile }
+    }
+
+    /// Opens `url` in a new tab, and waits until it is loaded.
+    pub async fn tab(&self, url: &str) -> Tab {
+        let page = in_time("a tab", self.chromium.new_page("about:blank")).await.expect("a tab");
+        let (console, responses) = (Arc::default(), Arc::default());
+        let tab = Tab { page, console, responses };
+        tab.listen().await;
+        tab.go(url).await;
+        tab
+    }
+
+    /// All cookies of the profile.
+    pub async fn cookies(&self) -> Vec<Cookie> {
+        self.chromium.get_cookies().await.expect("cookies")
+    }
+
+    pub async fn clear_cookies(&self) {
+        self.chromium.clear_cookies().await.expect("clear cookies");
+    }
+}
+
+impl Tab {
+    async fn listen(&self) {
+        self.page.enable_log().await.expect("the log");
+        let mut entries = self.page.event_listener::<EventEntryAdded>().await.expect("the log");
+        let console = Arc::clone(&self.console);
+        tokio::spawn(async move {
+            while let Some(event) = entries.next().await {
+                let url = event.entry.url.clone().unwrap_or_default();
+                console.lock().expect("console").push(format!("{} {url}", event.entry.text));
+            }
+        });
+        let mut answers = self.page.event_listener::<EventResponseReceived>().await.expect("the network");
+        let responses = Arc::clone(&self.responses);
+        tokio::spawn(async move {
+            while let Some(event) = answers.next().await {
+                responses.lock().expect("responses").push((event.response.status, event.response.url.clone()));
+            }
+        });
+    }
+
+    /// What the console shows: errors of scripts, of the content security policy, of requests.
+    pub fn console(&self) -> Vec<String> {
+        self.console.lock().expect("console").clone()
+    }
+
+    /// Status and address of every answer so far.
+    pub fn responses(&self) -> Vec<(i64, String)> {
+        self.responses.lock().expect("responses").clone()
+    }
+
+    /// Types an address and waits until the page is loaded.
+    pub async fn go(&self, url: &str) {
+        in_time(url, self.page.goto(url)).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    }
+
+    pub async fn url(&self) -> String {
+        self.page.url().await.ok().flatten().unwrap_or_default()
+    }
+
+    /// Waits until the address fulfils `wanted`, and tells it.
+    pub async fn wait_for_url(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        eventually(&format!("{what} in the address bar"), || async { Some(self.url().await).filter(|u| wanted(u)) })
+            .await
+    }
+
+    /// Waits until the page shows an element.
+    pub async fn wait_for(&self, selector: &str) {
+        eventually(&format!("{selector} on the page"), || async {
+            self.page.find_element(selector).await.ok().map(drop)
+        })
+        .await;
+    }
+
+    /// Waits until the page's text holds `text`.
+    pub async fn wait_for_text(&self, text: &str) -> String {
+        eventually(&format!("{text:?} on the page"), || async { Some(self.text().await).filter(|t| t.contains(text)) })
+            .await
+    }
+
+    /// Types into the field that `selector` names.
+    pub async fn type_into(&self, selector: &str, text: &str) {
+        self.wait_for(selector).await;
+        let field = self.page.find_element(selector).await.expect("the field");
+        // Not by key presses: a password's umlaut has no key.
+        field.focus().await.expect("focus");
+        let insert = chromiumoxide::cdp::browser_protocol::input::InsertTextParams::new(text);
+        self.page.execute(insert).await.expect("typing");
+    }
+
+    /// Clicks on the element that `selector` names.
+    pub async fn click(&self, selector: &str) {
+        self.wait_for(selector).await;
+        let element = self.page.find_element(selector).await.expect("the element");
+        element.click().await.unwrap_or_else(|e| panic!("click on {selector}: {e}"));
+    }
+
+    /// The text that the page shows.
+    pub async fn text(&self) -> String {
+        self.script("document.body ? document.body.innerText : ''").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub async fn html(&self) -> String {
+        self.page.content().await.unwrap_or_default()
+    }
+
+    /// The value of a JavaScript expression; null while a navigation has taken the page away.
+    pub async fn script(&self, expression: &str) -> serde_json::Value {
+        let result = self.page.evaluate(expression).await;
+        result.ok().and_then(|r| r.value().cloned()).unwrap_or_default()
+    }
+
+    /// Waits for the provider's login form, fills it in and sends it.
+    pub async fn log_in(&self, user: &User) {
+        self.type_into("input[name=username]", user.name).await;
+        self.type_into("input[name=password]", &user.password).await;
+        self.click("button[type=submit]").await;
+    }
+
+    /// The back button.
+    pub async fn back(&self) {
+        self.script("history.back()").await;
+    }
+
+    /// Dark or light, as the person's system is set.
+    pub async fn dark(&self, dark: bool) {
+        let value = if dark { "dark" } else { "light" };
+        let feature = MediaFeature::new("prefers-color-scheme", value);
+        let params = SetEmulatedMediaParams::builder().features([feature]).build();
+        self.page.execute(params).await.expect("emulated media");
+    }
+
+    /// A phone's screen.
+    pub async fn phone(&self) {
+        self.screen(390, 844, true).await;
+    }
+
+    /// A screen of this size.
+    pub async fn screen(&self, width: i64, height: i64, mobile: bool) {
+        let params = SetDeviceMetricsOverrideParams::new(width, height, if mobile { 2.0 } else { 1.0 }, mobile);
+        self.page.execute(params).await.expect("the screen's size");
+    }
+
+    /// Keeps a picture of the page as `tests/artifacts/NAME.png`.
+    pub async fn screenshot(&self, name: &str) -> PathBuf {
+        let path = artifact(&format!("{name}.png"));
+        let params = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
+        self.page.save_screenshot(params, &path).await.unwrap_or_else(|e| panic!("screenshot {name}: {e}"));
+        path
+    }
+}

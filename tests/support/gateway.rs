@@ -1,0 +1,251 @@
+//! Starts the built binary with a configuration of its own, and reads what an operator reads.
+//!
+//! The process is killed when the [`Gateway`] is dropped; when a test fails, its log is printed.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{eventually, free_port, random_word};
+
+/// A configuration in the making. Text pieces are TOML, written as an operator writes them.
+pub struct Config {
+    /// Port of the public listener.
+    pub port: u16,
+    pub admin_port: u16,
+    pub public_url: String,
+    /// Newest first, as in `secrets`.
+    pub secrets: Vec<String>,
+    /// Keys of `[listen]` beside `address`.
+    pub listen: String,
+    /// Everything else: `[[provider]]`, `[[upstream]]`, `[[route]]` and the other tables.
+    pub tables: String,
+    pub log_level: &'static str,
+    pub log_format: &'static str,
+    pub env: Vec<(String, String)>,
+    /// Folder of the configuration file; files that it names may be put there.
+    pub dir: TempDir,
+}
+
+impl Config {
+    pub fn new() -> Self {
+        let port = free_port();
+        Config {
+            port,
+            admin_port: free_port(),
+            public_url: format!("http://127.0.0.1:{port}"),
+            secrets: vec![random_word()],
+            listen: String::new(),
+            tables: String::new(),
+            log_level: "debug",
+            log_format: "text",
+            env: Vec::new(),
+            dir: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    /// Adds TOML: tables, not top-level keys.
+    pub fn add(mut self, toml: &str) -> Self {
+        self.tables.push_str(toml);
+        self.tables.push('\n');
+        self
+    }
+
+    /// The whole file.
+    pub fn text(&self) -> String {
+        format!(
+            "public_url = {:?}\nsecrets = {:?}\n\n[listen]\naddress = \"127.0.0.1:{}\"\n{}\n[admin]\naddress = \
+             \"127.0.0.1:{}\"\n\n[log]\nlevel = \"{}\"\nformat = \"{}\"\n\n{}",
+            self.public_url,
+            self.secrets,
+            self.port,
+            self.listen,
+            self.admin_port,
+            self.log_level,
+            self.log_format,
+            self.tables
+        )
+    }
+
+    pub fn path(&self) -> std::path::PathBuf {
+        self.dir.path().join("gateway.toml")
+    }
+
+    /// The binary with this configuration, not yet started.
+    pub fn command(&self) -> Command {
+        std::fs::write(self.path(), self.text()).expect("gateway.toml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
+        command.arg("run").arg("--config").arg(self.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What the shell that runs the tests has set must not configure the gateway.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("DOORWARD_") || name.starts_with("OIDC_") || name == "HOST" {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts the gateway and waits until `/healthz` answers.
+    pub async fn start(self) -> Gateway {
+        let mut child = self.command().spawn().expect("the built binary starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        collect(child.stderr.take().expect("piped"), &log);
+        collect(child.stdout.take().expect("piped"), &log);
+        let gateway = Gateway { config: self, log, child: Mutex::new(child) };
+        gateway.healthy().await;
+        gateway
+    }
+}
+
+fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+    let log = Arc::clone(log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            log.lock().expect("log").push(String::from_utf8_lossy(&line).into_owned());
+        }
+    });
+}
+
+/// A running gateway.
+pub struct Gateway {
+    pub config: Config,
+    log: Arc<Mutex<Vec<String>>>,
+    child: Mutex<Child>,
+}
+
+impl Gateway {
+    async fn healthy(&self) {
+        let url = self.admin_url("/healthz");
+        let client = reqwest::Client::new();
+        eventually("the gateway's /healthz", || async {
+            if let Some(status) = self.exited() {
+                panic!("the gateway ended with {status} instead of starting; its log:\n{}", self.log_text());
+            }
+            client.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
+        })
+        .await;
+    }
+
+    /// Address of the public listener.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.config.port))
+    }
+
+    /// `path` below the public URL.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.config.public_url)
+    }
+
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.config.admin_port)
+    }
+
+    pub async fn metrics(&self) -> String {
+        let answer = reqwest::get(self.admin_url("/metrics")).await.expect("/metrics");
+        answer.text().await.expect("text")
+    }
+
+    /// Sum of the samples whose line starts with `name` and holds each of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let named = |line: &&str| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|l| line.contains(l))
+        };
+        let text = self.metrics().await;
+        text.lines().filter(named).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Status and body of `/readyz`.
+    pub async fn readyz(&self) -> (u16, Value) {
+        let answer = reqwest::get(self.admin_url("/readyz")).await.expect("/readyz");
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.expect("a body");
+        (status, serde_json::from_slice(&body).expect("/readyz is JSON"))
+    }
+
+    /// Waits until every provider's metadata and keys are at hand.
+    pub async fn ready(&self) {
+        eventually("the gateway is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
+    }
+
+    /// What the gateway has written so far.
+    pub fn log_text(&self) -> String {
+        self.log.lock().expect("log").join("\n")
+    }
+
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.lock().expect("log").clone()
+    }
+
+    /// Waits for the first log line that holds all of `words`.
+    pub async fn log_line(&self, words: &[&str]) -> String {
+        eventually(&format!("a log line with {words:?}"), || async {
+            self.log_lines().into_iter().find(|line| words.iter().all(|word| line.contains(word)))
+        })
+        .await
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.lock().expect("child").id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a running process");
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
+    }
+
+    /// Sends a signal by name (`TERM`).
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(sent.expect("kill").success(), "signal {name}");
+    }
+
+    /// The exit status where the process has ended.
+    pub fn exited(&self) -> Option<ExitStatus> {
+        self.child.lock().expect("child").try_wait().expect("the child's status")
+    }
+
+    /// Waits for the process to end by itself.
+    pub async fn ended(&self) -> ExitStatus {
+        eventually("the gateway ends", || async { self.exited() }).await
+    }
+
+    /// Ends this process and starts another with the configuration as `change` leaves it, on the same ports.
+    pub async fn restart(mut self, change: impl FnOnce(&mut Config)) -> Gateway {
+        let fresh = Config::new();
+        let mut config = std::mem::replace(&mut self.config, fresh);
+        self.stop();
+        change(&mut config);
+        config.start().await
+    }
+
+    fn stop(&self) {
+        let mut child = self.child.lock().expect("child");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("── the gateway's log ──\n{}\n──", self.log_text());
+        }
+    }
+}
+
+/// Runs a subcommand of the binary to its end: exit code, standard output, standard error.
+pub fn doorward(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_doorward")).args(arguments).output().expect("the built binary");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}

@@ -1,0 +1,86 @@
+//! What the black-box tests share: real parts that are started for a test and end with it.
+//!
+//! [`gateway`] starts the built binary, [`provider`] the certified OpenID provider, [`browser`] Chromium, [`app`]
+//! an app that tells what reached it, [`radicale`] an app nobody wrote for us. [`person`] is a browser as far as
+//! HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
+//!
+//! Nothing here sleeps in the hope that something has happened by then: [`eventually`] awaits a condition.
+#![allow(dead_code)]
+
+pub mod app;
+pub mod browser;
+pub mod forger;
+pub mod frames;
+pub mod gateway;
+pub mod person;
+pub mod provider;
+pub mod radicale;
+pub mod raw;
+pub mod setup;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A port nobody listens on. It lies below the range from which the kernel takes ports for outgoing connections,
+/// and is handed out once in this process, so that it is still free when it is used a moment later.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    let start = u16::from_le_bytes([random_bytes::<2>()[0], random_bytes::<2>()[1]]) % COUNT;
+    let _ = NEXT.compare_exchange(0, start.max(1), Ordering::Relaxed, Ordering::Relaxed);
+    for _ in 0..COUNT {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let free = |host: Ipv4Addr| TcpListener::bind((host, port)).is_ok();
+        if free(Ipv4Addr::LOCALHOST) && free(Ipv4Addr::new(127, 0, 0, 2)) {
+            return port;
+        }
+    }
+    panic!("no free port in {FIRST}..{}", FIRST + COUNT);
+}
+
+/// Random bytes, for secrets that exist only while a test runs.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let rng = ring::rand::SystemRandom::new();
+    ring::rand::generate::<[u8; N]>(&rng).expect("the system's randomness").expose()
+}
+
+/// A random word of 40 hexadecimal digits.
+pub fn random_word() -> String {
+    random_bytes::<20>().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Awaits until `probe` gives a value; fails with `what` when it does not within [`PATIENCE`].
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> F) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} for: {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+/// Awaits `future`, and fails with `what` when it takes longer than [`PATIENCE`].
+pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for: {what}"))
+}
+
+/// The folder `tests/` of the repository.
+pub fn tests_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+/// Where screenshots and figures go; git ignores it.
+pub fn artifact(name: &str) -> PathBuf {
+    let dir = tests_dir().join("artifacts");
+    std::fs::create_dir_all(&dir).expect("the folder for artifacts");
+    dir.join(name)
+}

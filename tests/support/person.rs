@@ -1,0 +1,249 @@
+//! A person's browser as far as HTTP goes: a cookie jar, redirects, and the headers that Chromium sends.
+//!
+//! Where it matters what a browser makes of an answer, the tests take [`super::browser`] instead.
+
+use std::sync::{Arc, Mutex};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url};
+use serde_json::Value;
+
+use super::provider::User;
+
+/// A cookie as a browser keeps it: by host (not port), path and name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    pub host: String,
+    pub path: String,
+    pub name: String,
+    pub value: String,
+}
+
+/// A browser without a window. Clones share the jar: they are tabs.
+#[derive(Clone)]
+pub struct Person {
+    client: Client,
+    jar: Arc<Mutex<Vec<Stored>>>,
+}
+
+/// An answer, read to its end.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub url: Url,
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {} {}", self.status, self.text()))
+    }
+
+    /// The header's value, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
+    /// The `Set-Cookie` lines.
+    pub fn set_cookies(&self) -> Vec<String> {
+        let values = self.headers.get_all("set-cookie").into_iter();
+        values.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect()
+    }
+
+    /// Where it redirects to, resolved as a browser does it.
+    pub fn location(&self) -> Option<Url> {
+        let target = self.headers.get("location")?.to_str().ok()?;
+        (300..400).contains(&self.status).then(|| self.url.join(target).expect("a Location"))
+    }
+
+    /// The first reason code in the body.
+    pub fn reason(&self) -> String {
+        let text = self.text();
+        let code = text.match_indices("DW-").map(|(at, _)| &text[at..]).find_map(|rest| rest.get(..7));
+        code.unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{} answered {:#?}\n{}", self.url, self.headers, self.text());
+        self
+    }
+}
+
+impl Default for Person {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Person {
+    pub fn new() -> Self {
+        Self::with(Client::builder())
+    }
+
+    /// With a client of other settings (certificates, protocol); redirects are followed here, not there.
+    pub fn with(builder: reqwest::ClientBuilder) -> Self {
+        let client = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("an HTTP client");
+        Person { client, jar: Arc::default() }
+    }
+
+    /// Opens `url` as an address typed or a link clicked; redirects are not followed.
+    pub async fn open(&self, url: &str) -> Answer {
+        self.request(Method::GET, url, &NAVIGATION, None).await
+    }
+
+    /// Opens `url` and follows redirects to the end.
+    pub async fn browse(&self, url: &str) -> Answer {
+        let answer = self.open(url).await;
+        self.follow(answer).await
+    }
+
+    /// Follows redirects, as many as a browser would.
+    pub async fn follow(&self, mut answer: Answer) -> Answer {
+        for _ in 0..20 {
+            match answer.location() {
+                Some(next) => answer = self.open(next.as_str()).await,
+                None => return answer,
+            }
+        }
+        panic!("redirected too often, at last to {}", answer.url);
+    }
+
+    /// What a script of the page asks for.
+    pub async fn fetch(&self, url: &str) -> Answer {
+        self.request(Method::GET, url, &FETCH, None).await
+    }
+
+    /// Sends a form.
+    pub async fn post(&self, url: &str, form: &[(&str, &str)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        self.request(Method::POST, url, &NAVIGATION, Some(body)).await
+    }
+
+    /// One request with the jar's cookies.
+    pub async fn request(&self, method: Method, url: &str, headers: &[(&str, &str)], form: Option<String>) -> Answer {
+        let url = Url::parse(url).expect("a URL");
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("a header name");
+            map.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+        }
+        let cookies = self.cookie_header(&url);
+        if !cookies.is_empty() {
+            map.append("cookie", HeaderValue::from_str(&cookies).expect("cookies"));
+        }
+        let mut request = self.client.request(method, url.clone()).headers(map);
+        if let Some(form) = form {
+            request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        }
+        let response = super::in_time(url.as_str(), request.send()).await.unwrap_or_else(|e| panic!("{url}: {e:?}"));
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.unwrap_or_else(|e| panic!("{url}: {e:?}")).to_vec();
+        let answer = Answer { url, status, headers, body };
+        self.store(&answer);
+        answer
+    }
+
+    /// Fills in the provider's login form that `answer` shows, and follows to the end.
+    pub async fn log_in(&self, answer: &Answer, user: &User) -> Answer {
+        assert!(answer.text().contains("name=\"password\""), "no login form at {}: {}", answer.url, answer.text());
+        let answer = self.post(answer.url.as_str(), &[("username", user.name), ("password", &user.password)]).await;
+        self.follow(answer).await
+    }
+
+    /// Opens `url`, signs in as `user` where asked to, and ends at the app.
+    pub async fn sign_in(&self, url: &str, user: &User) -> Answer {
+        let answer = self.browse(url).await;
+        let answer =
+            if answer.text().contains("name=\"password\"") { self.log_in(&answer, user).await } else { answer };
+        answer.expect(200);
+        answer
+    }
+
+    /// The `Cookie` header for `url`; empty without cookies.
+    pub fn cookie_header(&self, url: &Url) -> String {
+        let host = url.host_str().unwrap_or_default();
+        let jar = self.jar.lock().expect("jar");
+        let mut fitting: Vec<&Stored> =
+            jar.iter().filter(|c| c.host == host && path_matches(url.path(), &c.path)).collect();
+        fitting.sort_by_key(|c| std::cmp::Reverse(c.path.len()));
+        fitting.iter().map(|c| format!("{}={}", c.name, c.value)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The cookies kept for a host, by name.
+    pub fn cookies(&self, host: &str) -> Vec<Stored> {
+        self.jar.lock().expect("jar").iter().filter(|c| c.host == host).cloned().collect()
+    }
+
+    /// The gateway's session cookies, without those of open attempts and the like.
+    pub fn session(&self) -> Vec<Stored> {
+        let mut all = self.cookies("127.0.0.1");
+        all.retain(|c| {
+            let rest = c.name.trim_start_matches("__Host-").strip_prefix("doorward");
+            rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || "._-".contains(c)))
+        });
+        all
+    }
+
+    /// Changes the jar by hand.
+    pub fn edit(&self, change: impl FnOnce(&mut Vec<Stored>)) {
+        change(&mut self.jar.lock().expect("jar"));
+    }
+
+    /// Keeps, replaces and drops cookies as `answer` says.
+    fn store(&self, answer: &Answer) {
+        let mut jar = self.jar.lock().expect("jar");
+        for line in answer.set_cookies() {
+            let Ok(cookie) = cookie::Cookie::parse(line) else { continue };
+            let default_path =
+                answer.url.path().rsplit_once('/').map_or("/", |(dir, _)| if dir.is_empty() { "/" } else { dir });
+            let fresh = Stored {
+                host: answer.url.host_str().unwrap_or_default().to_owned(),
+                path: cookie.path().filter(|p| p.starts_with('/')).unwrap_or(default_path).to_owned(),
+                name: cookie.name().to_owned(),
+                value: cookie.value().to_owned(),
+            };
+            jar.retain(|c| !(c.host == fresh.host && c.path == fresh.path && c.name == fresh.name));
+            let past = cookie.expires_datetime().is_some_and(|at| at <= cookie::time::OffsetDateTime::now_utc());
+            let gone = cookie.max_age().map_or(past, |age| age <= cookie::time::Duration::ZERO);
+            if !gone {
+                jar.push(fresh);
+            }
+        }
+    }
+}
+
+/// RFC 6265 §5.1.4.
+fn path_matches(path: &str, cookie_path: &str) -> bool {
+    path == cookie_path
+        || path.strip_prefix(cookie_path).is_some_and(|rest| cookie_path.ends_with('/') || rest.starts_with('/'))
+}
+
+/// What Chromium sends with a navigation.
+pub const NAVIGATION: [(&str, &str); 5] = [
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-site", "none"),
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0"),
+];
+
+/// What Chromium sends with a `fetch()` of the same site.
+pub const FETCH: [(&str, &str); 4] =
+    [("accept", "*/*"), ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty"), ("sec-fetch-site", "same-origin")];
+
+/// What Chromium sends for an image of the page.
+pub const IMAGE: [(&str, &str); 4] = [
+    ("accept", "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"),
+    ("sec-fetch-mode", "no-cors"),
+    ("sec-fetch-dest", "image"),
+    ("sec-fetch-site", "same-origin"),
+];
+
+/// What curl sends.
+pub const CURL: [(&str, &str); 2] = [("accept", "*/*"), ("user-agent", "curl/8.5.0")];

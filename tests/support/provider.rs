@@ -1,0 +1,171 @@
+//! The certified OpenID provider (`oidc-provider` from npm), started as it comes, with a login form of its own.
+//!
+//! It listens on 127.0.0.2 and the gateway on 127.0.0.1: on one address they would share cookies. Most tests take
+//! [`Provider::shared`] and register a client of their own; a test that breaks the provider starts its own.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Value, json};
+
+use super::{random_word, tests_dir};
+
+/// Somebody who can sign in.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub name: &'static str,
+    pub password: String,
+}
+
+/// A client as the provider knows it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub id: String,
+    pub secret: String,
+}
+
+/// A running provider.
+#[derive(Clone)]
+pub struct Provider(Arc<Process>);
+
+struct Process {
+    issuer: String,
+    users: BTreeMap<&'static str, User>,
+    child: std::sync::Mutex<Child>,
+}
+
+/// Names, and the claims each has beside `sub`, which is the name.
+fn people() -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "anna",
+            json!({"name": "Anna Ahorn", "preferred_username": "anna", "email": "anna@example.com",
+                        "email_verified": true, "groups": ["staff", "admins"]}),
+        ),
+        (
+            "berta",
+            json!({"name": "Berta Birke", "preferred_username": "berta", "email": "berta@example.org",
+                         "email_verified": true, "groups": ["staff"]}),
+        ),
+        (
+            "carl",
+            json!({"name": "Carl O'Brien <b>", "preferred_username": "carl", "email": "carl@example.com",
+                        "email_verified": false, "groups": []}),
+        ),
+        (
+            "dörte",
+            json!({"name": "Dörte Müller-Łuksza", "preferred_username": "dörte", "email": "d@example.com",
+                         "email_verified": true, "groups": ["grüppe", "a,b", "100%"]}),
+        ),
+        (
+            "many",
+            json!({"name": "Many Groups", "email": "many@example.com", "email_verified": true,
+                        "groups": (0..150).map(|i| format!("group-{i:03}-{}", "x".repeat(20))).collect::<Vec<_>>()}),
+        ),
+        (
+            "toomany",
+            json!({"name": "Too Many", "email": "toomany@example.com", "email_verified": true,
+                           "groups": (0..10_000).map(|i| format!("group-{i:05}")).collect::<Vec<_>>()}),
+        ),
+        (
+            "broken",
+            json!({"name": "Broken\r\nX-Forwarded-User: anna", "email": "x@example.com", "email_verified": true,
+                          "preferred_username": "broken\r\nX-Forwarded-User: anna", "groups": ["a\r\nX-Evil: 1"]}),
+        ),
+    ]
+}
+
+impl Provider {
+    /// The provider that all tests of this process share.
+    pub fn shared() -> Provider {
+        static SHARED: OnceLock<Provider> = OnceLock::new();
+        SHARED.get_or_init(|| Provider::start(json!({"algorithms": ["RS256", "PS256", "ES256", "EdDSA"]}))).clone()
+    }
+
+    /// A provider for one test; `settings` as at the head of `provider.mjs`.
+    pub fn start(settings: Value) -> Provider {
+        let dir = tests_dir().join("support/provider");
+        assert!(dir.join("node_modules").exists(), "run scripts/install-test-deps first: no {}", dir.display());
+        let users: BTreeMap<_, _> =
+            people().into_iter().map(|(name, _)| (name, User { name, password: random_word() })).collect();
+        let with_claims = people()
+            .into_iter()
+            .map(|(name, claims)| (name.to_owned(), json!({"password": users[name].password, "claims": claims})));
+        let mut all = json!({"host": "127.0.0.2", "port": 0});
+        all["users"] = Value::Object(with_claims.collect());
+        for (key, value) in settings.as_object().expect("an object of settings") {
+            all[key] = value.clone();
+        }
+        let mut child = Command::new("node")
+            .arg("provider.mjs")
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node starts");
+        // Standard input stays open as long as the provider shall live.
+        writeln!(child.stdin.as_mut().expect("piped"), "{all}").expect("settings");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let ready = lines.find_map(|line| line.strip_prefix("READY ").map(str::to_owned)).expect("the provider starts");
+        let ready: Value = serde_json::from_str(&ready).expect("JSON after READY");
+        let issuer = ready["issuer"].as_str().expect("issuer").to_owned();
+        Provider(Arc::new(Process { issuer, users, child: std::sync::Mutex::new(child) }))
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    pub fn user(&self, name: &str) -> &User {
+        &self.0.users[name]
+    }
+
+    /// Carries out a command of `provider.mjs`.
+    pub async fn control(&self, command: &str, argument: Value) -> Value {
+        let url = format!("{}/control/{command}", self.issuer());
+        let answer = reqwest::Client::new().post(url).body(argument.to_string()).send().await.expect("control");
+        assert!(answer.status().is_success(), "control {command}: {}", answer.status());
+        serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
+    }
+
+    /// Registers a client whose callback lies below `public_url`. `extra` overrides its metadata.
+    pub async fn register(&self, public_url: &str, extra: Value) -> Client {
+        let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() };
+        let mut metadata = json!({
+            "client_id": client.id,
+            "client_secret": client.secret,
+            "redirect_uris": [format!("{public_url}/oidc/callback")],
+            "post_logout_redirect_uris":
+                [format!("{public_url}/oidc/signed-out"), format!("{public_url}/"), public_url],
+        });
+        for (key, value) in extra.as_object().expect("an object of metadata") {
+            metadata[key] = value.clone();
+        }
+        if metadata["token_endpoint_auth_method"] == "none" {
+            metadata.as_object_mut().expect("an object").remove("client_secret");
+        }
+        self.control("clients", metadata).await;
+        client
+    }
+
+    /// What was asked of it: every request of the protocol, token requests with body and answer.
+    pub async fn seen(&self) -> Vec<Value> {
+        self.control("seen", json!({})).await.as_array().expect("a list").clone()
+    }
+
+    /// How many requests to `path` it has seen.
+    pub async fn count(&self, path: &str) -> usize {
+        self.seen().await.iter().filter(|request| request["path"] == path).count()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().expect("child");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
