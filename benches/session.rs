@@ -59,13 +59,17 @@ fn benches(c: &mut Criterion) {
         c.bench_function(&name("make the headers"), |b| b.iter(|| headers.of(black_box(&person))));
         c.bench_function(&name("the whole session path"), |b| {
             b.iter(|| {
-                let Verdict::Known(session) = judge.judge(black_box(&request), NOW, |_| true) else { panic!("no session") };
+                let Verdict::Known(session) = judge.judge(black_box(&request), NOW, |_| true) else {
+                    panic!("no session")
+                };
                 assert_eq!(rules.judge(&session.identity), doorward::authz::Verdict::Allow);
                 headers.of(&session.identity).expect("headers")
             });
         });
     }
-    c.bench_function("the canonical path", |b| b.iter(|| CanonicalPath::parse(black_box(b"/api/v1/projects/alpha/runs/42"))));
+    c.bench_function("the canonical path", |b| {
+        b.iter(|| CanonicalPath::parse(black_box(b"/api/v1/projects/alpha/runs/42")))
+    });
 }
 
 criterion_group!(session_path, benches);

@@ -44,7 +44,8 @@ fn main() {
     let proxy = http_proxy(&conf, Plain(upstream.parse().expect("UPSTREAM is an address")));
     let mut service = Service::new("plain".into(), proxy);
     service.add_tcp(listen);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().expect("runtime");
     let (_stop, stopping) = tokio::sync::watch::channel(false);
     runtime.block_on(service.start_service(None, stopping, threads));
 }

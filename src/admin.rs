@@ -27,19 +27,23 @@ impl Admin {
     /// are served all the same.
     fn readiness(&self) -> Response<Vec<u8>> {
         let mut ready = !*self.stopping.borrow();
-        let providers: Vec<_> = self.providers.iter().map(|provider| match provider.readiness() {
-            Readiness::Ready { fetched_at } => {
-                json!({ "name": provider.name(), "ready": true, "fetched_at": httpdate::fmt_http_date(fetched_at) })
-            }
-            Readiness::NotReady(failure) => {
-                ready = false;
-                let info = failure.reason.info();
-                json!({
-                    "name": provider.name(), "ready": false, "reason": info.code, "title": info.title,
-                    "detail": failure.detail, "remedy": info.remedy,
-                })
-            }
-        }).collect();
+        let providers: Vec<_> = self
+            .providers
+            .iter()
+            .map(|provider| match provider.readiness() {
+                Readiness::Ready { fetched_at } => {
+                    json!({ "name": provider.name(), "ready": true, "fetched_at": httpdate::fmt_http_date(fetched_at) })
+                }
+                Readiness::NotReady(failure) => {
+                    ready = false;
+                    let info = failure.reason.info();
+                    json!({
+                        "name": provider.name(), "ready": false, "reason": info.code, "title": info.title,
+                        "detail": failure.detail, "remedy": info.remedy,
+                    })
+                }
+            })
+            .collect();
         let body = json!({ "ready": ready, "stopping": *self.stopping.borrow(), "providers": providers });
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, "application/json", format!("{body:#}\n").into_bytes())

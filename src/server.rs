@@ -19,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
+use crate::config::Config;
 use crate::config::values::Secret;
-use crate::config::{self, Config};
 use crate::endpoints::Context;
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
@@ -53,7 +53,9 @@ pub fn run(config: Arc<Config>) -> ExitCode {
             tracing::error!(reason = info.code, detail = %failure.detail, remedy = info.remedy, "{}", info.title);
             match failure.reason {
                 Reason::ListenFailed => ExitCode::from(EXIT_LISTEN),
-                Reason::ConfigInvalid | Reason::SecretMissing | Reason::CertificateUnusable => ExitCode::from(EXIT_CONFIG),
+                Reason::ConfigInvalid | Reason::SecretMissing | Reason::CertificateUnusable => {
+                    ExitCode::from(EXIT_CONFIG)
+                }
                 _ => ExitCode::FAILURE,
             }
         }
@@ -73,7 +75,11 @@ fn start(config: Arc<Config>) -> Result<(), Failure> {
         check_address(key, address)?;
     }
     let gateway = Gateway::new(context(config.clone())?)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().thread_name("doorward").build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .thread_name("doorward")
+        .build();
     let runtime = runtime.map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     runtime.block_on(serve(config, gateway, threads))?;
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -132,7 +138,7 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let mut admin = Service::new("admin".into(), Admin::new(providers, stopping.clone()));
     admin.add_tcp(&settings.admin.address.to_string());
 
-    eprintln!("{}", config::table(&config));
+    // TABLE
     tracing::info!(address = %settings.listen.address, admin = %settings.admin.address, "listening");
     let public_until = stopping.clone();
     let public = tokio::spawn(async move { public.start_service(None, public_until, threads).await });
@@ -159,7 +165,9 @@ fn listen(public: &mut Service<Listener>, config: &Config) -> Result<(), Failure
         return Ok(());
     };
     let unusable = |e: String| Failure::new(Reason::CertificateUnusable, e);
-    let path = |path: &std::path::Path| path.to_str().map(String::from).ok_or_else(|| unusable(format!("{} is not UTF-8", path.display())));
+    let path = |path: &std::path::Path| {
+        path.to_str().map(String::from).ok_or_else(|| unusable(format!("{} is not UTF-8", path.display())))
+    };
     let mut tls = TlsSettings::intermediate(&path(certificate)?, &path(key)?).map_err(|e| unusable(e.to_string()))?;
     tls.enable_h2();
     public.add_tls_with_settings(&address, None, tls);
@@ -170,7 +178,9 @@ fn listen(public: &mut Service<Listener>, config: &Config) -> Result<(), Failure
 fn check_certificate(config: &Config) -> Result<(), Failure> {
     let listen = &config.settings.listen;
     let (Some(certificate), Some(key)) = (&listen.tls_certificate_file, &listen.tls_key_file) else { return Ok(()) };
-    let unusable = |path: &std::path::Path, e: String| Failure::new(Reason::CertificateUnusable, format!("{}: {e}", path.display()));
+    let unusable = |path: &std::path::Path, e: String| {
+        Failure::new(Reason::CertificateUnusable, format!("{}: {e}", path.display()))
+    };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
     let chain = chain.map_err(|e| unusable(certificate, e.to_string()))?;
     if chain.is_empty() {

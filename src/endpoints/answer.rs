@@ -146,5 +146,7 @@ fn error_word(status: StatusCode) -> &'static str {
 
 fn security_headers(context: &Context) -> Vec<(HeaderName, HeaderValue)> {
     let pairs = context.pages.security_headers().iter();
-    pairs.filter_map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.parse().ok()?))).collect()
+    pairs
+        .filter_map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.parse().ok()?)))
+        .collect()
 }

@@ -49,7 +49,10 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal>
         Ok(answer) => Ok(answer.with_cookies(over)),
         Err(failure) => {
             let denied = Audit {
-                reason: Some(failure.reason), detail: &failure.detail, provider: Some(&attempt.provider), peer: visit.client,
+                reason: Some(failure.reason),
+                detail: &failure.detail,
+                provider: Some(&attempt.provider),
+                peer: visit.client,
                 ..Audit::new(visit.reference, "sign_in", Decision::Deny)
             };
             audit::record(&denied, visit.now);
@@ -69,8 +72,12 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(At
         Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request")),
     };
     let mut buffer = Vec::new();
-    let range = context.keys.open(Purpose::Attempt, &name, sealed, &mut buffer).map_err(|e| unknown(&format!("the cookie of that attempt: {e}")))?;
-    let attempt: Attempt = serde_json::from_slice(&buffer[range]).map_err(|_| unknown("the attempt is of another version"))?;
+    let range = context
+        .keys
+        .open(Purpose::Attempt, &name, sealed, &mut buffer)
+        .map_err(|e| unknown(&format!("the cookie of that attempt: {e}")))?;
+    let attempt: Attempt =
+        serde_json::from_slice(&buffer[range]).map_err(|_| unknown("the attempt is of another version"))?;
     // By digest, so that the time it takes tells nothing about the state.
     if digest(&SHA256, attempt.state.as_bytes()).as_ref() != digest(&SHA256, state.as_bytes()).as_ref() {
         return Err(unknown("the state is not that of the attempt"));
@@ -78,7 +85,10 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(At
     let age = visit.seconds().saturating_sub(attempt.started_at);
     let lifetime = context.config.settings.sign_in.attempt_lifetime;
     if age > lifetime.0.as_secs() {
-        return Err(Failure::new(Reason::AttemptExpired, format!("started {age} s ago; sign_in.attempt_lifetime is {lifetime}")));
+        return Err(Failure::new(
+            Reason::AttemptExpired,
+            format!("started {age} s ago; sign_in.attempt_lifetime is {lifetime}"),
+        ));
     }
     Ok((attempt, name))
 }
@@ -94,12 +104,19 @@ fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
 }
 
 async fn redeem(
-    context: &Context, visit: &Visit<'_>, attempt: &Attempt, response: &AuthorizationResponse,
+    context: &Context,
+    visit: &Visit<'_>,
+    attempt: &Attempt,
+    response: &AuthorizationResponse,
 ) -> Result<SignedIn, Failure> {
     let provider = context.providers.get(&attempt.provider);
-    let provider = provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("`{}` is not configured any more", attempt.provider)))?;
+    let provider = provider.ok_or_else(|| {
+        Failure::new(Reason::ProviderUnknown, format!("`{}` is not configured any more", attempt.provider))
+    })?;
     match response {
-        AuthorizationResponse::Code { code, iss, .. } => provider.finish(attempt, iss.as_deref(), code, visit.now).await,
+        AuthorizationResponse::Code { code, iss, .. } => {
+            provider.finish(attempt, iss.as_deref(), code, visit.now).await
+        }
         AuthorizationResponse::Error { iss, .. } => {
             provider.check_response_issuer(iss.as_deref())?;
             Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))
@@ -108,7 +125,12 @@ async fn redeem(
 }
 
 /// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go.
-fn make_session(context: &Context, visit: &Visit<'_>, attempt: &Attempt, signed_in: SignedIn) -> Result<Answer, Failure> {
+fn make_session(
+    context: &Context,
+    visit: &Visit<'_>,
+    attempt: &Attempt,
+    signed_in: SignedIn,
+) -> Result<Answer, Failure> {
     let settings = &context.config.settings;
     // What the app could not be told later is better refused now.
     context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
@@ -135,13 +157,17 @@ fn make_session(context: &Context, visit: &Visit<'_>, attempt: &Attempt, signed_
     cookies.extend(signed_in.id_token.and_then(|token| hint_cookie(context, &token)));
     let who = &session.identity;
     let granted = Audit {
-        provider: Some(&who.provider), subject: Some(&who.subject), user: Some(&who.user), peer: visit.client,
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
         ..Audit::new(visit.reference, "sign_in", Decision::Allow)
     };
     audit::record(&granted, visit.now);
     // The attempt was sealed by this gateway, but its address is judged again: rules may have changed since.
     let return_to = context.return_address(&attempt.return_to);
-    let mut answer = Answer::redirect(context, return_to.as_ref().map_or("/", |address| address.as_str()))?.with_cookies(cookies);
+    let mut answer =
+        Answer::redirect(context, return_to.as_ref().map_or("/", |address| address.as_str()))?.with_cookies(cookies);
     answer.user = Some(session.identity.user);
     Ok(answer)
 }

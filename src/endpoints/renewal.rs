@@ -48,7 +48,12 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, renewals: &SessionRenew
         Outcome::Renewed(news) => {
             let (identity, tokens) = (*news).clone();
             note(visit, session, Decision::Allow, None, "");
-            Renewal::Store(Box::new(Session { identity, tokens: Some(tokens), last_used: visit.seconds(), ..session.clone() }))
+            Renewal::Store(Box::new(Session {
+                identity,
+                tokens: Some(tokens),
+                last_used: visit.seconds(),
+                ..session.clone()
+            }))
         }
         // The token is spent: kept, it would be refused again with every request.
         Outcome::Refused(failure) if keep => {
@@ -57,7 +62,9 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, renewals: &SessionRenew
         }
         Outcome::Unavailable(_) if keep => Renewal::Keep,
         Outcome::Refused(failure) => sign_in(visit, session, Failure::new(Reason::RefreshRefused, failure.detail)),
-        Outcome::Unavailable(failure) => sign_in(visit, session, Failure::new(Reason::RefreshUnavailable, failure.detail)),
+        Outcome::Unavailable(failure) => {
+            sign_in(visit, session, Failure::new(Reason::RefreshUnavailable, failure.detail))
+        }
     }
 }
 
@@ -77,18 +84,26 @@ async fn ask(provider: Arc<Provider>, tokens: Tokens, identity: Identity, now: s
         Err(RefreshFailure::Refused(failure)) => Outcome::Refused(failure),
         Err(RefreshFailure::Unavailable(failure)) => Outcome::Unavailable(failure),
     };
-    count("refresh", match &outcome {
-        Outcome::Renewed(_) => None,
-        Outcome::Refused(_) => Some(Reason::RefreshRefused),
-        Outcome::Unavailable(_) => Some(Reason::RefreshUnavailable),
-    });
+    count(
+        "refresh",
+        match &outcome {
+            Outcome::Renewed(_) => None,
+            Outcome::Refused(_) => Some(Reason::RefreshRefused),
+            Outcome::Unavailable(_) => Some(Reason::RefreshUnavailable),
+        },
+    );
     outcome
 }
 
 fn note(visit: &Visit<'_>, session: &Session, decision: Decision, reason: Option<Reason>, detail: &str) {
     let who = &session.identity;
     let line = Audit {
-        reason, detail, provider: Some(&who.provider), subject: Some(&who.subject), user: Some(&who.user), peer: visit.client,
+        reason,
+        detail,
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
         ..Audit::new(visit.reference, "session_renewed", decision)
     };
     audit::record(&line, visit.now);

@@ -32,7 +32,8 @@ impl ReturnAddress {
         }
         let target = match text.starts_with('/') {
             true => (url.origin() == public_url.origin()).then(|| text.to_owned()),
-            false => (text.starts_with(public_url.scheme()) && shares_cookies(&url, public_url, cookie_domain)).then(|| url.to_string()),
+            false => (text.starts_with(public_url.scheme()) && shares_cookies(&url, public_url, cookie_domain))
+                .then(|| url.to_string()),
         }?;
         let raw_path = target.split(['?', '#']).next()?;
         let path = if text.starts_with('/') { raw_path } else { url.path() };
@@ -70,10 +71,49 @@ mod tests {
     #[test]
     fn no_other_address_is_ever_taken() {
         for text in [
-            "", "a", "//e", "///e", "/\\e", "\\e", "\\\\e", "/%5ce", "/%5c%5ce", "/\te", "/\t/e", "\t//e", " //e", "/ /e", "https:e", "https:/e", "https://e",
-            "https://app.example.com@e/", "https://app.example.com.e/", "http://app.example.com/", "javascript:alert(1)", "data:,x", "/\r\nSet-Cookie: a", "/\n/e",
-            "/\0", "//e/..", "/..//e", "/.//e", "/a/..//e", "/%2f/e", "/%2fe", "/%252f%252fe", "/%2e%2e//e", "https://user:p@app.example.com/", "/\u{2028}", "/ä",
-            "//xn--e-fsa", "https://app.example.com:444/", "//app.example.com:444", "/;/e", "?//e", "#//e", "..//e",
+            "",
+            "a",
+            "//e",
+            "///e",
+            "/\\e",
+            "\\e",
+            "\\\\e",
+            "/%5ce",
+            "/%5c%5ce",
+            "/\te",
+            "/\t/e",
+            "\t//e",
+            " //e",
+            "/ /e",
+            "https:e",
+            "https:/e",
+            "https://e",
+            "https://app.example.com@e/",
+            "https://app.example.com.e/",
+            "http://app.example.com/",
+            "javascript:alert(1)",
+            "data:,x",
+            "/\r\nSet-Cookie: a",
+            "/\n/e",
+            "/\0",
+            "//e/..",
+            "/..//e",
+            "/.//e",
+            "/a/..//e",
+            "/%2f/e",
+            "/%2fe",
+            "/%252f%252fe",
+            "/%2e%2e//e",
+            "https://user:p@app.example.com/",
+            "/\u{2028}",
+            "/ä",
+            "//xn--e-fsa",
+            "https://app.example.com:444/",
+            "//app.example.com:444",
+            "/;/e",
+            "?//e",
+            "#//e",
+            "..//e",
         ] {
             assert_eq!(parse(text, None), None, "{text:?}");
         }
@@ -84,7 +124,14 @@ mod tests {
     fn a_host_that_shares_the_cookie_is_taken_where_configured() {
         let domain = Some("example.com");
         assert_eq!(parse("https://other.example.com/x", domain).as_deref(), Some("https://other.example.com/x"));
-        for text in ["https://evilexample.com/", "https://example.com.evil/", "http://other.example.com/", "https://u@other.example.com/", "https://other.example.com:9/", "https:other.example.com"] {
+        for text in [
+            "https://evilexample.com/",
+            "https://example.com.evil/",
+            "http://other.example.com/",
+            "https://u@other.example.com/",
+            "https://other.example.com:9/",
+            "https:other.example.com",
+        ] {
             assert_eq!(parse(text, domain), None, "{text}");
         }
         assert_eq!(parse("https://other.example.com/", None), None);

@@ -27,7 +27,8 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     match visit.parameter("provider")? {
         Some(name) => {
             let provider = context.providers.get(&name);
-            let provider = provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(&name))))?;
+            let provider =
+                provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(&name))))?;
             start(context, visit, provider, &return_to)
         }
         None => match only_provider(context) {
@@ -40,7 +41,10 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
 /// Step 6 of the way of a request: somebody without a usable session asks for what needs one. A person is sent to
 /// sign in; everybody else is told.
 pub fn send_to_sign_in(
-    context: &Context, visit: &Visit<'_>, verdict: &Verdict, wish: SignInWish<'_>,
+    context: &Context,
+    visit: &Visit<'_>,
+    verdict: &Verdict,
+    wish: SignInWish<'_>,
 ) -> Result<Answer, Refusal> {
     let failure = match verdict {
         Verdict::Rejected(failure) => failure.clone(),
@@ -99,9 +103,13 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
     if trips.recent(visit.seconds()) < TRIPS_BEFORE_STOP {
         return Ok(());
     }
-    let mut seen = vec![format!("In the last minute you signed in {TRIPS_BEFORE_STOP} times, and the provider said yes each time.")];
+    let mut seen = vec![format!(
+        "In the last minute you signed in {TRIPS_BEFORE_STOP} times, and the provider said yes each time."
+    )];
     seen.push(match verdict {
-        Verdict::Rejected(failure) => format!("The session cookie came back, but {}: {}.", lower(failure.reason.info().title), failure.detail),
+        Verdict::Rejected(failure) => {
+            format!("The session cookie came back, but {}: {}.", lower(failure.reason.info().title), failure.detail)
+        }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
     if context.public_url().scheme() == "https" && !visit.over_tls {
@@ -129,7 +137,11 @@ fn page(context: &Context, return_to: &str) -> Answer {
     page_of(context, context.providers.iter(), return_to)
 }
 
-fn page_of<'a>(context: &Context, providers: impl Iterator<Item = &'a std::sync::Arc<Provider>>, return_to: &str) -> Answer {
+fn page_of<'a>(
+    context: &Context,
+    providers: impl Iterator<Item = &'a std::sync::Arc<Provider>>,
+    return_to: &str,
+) -> Answer {
     let providers: Vec<_> = providers.map(|p| (p, login_href(return_to, Some(p.name())))).collect();
     let buttons: Vec<_> = providers
         .iter()
@@ -145,7 +157,10 @@ fn start(context: &Context, visit: &Visit<'_>, provider: &Provider, return_to: &
     let (begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
     let name = context.cookies.attempt(&id);
     let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
-    let sealed = context.keys.seal(Purpose::Attempt, &name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+    let sealed = context
+        .keys
+        .seal(Purpose::Attempt, &name, &plain)
+        .map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let lifetime = context.config.settings.sign_in.attempt_lifetime.0.as_secs();
     let mut cookies: Vec<HeaderValue> = context.cookies.set(&name, &sealed, Some(lifetime), "/").into_iter().collect();
     let open = context.cookies.attempts(visit.headers);

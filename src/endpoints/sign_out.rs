@@ -36,14 +36,18 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         Verdict::Known(session) => Some(session),
         _ => None,
     };
-    let location = match provider_logout(context, visit, session.as_ref().map(|s| s.identity.provider.as_str()), &return_to) {
-        Some(url) => url,
-        None => return_to.clone().unwrap_or_else(|| SIGNED_OUT.to_owned()),
-    };
+    let location =
+        match provider_logout(context, visit, session.as_ref().map(|s| s.identity.provider.as_str()), &return_to) {
+            Some(url) => url,
+            None => return_to.clone().unwrap_or_else(|| SIGNED_OUT.to_owned()),
+        };
     if let Some(session) = &session {
         let who = &session.identity;
         let ended = Audit {
-            provider: Some(&who.provider), subject: Some(&who.subject), user: Some(&who.user), peer: visit.client,
+            provider: Some(&who.provider),
+            subject: Some(&who.subject),
+            user: Some(&who.user),
+            peer: visit.client,
             ..Audit::new(visit.reference, "sign_out", Decision::Allow)
         };
         audit::record(&ended, visit.now);
@@ -66,7 +70,12 @@ fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
 }
 
 /// Where to end the provider's session; `None` where there is none to end, or that is not wished or not offered.
-fn provider_logout(context: &Context, visit: &Visit<'_>, provider: Option<&str>, return_to: &Option<String>) -> Option<String> {
+fn provider_logout(
+    context: &Context,
+    visit: &Visit<'_>,
+    provider: Option<&str>,
+    return_to: &Option<String>,
+) -> Option<String> {
     if !context.config.settings.sign_in.provider_logout {
         return None;
     }

@@ -68,7 +68,8 @@ mod tests {
             ("GET", &[], Program),
             ("POST", &[("accept", "text/html")], Reading),
         ] {
-            let headers = fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect();
+            let headers =
+                fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect();
             assert_eq!(Visitor::of(&method.parse().expect("method"), &headers), visitor, "{method} {fields:?}");
         }
     }

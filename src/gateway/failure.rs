@@ -25,9 +25,8 @@ fn reason(error: &Error) -> Reason {
     }
     match error.etype() {
         TLSHandshakeFailure | InvalidCert | HandshakeError => Reason::UpstreamTls,
-        ConnectTimedout | TLSHandshakeTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError | BindError => {
-            Reason::UpstreamUnreachable
-        }
+        ConnectTimedout | TLSHandshakeTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError
+        | BindError => Reason::UpstreamUnreachable,
         ReadTimedout | WriteTimedout => Reason::UpstreamTimeout,
         _ if *error.esource() == ErrorSource::Upstream => Reason::UpstreamBroke,
         InvalidHTTPHeader => Reason::HeaderMalformed,

@@ -73,7 +73,8 @@ impl Forwarding {
         }
         let mut chain = vec![peer];
         // From the right: each trusted peer vouches for the address before it.
-        let reported: Vec<&str> = text_values(headers, "x-forwarded-for").flat_map(|v| v.split(',')).map(str::trim).collect();
+        let reported: Vec<&str> =
+            text_values(headers, "x-forwarded-for").flat_map(|v| v.split(',')).map(str::trim).collect();
         for text in reported.iter().rev() {
             let Some(address) = address_of(text) else { break };
             chain.push(address);
@@ -114,7 +115,12 @@ impl Forwarding {
             IpAddr::V4(v4) => format!("for={v4}"),
             IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
         });
-        let forwarded = format!("{};host=\"{}\";proto={}", nodes.collect::<Vec<_>>().join(", "), origin.authority, origin.scheme.as_str());
+        let forwarded = format!(
+            "{};host=\"{}\";proto={}",
+            nodes.collect::<Vec<_>>().join(", "),
+            origin.authority,
+            origin.scheme.as_str()
+        );
         let fields = [
             ("X-Forwarded-For", chain.join(", ")),
             ("X-Forwarded-Proto", origin.scheme.as_str().to_owned()),
@@ -157,7 +163,8 @@ mod tests {
     }
 
     fn read(f: &Forwarding, peer: &str, fields: &[(&'static str, &str)]) -> Origin {
-        let headers = fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect();
+        let headers =
+            fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect();
         let peer = SocketAddr::new(peer.parse().expect("address"), 1);
         f.read(Some(&peer), &headers, Authority::parse(b"a.example").expect("host"))
     }
@@ -169,20 +176,34 @@ mod tests {
     #[test]
     fn nobody_is_believed_who_is_not_listed() {
         let f = forwarding(&[], "https://a.example");
-        let origin = read(&f, "192.0.2.1", &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "evil")]);
-        assert_eq!((chain(&origin).as_str(), origin.scheme, origin.authority.host.as_str()), ("192.0.2.1", Scheme::Https, "a.example"));
+        let origin = read(
+            &f,
+            "192.0.2.1",
+            &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "evil")],
+        );
+        assert_eq!(
+            (chain(&origin).as_str(), origin.scheme, origin.authority.host.as_str()),
+            ("192.0.2.1", Scheme::Https, "a.example")
+        );
     }
 
     #[test]
     fn listed_peers_are_believed_from_the_right() {
         let f = forwarding(&["10.0.0.0/8"], "http://a.example");
-        let fields = [("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "b.example:444")];
+        let fields = [
+            ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "b.example:444"),
+        ];
         let origin = read(&f, "10.0.0.1", &fields);
         assert_eq!(chain(&origin), "192.0.2.7 10.0.0.2 10.0.0.1");
         assert_eq!((origin.client.to_string().as_str(), origin.scheme), ("192.0.2.7", Scheme::Https));
         assert_eq!(origin.authority.to_string(), "b.example:444");
         assert_eq!(chain(&read(&f, "10.0.0.1", &[("x-forwarded-for", "junk, 10.0.0.3")])), "10.0.0.3 10.0.0.1");
-        assert_eq!(chain(&read(&f, "::ffff:10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:99")])), "2001:db8::1 10.0.0.1");
+        assert_eq!(
+            chain(&read(&f, "::ffff:10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:99")])),
+            "2001:db8::1 10.0.0.1"
+        );
         let doubled = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
         assert_eq!(read(&f, "10.0.0.1", &doubled).scheme, Scheme::Http, "two say nothing");
     }

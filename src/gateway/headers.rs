@@ -23,14 +23,47 @@ pub struct Sanitiser {
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
 const FORBIDDEN: [&str; 41] = [
-    "x-forwarded-user", "x-forwarded-email", "x-forwarded-preferred-username", "x-forwarded-groups",
-    "x-forwarded-access-token", "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups",
-    "x-auth-request-preferred-username", "x-auth-request-access-token", "x-auth-request-redirect", "x-remote-user",
-    "x-remote-email", "x-remote-group", "x-remote-groups", "x-remote-name", "remote-user", "remote-email",
-    "remote-groups", "remote-name", "x-webauth-user", "x-webauth-email", "x-webauth-groups", "x-webauth-name",
-    "x-authenticated-user", "x-user", "forwarded", "x-forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip",
-    "true-client-ip", "client-ip", "x-original-url", "x-original-uri", "x-original-host", "x-rewrite-url", "x-host",
-    "x-original-forwarded-for", "x-envoy-original-path", "proxy",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-preferred-username",
+    "x-forwarded-groups",
+    "x-forwarded-access-token",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-auth-request-groups",
+    "x-auth-request-preferred-username",
+    "x-auth-request-access-token",
+    "x-auth-request-redirect",
+    "x-remote-user",
+    "x-remote-email",
+    "x-remote-group",
+    "x-remote-groups",
+    "x-remote-name",
+    "remote-user",
+    "remote-email",
+    "remote-groups",
+    "remote-name",
+    "x-webauth-user",
+    "x-webauth-email",
+    "x-webauth-groups",
+    "x-webauth-name",
+    "x-authenticated-user",
+    "x-user",
+    "forwarded",
+    "x-forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "client-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-host",
+    "x-rewrite-url",
+    "x-host",
+    "x-original-forwarded-for",
+    "x-envoy-original-path",
+    "proxy",
 ];
 
 /// Names by which a client asks the app to take the request for one of another method.
@@ -121,9 +154,28 @@ mod tests {
     #[test]
     fn every_spelling_of_an_identity_header_is_dropped() {
         for name in [
-            "X-Forwarded-User", "x-forwarded-user", "X_Forwarded_User", "x.forwarded.user", "X-Forwarded_User", "X-FORWARDED-GROUPS",
-            "Remote-User", "REMOTE_USER", "X-Remote-User", "x_remote_user", "X-Auth-Request-Email", "X-WEBAUTH-USER", "X-Tenant", "X_TENANT",
-            "X-Forwarded-For", "X_Forwarded_For", "X-Forwarded-Whatever", "Forwarded", "X-Real-IP", "x_real_ip", "X-Original-URL", "Proxy",
+            "X-Forwarded-User",
+            "x-forwarded-user",
+            "X_Forwarded_User",
+            "x.forwarded.user",
+            "X-Forwarded_User",
+            "X-FORWARDED-GROUPS",
+            "Remote-User",
+            "REMOTE_USER",
+            "X-Remote-User",
+            "x_remote_user",
+            "X-Auth-Request-Email",
+            "X-WEBAUTH-USER",
+            "X-Tenant",
+            "X_TENANT",
+            "X-Forwarded-For",
+            "X_Forwarded_For",
+            "X-Forwarded-Whatever",
+            "Forwarded",
+            "X-Real-IP",
+            "x_real_ip",
+            "X-Original-URL",
+            "Proxy",
         ] {
             assert_eq!(clean(&[(name, "admin"), (name, "again")], false), [], "{name}");
         }
@@ -131,7 +183,14 @@ mod tests {
 
     #[test]
     fn what_a_client_may_say_stays() {
-        for (name, value) in [("accept", "*/*"), ("x-requested-with", "x"), ("authorization", "Bearer t"), ("user-agent", "x"), ("x-users", "1"), ("x-custom_name", "1")] {
+        for (name, value) in [
+            ("accept", "*/*"),
+            ("x-requested-with", "x"),
+            ("authorization", "Bearer t"),
+            ("user-agent", "x"),
+            ("x-users", "1"),
+            ("x-custom_name", "1"),
+        ] {
             assert_eq!(clean(&[(name, value)], true), [(name.to_owned(), value.to_owned())]);
         }
     }
@@ -145,7 +204,12 @@ mod tests {
 
     #[test]
     fn the_gateways_cookies_do_not_reach_the_app() {
-        let kept = |fields: &[&str]| clean(&fields.iter().map(|f| ("cookie", *f)).collect::<Vec<_>>(), false).into_iter().map(|(_, v)| v).collect::<Vec<_>>();
+        let kept = |fields: &[&str]| {
+            clean(&fields.iter().map(|f| ("cookie", *f)).collect::<Vec<_>>(), false)
+                .into_iter()
+                .map(|(_, v)| v)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(kept(&["__Host-doorward=s; theme=dark; __Host-doorward_1=t"]), ["theme=dark"]);
         assert_eq!(kept(&["a=1", "doorward=x", "b=2"]), ["a=1; b=2"]);
         assert_eq!(kept(&["__Host-doorward=s"]), [""; 0]);

@@ -90,7 +90,11 @@ struct Requests {
 
 #[async_trait]
 impl HttpServerApp for Requests {
-    async fn process_new_http(self: &Arc<Self>, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
         session.set_read_timeout(Some(self.body));
         let work = async {
             let work = self.proxy.process_new_http(session, shutdown);

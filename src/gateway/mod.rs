@@ -121,7 +121,12 @@ impl Gateway {
         step
     }
 
-    async fn decide_for(&self, visit: &Visit<'_>, request: &CanonicalRequest, way: &mut Way) -> std::result::Result<Step, Refusal> {
+    async fn decide_for(
+        &self,
+        visit: &Visit<'_>,
+        request: &CanonicalRequest,
+        way: &mut Way,
+    ) -> std::result::Result<Step, Refusal> {
         // 3 one of the gateway's own addresses? Asked first: no route can take them away.
         if endpoints::is_own(visit.path) {
             return endpoints::answer(&self.context, visit).await.map(Step::Answer);
@@ -202,7 +207,9 @@ impl Gateway {
         match person.seal(&self.context.keys, self.context.cookies.session(), limit) {
             Ok(sealed) => way.cookies = self.context.cookies.store_session(&sealed, visit.headers),
             // The old cookie goes on working until its own limits.
-            Err(failure) => tracing::warn!(%failure, reference = way.reference.as_str(), "a session could not be stored anew"),
+            Err(failure) => {
+                tracing::warn!(%failure, reference = way.reference.as_str(), "a session could not be stored anew")
+            }
         }
     }
 
@@ -217,9 +224,16 @@ impl Gateway {
     fn refuse_unread(&self, session: &Session, way: &Way, failure: Failure) -> Answer {
         let head = session.req_header();
         let visit = Visit {
-            method: &head.method, headers: &head.headers, path: "/", query: None, host: "",
-            visitor: Visitor::of(&head.method, &head.headers), reference: way.reference, now: SystemTime::now(),
-            client: client_address(session).map(|a| a.ip()), over_tls: false,
+            method: &head.method,
+            headers: &head.headers,
+            path: "/",
+            query: None,
+            host: "",
+            visitor: Visitor::of(&head.method, &head.headers),
+            reference: way.reference,
+            now: SystemTime::now(),
+            client: client_address(session).map(|a| a.ip()),
+            over_tls: false,
         };
         Answer::refusal(&self.context, &visit, failure.into())
     }
@@ -287,7 +301,11 @@ impl Gateway {
         // Somebody who is known was turned away: that is for the audit log, too.
         if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
             let line = Audit {
-                reason: Some(failure.reason), detail: &failure.detail, user, route: route.map(|r| r.name.as_str()), peer: client,
+                reason: Some(failure.reason),
+                detail: &failure.detail,
+                user,
+                route: route.map(|r| r.name.as_str()),
+                peer: client,
                 ..Audit::new(way.reference, "refused", Decision::Deny)
             };
             audit::record(&line, now);
@@ -329,7 +347,9 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, session: &mut Session, way: &mut Way) -> Result<Box<HttpPeer>> {
         let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
-        let Some(upstream) = upstream else { return Error::e_explain(ErrorType::InternalError, "forwarded without a route") };
+        let Some(upstream) = upstream else {
+            return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
+        };
         upstream.peer(streams(session)).map_err(|failure| {
             let error = Error::explain(ErrorType::ConnectNoRoute, failure.detail.clone());
             way.outcome = WayOutcome::Refused(failure);
@@ -339,7 +359,12 @@ impl ProxyHttp for Gateway {
 
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
     /// `Connection` names, so that nobody can have ours removed.
-    async fn upstream_request_filter(&self, _: &mut Session, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        upstream_request: &mut RequestHeader,
+        way: &mut Way,
+    ) -> Result<()> {
         let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
             return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
         };
@@ -359,7 +384,12 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Session, upstream_response: &mut ResponseHeader, way: &mut Way) -> Result<()> {
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        way: &mut Way,
+    ) -> Result<()> {
         if way.cookies.is_empty() || upstream_response.status.is_informational() {
             return Ok(());
         }
@@ -412,7 +442,12 @@ impl ProxyHttp for Gateway {
     }
 }
 
-fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Origin, reference: Reference) -> Visit<'a> {
+fn visit<'a>(
+    head: &'a RequestHeader,
+    request: &'a CanonicalRequest,
+    origin: &Origin,
+    reference: Reference,
+) -> Visit<'a> {
     Visit {
         method: &request.method,
         headers: &head.headers,

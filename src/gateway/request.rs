@@ -43,7 +43,9 @@ impl CanonicalRequest {
         let path = CanonicalPath::parse(raw_path).map_err(|e| {
             let reason = match e {
                 crate::canonical::Ambiguous::NoSlash => Reason::TargetMalformed,
-                crate::canonical::Ambiguous::Delimiter | crate::canonical::Ambiguous::BadEscape => Reason::TargetMalformed,
+                crate::canonical::Ambiguous::Delimiter | crate::canonical::Ambiguous::BadEscape => {
+                    Reason::TargetMalformed
+                }
                 _ => Reason::PathAmbiguous,
             };
             Failure::new(reason, e.to_string())
@@ -65,13 +67,22 @@ fn check_size(head: &RequestHeader, raw_head: Option<&[u8]>, limits: &Limits) ->
         }
     };
     if line > limits.request_line.0 {
-        return Err(Failure::new(Reason::RequestLineTooLong, format!("{line} bytes; limits.request_line is {}", limits.request_line)));
+        return Err(Failure::new(
+            Reason::RequestLineTooLong,
+            format!("{line} bytes; limits.request_line is {}", limits.request_line),
+        ));
     }
     if bytes.saturating_sub(line) > limits.header_bytes.0 {
-        return Err(Failure::new(Reason::HeadersTooLarge, format!("{} bytes; limits.header_bytes is {}", bytes - line, limits.header_bytes)));
+        return Err(Failure::new(
+            Reason::HeadersTooLarge,
+            format!("{} bytes; limits.header_bytes is {}", bytes - line, limits.header_bytes),
+        ));
     }
     if head.headers.len() > limits.headers {
-        return Err(Failure::new(Reason::HeadersTooLarge, format!("{} headers; limits.headers is {}", head.headers.len(), limits.headers)));
+        return Err(Failure::new(
+            Reason::HeadersTooLarge,
+            format!("{} headers; limits.headers is {}", head.headers.len(), limits.headers),
+        ));
     }
     Ok(())
 }
@@ -145,7 +156,9 @@ fn authority(head: &RequestHeader) -> Result<Authority, Failure> {
     let from_target = head.uri.authority().map(|a| parse(a.as_str().as_bytes())).transpose()?;
     let from_header = head.headers.get(header::HOST).map(|h| parse(h.as_bytes())).transpose()?;
     match (from_target, from_header) {
-        (Some(target), Some(host)) if target != host => Err(refuse(format!("the target says {target}, Host says {host}"))),
+        (Some(target), Some(host)) if target != host => {
+            Err(refuse(format!("the target says {target}, Host says {host}")))
+        }
         (Some(authority), _) | (None, Some(authority)) => Ok(authority),
         (None, None) => Err(refuse(format!("no Host in a request of {:?}", head.version))),
     }
@@ -163,7 +176,9 @@ fn canonical_query(raw: &[u8]) -> Result<String, Failure> {
         match byte {
             b'#' => return Err(Failure::new(Reason::TargetMalformed, "a raw `#` in the query")),
             b' ' => return Err(Failure::new(Reason::TargetMalformed, "a space in the query")),
-            byte if byte.is_ascii_control() => return Err(Failure::new(Reason::TargetMalformed, "a control character in the query")),
+            byte if byte.is_ascii_control() => {
+                return Err(Failure::new(Reason::TargetMalformed, "a control character in the query"));
+            }
             byte if byte.is_ascii() => query.push(byte as char),
             byte => {
                 let _ = write!(query, "%{byte:02X}");
@@ -212,7 +227,11 @@ mod tests {
             ("/", &[HOST, ("content-length", "3, 3")], Reason::FramingAmbiguous),
             ("/", &[HOST, ("content-length", "+3")], Reason::FramingAmbiguous),
             ("/", &[HOST, ("transfer-encoding", "gzip, chunked")], Reason::FramingAmbiguous),
-            ("/", &[HOST, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Reason::FramingAmbiguous),
+            (
+                "/",
+                &[HOST, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                Reason::FramingAmbiguous,
+            ),
         ] {
             assert_eq!(read(target, fields).map(|r| r.path), Err(reason), "{target} {fields:?}");
         }
@@ -220,11 +239,15 @@ mod tests {
 
     #[test]
     fn the_raw_head_shows_what_parsing_hides() {
-        let head = |raw: &str| check_raw(raw.as_bytes()).and_then(|()| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::TRANSFER_ENCODING, "chunked".parse().expect("value"));
-            check_framing(&headers, Some(raw.as_bytes()))
-        }).map_err(|f| f.reason);
+        let head = |raw: &str| {
+            check_raw(raw.as_bytes())
+                .and_then(|()| {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(header::TRANSFER_ENCODING, "chunked".parse().expect("value"));
+                    check_framing(&headers, Some(raw.as_bytes()))
+                })
+                .map_err(|f| f.reason)
+        };
         assert_eq!(head("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(()));
         assert_eq!(head("GET / HTTP/1.1\nHost: a\r\n\r\n"), Err(Reason::HeaderMalformed));
         assert_eq!(head("GET / HTTP/1.1\r\nHost: a\n\r\n"), Err(Reason::HeaderMalformed));

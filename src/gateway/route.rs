@@ -78,7 +78,11 @@ impl Routes {
         let index = self.routes.len();
         let upstream = match &route.upstream {
             None => 0,
-            Some(name) => settings.upstream.iter().position(|u| u.name == *name).ok_or_else(|| invalid(format!("no upstream `{name}`")))?,
+            Some(name) => settings
+                .upstream
+                .iter()
+                .position(|u| u.name == *name)
+                .ok_or_else(|| invalid(format!("no upstream `{name}`")))?,
         };
         let prefix = route.path.as_deref().unwrap_or("/").trim_end_matches('/');
         self.routes.push(Route {
@@ -112,12 +116,18 @@ impl Routes {
         if let Some(other) = request.path.without_parameters() {
             let second = self.lookup(&request.authority.host, &other, &request.method);
             if found != second {
-                return Err(Failure::new(Reason::PathAmbiguous, "with and without its parameters (`;`) the path has different routes"));
+                return Err(Failure::new(
+                    Reason::PathAmbiguous,
+                    "with and without its parameters (`;`) the path has different routes",
+                ));
             }
         }
         match found {
             Some(index) => Ok(index),
-            None => Err(Failure::new(Reason::NoRoute, format!("{} {}{}", request.method, request.authority.host, request.path))),
+            None => Err(Failure::new(
+                Reason::NoRoute,
+                format!("{} {}{}", request.method, request.authority.host, request.path),
+            )),
         }
     }
 
@@ -211,12 +221,20 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins_whatever_the_order() {
-        let reversed = TABLE.split("[[route]]").skip(1).collect::<Vec<_>>().into_iter().rev().map(|r| format!("[[route]]{r}"));
+        let reversed =
+            TABLE.split("[[route]]").skip(1).collect::<Vec<_>>().into_iter().rev().map(|r| format!("[[route]]{r}"));
         for table in [routes(TABLE), routes(&reversed.collect::<String>())] {
             for (method, host, path, name) in [
-                ("GET", "a", "/", "root"), ("GET", "a", "/apix", "root"), ("GET", "a", "/api", "api-read"), ("HEAD", "a", "/api/", "api-read"),
-                ("POST", "a", "/api/x", "api"), ("GET", "a", "/api/v1", "exact"), ("GET", "a", "/api/v1/", "api-read"),
-                ("GET", "a", "/api/v1/deep/x", "deep"), ("GET", "b.example", "/api/v1", "host"), ("GET", "b.example", "/x", "root"),
+                ("GET", "a", "/", "root"),
+                ("GET", "a", "/apix", "root"),
+                ("GET", "a", "/api", "api-read"),
+                ("HEAD", "a", "/api/", "api-read"),
+                ("POST", "a", "/api/x", "api"),
+                ("GET", "a", "/api/v1", "exact"),
+                ("GET", "a", "/api/v1/", "api-read"),
+                ("GET", "a", "/api/v1/deep/x", "deep"),
+                ("GET", "b.example", "/api/v1", "host"),
+                ("GET", "b.example", "/x", "root"),
                 ("GET", "B.example.", "/api", "host"),
             ] {
                 assert_eq!(found(&table, method, host, path), Ok(name.into()), "{method} {host} {path}");

@@ -58,7 +58,8 @@ impl Upstream {
             AppUrl::Unix { .. } => ("localhost".to_owned(), "localhost".to_owned()),
         };
         let fixed = |text: &str| {
-            let invalid = |_| Failure::new(Reason::ConfigInvalid, format!("upstream {}: host_header `{text}`", settings.name));
+            let invalid =
+                |_| Failure::new(Reason::ConfigInvalid, format!("upstream {}: host_header `{text}`", settings.name));
             HeaderValue::from_str(text).map(HostHeader::Fixed).map_err(invalid)
         };
         let upstream = Upstream {
@@ -134,7 +135,9 @@ impl Upstream {
 
     fn literal_address(&self) -> Option<SocketAddr> {
         match &self.url {
-            AppUrl::Tcp { host, port, .. } => host.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, *port)),
+            AppUrl::Tcp { host, port, .. } => {
+                host.trim_matches(['[', ']']).parse().ok().map(|ip| SocketAddr::new(ip, *port))
+            }
             AppUrl::Unix { .. } => None,
         }
     }
