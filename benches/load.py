@@ -33,9 +33,9 @@ TARGET = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "tar
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-def free_port(host="127.0.0.1"):
+def free_port():
     with socket.socket() as s:
-        s.bind((host, 0))
+        s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
@@ -135,8 +135,13 @@ def main():
 
 
 def measure(wish, folder, start):
-    app, plain, gate, admin = (free_port() for _ in range(4))
-    provider = free_port("127.0.0.2")
+    app, plain, admin = (free_port() for _ in range(3))
+    # The demo provider knows one gateway, at the demo's address: a running demo has to be stopped first.
+    gate, provider = 8080, 8081
+    for address in [("127.0.0.1", gate), ("127.0.0.2", provider)]:
+        with socket.socket() as probe:
+            if probe.connect_ex(address) == 0:
+                sys.exit(f"{address[0]}:{address[1]} is taken; stop what runs there (`make demo`?) and start again")
     secret = os.urandom(24).hex()
     for name, text in {
         "client": secret,
@@ -167,12 +172,7 @@ def measure(wish, folder, start):
             f.write(text)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     start("nginx", "-c", f"{folder}/nginx.conf", **quiet)
-    environment = os.environ | {
-        "DEMO_PROVIDER_LISTEN": f"127.0.0.2:{provider}",
-        "DEMO_PROVIDER_REDIRECT": f"http://127.0.0.1:{gate}/oidc/callback",
-        "DEMO_CLIENT_SECRET_FILE": f"{folder}/client",
-    }
-    start(f"{TARGET}/examples/demo_provider", env=environment, **quiet)
+    start(f"{TARGET}/examples/demo_provider", f"{folder}/client", **quiet)
     yardstick = start(f"{TARGET}/examples/plain_proxy", f"127.0.0.1:{plain}", f"127.0.0.1:{app}", "1", **quiet)
     # The access log is on and goes to a file, as it would anywhere.
     with open(os.path.join(folder, "log"), "w") as log:
