@@ -4,6 +4,8 @@
 //! Basic, RFC 6749 §2.3.1) and reads errors. Its token response is not used, for it parses the ID token on the way
 //! and refuses an `expires_in` that is a text; [`TokenAnswer`] stands in its place.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -12,9 +14,9 @@ use openidconnect::core::{
     CoreTokenIntrospectionResponse, CoreTokenType,
 };
 use openidconnect::{
-    AccessToken, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, EmptyAdditionalClaims, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, JsonWebKeySet, OAuth2TokenResponse, PkceCodeVerifier,
-    RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenUrl,
+    AccessToken, AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, EmptyAdditionalClaims,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl, JsonWebKeySet, OAuth2TokenResponse,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, Scope, StandardErrorResponse, TokenUrl,
 };
 use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
@@ -106,7 +108,7 @@ pub(super) async fn redeem(
     client
         .exchange_code(AuthorizationCode::new(code.to_owned()))
         .set_pkce_verifier(PkceCodeVerifier::new(code_verifier.to_owned()))
-        .request_async(&|request| call(http, request))
+        .request_async(&TokenEndpoint(http))
         .await
         .map_err(TokenFailure::from)
 }
@@ -119,20 +121,29 @@ pub(super) async fn refresh(
 ) -> Result<TokenAnswer, TokenFailure> {
     client
         .exchange_refresh_token(&RefreshToken::new(refresh_token.expose().to_owned()))
-        .request_async(&|request| call(http, request))
+        .request_async(&TokenEndpoint(http))
         .await
         .map_err(TokenFailure::from)
 }
 
 /// Statuses by which the server says that it, not the request, is at fault become errors before the body is read;
 /// so does a redirect, which nobody follows with a secret.
-async fn call(http: &HttpClient, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    let response = http.send(request).await?;
-    let status = response.status();
-    if status.is_server_error() || status.is_redirection() || status == http::StatusCode::TOO_MANY_REQUESTS {
-        require_success(&response)?;
+struct TokenEndpoint<'h>(&'h HttpClient);
+
+impl<'c> AsyncHttpClient<'c> for TokenEndpoint<'_> {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let response = self.0.send(request).await?;
+            let status = response.status();
+            if status.is_server_error() || status.is_redirection() || status == http::StatusCode::TOO_MANY_REQUESTS {
+                require_success(&response)?;
+            }
+            Ok(response)
+        })
     }
-    Ok(response)
 }
 
 /// How a token request fails.
