@@ -134,7 +134,7 @@ fn build(
     // reqwest takes its cryptography from rustls' process default and aws-lc-rs where there is none. The server sets
     // the first; that a test or a subcommand which sets none gets the same is made certain here. An error means that
     // somebody was faster.
-    if way.tls {
+    if way.tls || way.proxied {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     let mut client = reqwest::Client::builder()
@@ -149,10 +149,10 @@ fn build(
     if !way.proxied {
         client = client.no_proxy();
     }
-    client = match (way.tls, authorities) {
+    client = match (way.tls || way.proxied, authorities) {
         (true, None) => client,
         (true, Some(authorities)) => client.tls_certs_only(authorities),
-        // Plain HTTP needs nobody's certificates, and should not pay for reading them.
+        // Plain HTTP, not even to a proxy over TLS, needs nobody's certificates, and should not pay for reading them.
         (false, _) => client.tls_certs_only([]),
     };
     client.build()
