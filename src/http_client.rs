@@ -9,13 +9,11 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::time::Duration;
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
-use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
+use openidconnect::{HttpRequest, HttpResponse};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
@@ -128,16 +126,6 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-/// For openidconnect's token requests: any status is an answer, for it to read.
-impl<'c> AsyncHttpClient<'c> for HttpClient {
-    type Error = HttpError;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
-
-    fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.send(request))
-    }
-}
-
 fn build(
     timeout: Duration,
     authorities: Option<Vec<reqwest::Certificate>>,
@@ -146,7 +134,7 @@ fn build(
     // reqwest takes its cryptography from rustls' process default and aws-lc-rs where there is none. The server sets
     // the first; that a test or a subcommand which sets none gets the same is made certain here. An error means that
     // somebody was faster.
-    if way.tls {
+    if way.tls || way.proxied {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     let mut client = reqwest::Client::builder()
@@ -161,10 +149,10 @@ fn build(
     if !way.proxied {
         client = client.no_proxy();
     }
-    client = match (way.tls, authorities) {
+    client = match (way.tls || way.proxied, authorities) {
         (true, None) => client,
         (true, Some(authorities)) => client.tls_certs_only(authorities),
-        // Plain HTTP needs nobody's certificates, and should not pay for reading them.
+        // Plain HTTP, not even to a proxy over TLS, needs nobody's certificates, and should not pay for reading them.
         (false, _) => client.tls_certs_only([]),
     };
     client.build()

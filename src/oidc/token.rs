@@ -4,6 +4,7 @@
 //! Basic, RFC 6749 §2.3.1) and reads errors. Its token response is not used, for it parses the ID token on the way
 //! and refuses an `expires_in` that is a text; [`TokenAnswer`] stands in its place.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -125,7 +126,8 @@ pub(super) async fn refresh(
         .map_err(TokenFailure::from)
 }
 
-/// The client as the protocol library calls it. A closure would do, were its future `Send` for every lifetime.
+/// Statuses by which the server says that it, not the request, is at fault become errors before the body is read;
+/// so does a redirect, which nobody follows with a secret.
 struct TokenEndpoint<'h>(&'h HttpClient);
 
 impl<'c> AsyncHttpClient<'c> for TokenEndpoint<'_> {
@@ -133,19 +135,15 @@ impl<'c> AsyncHttpClient<'c> for TokenEndpoint<'_> {
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(call(self.0, request))
+        Box::pin(async move {
+            let response = self.0.send(request).await?;
+            let status = response.status();
+            if status.is_server_error() || status.is_redirection() || status == http::StatusCode::TOO_MANY_REQUESTS {
+                require_success(&response)?;
+            }
+            Ok(response)
+        })
     }
-}
-
-/// Statuses by which the server says that it, not the request, is at fault become errors before the body is read;
-/// so does a redirect, which nobody follows with a secret.
-async fn call(http: &HttpClient, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-    let response = http.send(request).await?;
-    let status = response.status();
-    if status.is_server_error() || status.is_redirection() || status == http::StatusCode::TOO_MANY_REQUESTS {
-        require_success(&response)?;
-    }
-    Ok(response)
 }
 
 /// How a token request fails.

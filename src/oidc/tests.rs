@@ -1,1 +1,0 @@
-//! Sign-ins against a small provider that misbehaves on demand.

@@ -1,0 +1,7 @@
+//! The relying party against tables of what may come, and against a small provider that misbehaves on demand.
+
+mod answers;
+mod faults;
+mod sign_in;
+mod support;
+mod tokens;
