@@ -25,7 +25,7 @@ use crate::config::model::IdTokenAlgorithm;
 use crate::reason::{Failure, Reason};
 
 /// Bytes of a whole token. Four hundred groups make about 20 kB.
-const MAX_TOKEN: usize = 64 * 1024;
+const MAX_TOKEN: usize = 512 * 1024;
 /// Bytes of the encoded header.
 const MAX_HEADER: usize = 4 * 1024;
 /// Characters of `sub`; OpenID Connect Core §2 allows 255.

@@ -179,6 +179,10 @@ impl TokenFailure {
 impl From<RequestTokenError<HttpError, TokenError>> for TokenFailure {
     fn from(error: RequestTokenError<HttpError, TokenError>) -> Self {
         match error {
+            // It answers, and what it says is at fault: to try again does not help.
+            RequestTokenError::Request(error @ HttpError::TooLarge) => {
+                TokenFailure::Unusable(format!("token endpoint: {error}"))
+            }
             RequestTokenError::Request(error) => TokenFailure::Unavailable(format!("token endpoint: {error}")),
             RequestTokenError::ServerResponse(answer) => {
                 let error = answer.error().as_ref().to_owned();
