@@ -4,7 +4,11 @@
 //! The rooms are listed from the top floor down; a room imports only from floors below its own.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod server;
+
+pub mod telemetry;
+
 pub mod config;
 pub mod identity;
 pub mod reason;
-pub mod telemetry;
