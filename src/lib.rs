@@ -8,6 +8,7 @@ pub mod admin;
 pub mod authn;
 pub mod authz;
 pub mod canonical;
+pub mod cli;
 pub mod config;
 pub mod endpoints;
 pub mod gateway;

@@ -138,7 +138,6 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let mut admin = Service::new("admin".into(), Admin::new(providers, stopping.clone()));
     admin.add_tcp(&settings.admin.address.to_string());
 
-    // TABLE
     tracing::info!(address = %settings.listen.address, admin = %settings.admin.address, "listening");
     let public_until = stopping.clone();
     let public = tokio::spawn(async move { public.start_service(None, public_until, threads).await });

@@ -52,7 +52,10 @@ fn table(node: &Node, shape: &Table, path: &KeyPath, errors: &mut Vec<ConfigErro
             None => errors.push(unknown_key(key, shape, &path.key(key)).at(&value.named_at)),
         }
     }
-    for field in shape.fields.iter().filter(|f| f.required && !entries.contains_key(&f.name)) {
+    // A required key that was misspelt is one mistake and is told once.
+    let misspelt =
+        |name: &str| entries.keys().any(|k| shape.field(k).is_none() && nearest(k, shape.names()) == Some(name));
+    for field in shape.fields.iter().filter(|f| f.required && !entries.contains_key(&f.name) && !misspelt(&f.name)) {
         errors.push(missing(field, &path.key(&field.name)).at(&node.origin));
     }
 }

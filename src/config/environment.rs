@@ -7,7 +7,7 @@
 use super::error::{ConfigError, nearest};
 use super::origin::{KeyPath, Origin, Step};
 use super::shape::{self, Field, Kind, Shape, Table};
-use super::tree::{Node, Plain};
+use super::tree::{Gap, Node, Plain};
 use crate::reason::Reason;
 
 pub(crate) const PREFIX: &str = "DOORWARD_";
@@ -117,8 +117,10 @@ pub(crate) fn lay(
     }
     match read(value, &field.shape, &origin) {
         Ok(node) => {
-            if let Err(error) = root.set(&path.0, node) {
-                errors.push(failed(error));
+            if let Err(Gap { index, count }) = root.set(&path.0, node) {
+                let message = format!("entry {index} is set, and there are only {count}");
+                let hint = "entries are counted from 0, without gaps";
+                errors.push(failed(ConfigError::new("", message)).hint(hint));
             }
         }
         Err(message) => errors.push(failed(ConfigError::new("", message))),

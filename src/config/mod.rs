@@ -11,8 +11,10 @@ mod error;
 mod judge;
 pub mod model;
 mod origin;
+pub mod schema;
 mod secret_files;
 mod shape;
+pub mod table;
 mod tree;
 pub mod values;
 mod wandb;
@@ -48,7 +50,10 @@ impl Config {
     /// Reads files (the configuration, secrets) and nothing else; `env` is handed in so that tests and reloads
     /// see what they want to. Fails with every error that was found.
     pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
-        let file = choose(file, env);
+        Config::load_chosen(choose(file, env), env)
+    }
+
+    fn load_chosen(file: Option<PathBuf>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
         let mut root = match &file {
             Some(file) => read(file)?,
             None => Node::empty(),

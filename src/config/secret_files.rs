@@ -41,11 +41,10 @@ fn fold_table(node: &mut Node, shape: &Table, path: &KeyPath, errors: &mut Vec<C
         let Plain::Table(table) = &mut node.plain else { return };
         if let (Shape::List(inner), Some(Plain::List(entries))) =
             (&field.shape, table.get_mut(&field.name).map(|n| &mut n.plain))
+            && let Shape::Table(inner) = inner.as_ref()
         {
-            if let Shape::Table(inner) = inner.as_ref() {
-                let entries = entries.iter_mut().enumerate();
-                entries.for_each(|(index, entry)| fold_table(entry, inner, &path.index(index), errors));
-            }
+            let entries = entries.iter_mut().enumerate();
+            entries.for_each(|(index, entry)| fold_table(entry, inner, &path.index(index), errors));
         }
         if let Some((secret, in_list)) = secret_of(&field.name, shape) {
             fold_one(node, &field.name, &secret, in_list, &path, errors);

@@ -71,6 +71,12 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
 }
 
 #[test]
+fn a_misspelt_required_key_is_told_once() {
+    let errors = errors(&GOOD.replace("issuer", "isuer"), &[]);
+    assert_eq!(errors, ["gateway.toml:4:1: provider.isuer: unknown key; did you mean `issuer`? [DW-7002]"]);
+}
+
+#[test]
 fn values_that_a_type_does_not_take_are_all_named_at_once() {
     let text = format!(
         "{GOOD}[listen]\naddress = \"8080\"\ntrusted_proxies = [\"10.0.0.0/8\", \"ten\"]\n\
@@ -116,7 +122,7 @@ fn the_environment_alone_is_enough() {
         ("DOORWARD_ROUTE_1_ALLOW_EMAILS", "ada@example.com, bob@example.com"),
         ("DOORWARD_SESSION_IDLE", "1h"),
     ]);
-    let config = Config::load(None, &env).expect("good");
+    let config = Config::load_chosen(None, &env).expect("good");
     assert_eq!((config.file, config.settings.secrets.len(), config.settings.route.len()), (None, 2, 2));
     assert_eq!(config.settings.route[1].allow.as_ref().map(|a| a.emails.len()), Some(2));
     assert_eq!(config.origins.of(&KeyPath::of("session.idle")).to_string(), "environment DOORWARD_SESSION_IDLE");

@@ -29,6 +29,13 @@ pub(crate) enum Plain {
     Table(BTreeMap<String, Node>),
 }
 
+/// An entry of a list was set that would leave a gap before it.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    pub index: usize,
+    pub count: usize,
+}
+
 impl Plain {
     /// What it is, for people.
     pub fn kind(&self) -> &'static str {
@@ -55,7 +62,6 @@ impl Node {
     /// Reads the text of a TOML file.
     pub fn parse(text: &str, file: &Path) -> Result<Node, Vec<ConfigError>> {
         let lines = Lines { file: file.into(), text };
-        // Editors on Windows begin a file with it; a column less than shown does no harm.
         let (table, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
             return Ok(Node::new(lines.table(table.into_inner()), lines.origin(0)));
@@ -68,6 +74,7 @@ impl Node {
         Err(shown.collect())
     }
 
+    #[cfg(test)]
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.plain {
             Plain::Table(table) => table.get(key),
@@ -76,7 +83,7 @@ impl Node {
     }
 
     /// Lays a value in, making tables and entries on the way. An entry can only be added behind the last one.
-    pub fn set(&mut self, path: &[Step], value: Node) -> Result<(), ConfigError> {
+    pub fn set(&mut self, path: &[Step], value: Node) -> Result<(), Gap> {
         let Some((step, rest)) = path.split_first() else {
             *self = value;
             return Ok(());
@@ -94,9 +101,7 @@ impl Node {
                 let count = list.len();
                 match list.get_mut(*index) {
                     Some(next) => next.set(rest, value),
-                    None => Err(ConfigError::new("", format!("entry {index} is set, and there are only {count}"))
-                        .hint("entries are counted from 0, without gaps")
-                        .at(&origin)),
+                    None => Err(Gap { index: *index, count }),
                 }
             }
             // The file has something else where a table or list should be; that is reported as an error of the file.
@@ -187,7 +192,7 @@ impl Lines<'_> {
         match value {
             DeValue::String(text) => Plain::Text(text.into_owned()),
             DeValue::Integer(number) => {
-                // Only decimal digits come without `_`, `0x` and the like taken off; the radix tells which they are.
+                // `_`, `0x` and the like are taken off already; the radix tells which they were.
                 i64::from_str_radix(number.as_str(), number.radix()).map_or(Plain::Other("a huge number"), Plain::Whole)
             }
             DeValue::Float(_) => Plain::Other("a fraction"),

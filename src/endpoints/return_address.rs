@@ -32,7 +32,7 @@ impl ReturnAddress {
         }
         let target = match text.starts_with('/') {
             true => (url.origin() == public_url.origin()).then(|| text.to_owned()),
-            false => (text.starts_with(public_url.scheme()) && shares_cookies(&url, public_url, cookie_domain))
+            false => (names_scheme(text, public_url) && shares_cookies(&url, public_url, cookie_domain))
                 .then(|| url.to_string()),
         }?;
         let raw_path = target.split(['?', '#']).next()?;
@@ -44,6 +44,11 @@ impl ReturnAddress {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// `https:name` is a path to a browser that stands on an https page.
+fn names_scheme(text: &str, public_url: &Url) -> bool {
+    text.strip_prefix(public_url.scheme()).is_some_and(|rest| rest.starts_with("://"))
 }
 
 fn shares_cookies(url: &Url, public_url: &Url, cookie_domain: Option<&str>) -> bool {

@@ -35,7 +35,7 @@ impl CanonicalRequest {
         if head.method == Method::TRACE || head.method == Method::CONNECT {
             return Err(Failure::new(Reason::MethodNotAllowed, format!("{} is not proxied", head.method)));
         }
-        let target = head.raw_path();
+        let (target, named) = origin_form(head.raw_path())?;
         let (raw_path, raw_query) = match target.iter().position(|&b| b == b'?') {
             Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
             None => (target, None),
@@ -53,8 +53,10 @@ impl CanonicalRequest {
         let query = raw_query.map(canonical_query).transpose()?;
         let respelt = path.as_str().as_bytes() != raw_path
             || query.as_deref().map(str::as_bytes) != raw_query
+            || named.is_some()
             || head.uri.scheme().is_some();
-        Ok(CanonicalRequest { method: head.method.clone(), authority: authority(head)?, path, query, respelt })
+        let authority = authority(head, named)?;
+        Ok(CanonicalRequest { method: head.method.clone(), authority, path, query, respelt })
     }
 }
 
@@ -149,11 +151,26 @@ fn check_single(headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Path and query of a target, and the authority that one in absolute form names (RFC 9112 §3.2.2).
+fn origin_form(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Failure> {
+    let scheme = [&b"http://"[..], b"https://"]
+        .into_iter()
+        .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme));
+    let Some(scheme) = scheme else { return Ok((target, None)) };
+    let rest = &target[scheme.len()..];
+    let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#' | b'\\')).unwrap_or(rest.len());
+    match &rest[end..] {
+        [] => Ok((b"/", Some(&rest[..end]))),
+        path => Ok((path, Some(&rest[..end]))),
+    }
+}
+
 /// The single host that the target and `Host` agree on.
-fn authority(head: &RequestHeader) -> Result<Authority, Failure> {
+fn authority(head: &RequestHeader, named: Option<&[u8]>) -> Result<Authority, Failure> {
     let refuse = |detail: String| Failure::new(Reason::HostAmbiguous, detail);
     let parse = |raw: &[u8]| Authority::parse(raw).map_err(|e| refuse(e.to_string()));
-    let from_target = head.uri.authority().map(|a| parse(a.as_str().as_bytes())).transpose()?;
+    let named = named.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes()));
+    let from_target = named.map(parse).transpose()?;
     let from_header = head.headers.get(header::HOST).map(|h| parse(h.as_bytes())).transpose()?;
     match (from_target, from_header) {
         (Some(target), Some(host)) if target != host => {
@@ -213,6 +230,8 @@ mod tests {
         assert_eq!((request.path.as_str(), request.query.as_deref()), ("/private", Some("x=/public")));
         assert!(!request.respelt);
         assert!(read("/%61", &[HOST]).expect("request").respelt);
+        let absolute = read("http://A.example/x?y", &[HOST]).expect("request");
+        assert_eq!((absolute.path.as_str(), absolute.query.as_deref(), absolute.respelt), ("/x", Some("y"), true));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::{Judge, is_host};
 use crate::config::error::nearest;
 use crate::config::model::{Access, Allow, ClaimRule, Route, SignInStyle};
 use crate::config::origin::{KeyPath, Origin};
+use crate::config::values::HttpMethod;
 
 impl Judge<'_> {
     pub(super) fn routes(&mut self) {
@@ -197,9 +198,14 @@ fn same_place(a: &Route, b: &Route) -> bool {
 fn same_methods(a: &Route, b: &Route) -> bool {
     match (a.methods.is_empty(), b.methods.is_empty()) {
         (true, true) => true,
-        (false, false) => a.methods.iter().any(|method| b.methods.contains(method)),
+        (false, false) => a.methods.iter().any(|m| b.methods.iter().any(|n| answered(m) == answered(n))),
         _ => false,
     }
+}
+
+/// A route for GET answers HEAD as well (RFC 9110 §9.3.2).
+fn answered(method: &HttpMethod) -> &http::Method {
+    if method.0 == http::Method::HEAD { &http::Method::GET } else { &method.0 }
 }
 
 /// Holds a path against the one form in which requests are matched; says what is wrong and what to write.

@@ -269,6 +269,7 @@ fn two_routes_for_the_same_requests_are_refused_and_both_are_named() {
         ("host = \"a.example\"", "", false),
         ("methods = [\"GET\"]", "methods = [\"POST\"]", false),
         ("methods = [\"GET\"]", "methods = [\"POST\", \"get\"]", true),
+        ("methods = [\"GET\"]", "methods = [\"HEAD\"]", true),
         ("methods = [\"GET\"]", "", false),
     ] {
         let text = with("", "", &format!("[[route]]\n{first}\n[[route]]\n{second}"));

@@ -1,0 +1,209 @@
+//! The subcommands and their flags. What they do is done elsewhere.
+//!
+//! Exit codes: 0 well, 1 failed at run time, 2 wrong usage, 69 an address cannot be listened on, 78 the
+//! configuration is not good.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, schema, table};
+use crate::{reason, server};
+
+/// The configuration is not good (`EX_CONFIG` of sysexits).
+pub const EXIT_CONFIG: u8 = 78;
+/// An address cannot be listened on (`EX_UNAVAILABLE` of sysexits).
+pub const EXIT_LISTEN: u8 = 69;
+
+/// An authentication gateway: people sign in with OpenID Connect, the app behind reads who they are from headers.
+#[derive(Debug, Parser)]
+#[command(name = "doorward", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: FileFlag,
+}
+
+#[derive(Debug, Args)]
+struct FileFlag {
+    /// Configuration file; else `DOORWARD_CONFIG`, else gateway.toml where there is one, else the environment alone
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve; what is done where no command is given
+    Run(FileFlag),
+    /// Read and judge a configuration without starting: exit code 0 where it is good, 78 where not
+    Check {
+        /// Configuration file; chosen as by `run` where it is not given
+        file: Option<PathBuf>,
+    },
+    /// Print the JSON Schema of gateway.toml
+    Schema,
+    /// Print docs/reasons.md
+    Reasons,
+    /// Print docs/configuration.md
+    ConfigDocs,
+    /// Ask the gateway on this machine whether it is alive: exit code 0 where it is, 1 where not
+    Healthcheck(FileFlag),
+    /// Print the version
+    Version,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(flag) => run(flag.config.as_deref()),
+        Command::Check { file } => check(file.as_deref()),
+        Command::Schema => print(&schema::json_schema()),
+        Command::Reasons => print(&reason::as_markdown()),
+        Command::ConfigDocs => print(&schema::markdown()),
+        Command::Healthcheck(flag) => healthcheck(flag.config.as_deref()),
+        Command::Version => print(concat!("doorward ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+fn run(file: Option<&Path>) -> ExitCode {
+    match load(file) {
+        Some(config) => {
+            // Logs go to standard error: whoever collects them gets them without the table.
+            print(&table::table(&config));
+            server::run(Arc::new(config))
+        }
+        None => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
+fn check(file: Option<&Path>) -> ExitCode {
+    match load(file) {
+        Some(config) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
+        None => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
+/// The configuration with its warnings told, or nothing with its errors told.
+fn load(file: Option<&Path>) -> Option<Config> {
+    match Config::load(file, &environment()) {
+        Ok(config) => {
+            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Some(config)
+        }
+        Err(errors) => {
+            errors.0.iter().for_each(|error| eprintln!("error: {error}"));
+            None
+        }
+    }
+}
+
+/// The process's environment. What is not UTF-8 is kept with replacement characters, so that it can be complained about.
+pub fn environment() -> Vec<(String, String)> {
+    let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    // A reader that has seen enough (`| head`) is no failure.
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn healthcheck(file: Option<&Path>) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::FAILURE };
+    match ask_health(config.settings.admin.address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One plain GET of `/healthz`, within three seconds in all.
+fn ask_health(admin: SocketAddr) -> Result<(), String> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let address = dialled(admin);
+    let failed = |error: std::io::Error| format!("http://{address}/healthz: {error}");
+    let started = Instant::now();
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(failed)?;
+    let mut head = Vec::new();
+    while !head.contains(&b'\n') && head.len() < 1024 {
+        // A zero time-out would mean none.
+        let left = PATIENCE.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left)).map_err(failed)?;
+        let mut part = [0; 256];
+        match stream.read(&mut part).map_err(failed)? {
+            0 => break,
+            count => head.extend_from_slice(&part[..count]),
+        }
+    }
+    let line = head.split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
+    match line.split(|b| *b == b' ').nth(1) {
+        Some(b"200") => Ok(()),
+        _ => Err(format!("http://{address}/healthz answered `{}`", String::from_utf8_lossy(line).escape_debug())),
+    }
+}
+
+/// What listens on every address is asked on the loopback address.
+fn dialled(admin: SocketAddr) -> SocketAddr {
+    let ip = match admin.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, admin.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_is_what_is_done_without_a_command() {
+        let config = |args: &[&str]| match Cli::try_parse_from(args) {
+            Ok(Cli { command: None, run }) => run.config,
+            Ok(Cli { command: Some(Command::Run(run)), .. }) => run.config,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(config(&["doorward"]), None);
+        assert_eq!(config(&["doorward", "--config", "a.toml"]), Some("a.toml".into()));
+        assert_eq!(config(&["doorward", "run", "--config", "a.toml"]), Some("a.toml".into()));
+        assert!(Cli::try_parse_from(["doorward", "--config", "a.toml", "schema"]).is_err());
+        assert!(Cli::try_parse_from(["doorward", "serve"]).is_err());
+    }
+
+    #[test]
+    fn the_health_check_believes_only_a_200() {
+        for (answer, good) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", true),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", false),
+            ("200", false),
+            ("", false),
+        ] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listener");
+            let port = listener.local_addr().expect("address").port();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().expect("client");
+                let _ = stream.read(&mut [0; 1024]);
+                stream.write_all(answer.as_bytes()).expect("answer");
+            });
+            let asked = ask_health(SocketAddr::from(([0, 0, 0, 0], port)));
+            assert_eq!(asked.is_ok(), good, "{answer:?}: {asked:?}");
+            server.join().expect("server");
+        }
+        assert!(ask_health(SocketAddr::from(([127, 0, 0, 1], 1))).is_err());
+    }
+}

@@ -1,0 +1,260 @@
+//! The start table: each setting with its value and where it came from, and what follows from all of them.
+//!
+//! A secret is never in it: the settings are shown as they serialise, and a secret serialises as its mask.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::model::{Access, Allow, ClientAuth, Provider, Route};
+use super::origin::{KeyPath, Origin};
+use super::shape::{self, Field, Kind, Shape, Table};
+use super::values::MASK;
+use super::{Config, Settings};
+
+/// Settings that are shown although nobody set them: where it listens, and how long a session lasts.
+const ALWAYS: [&str; 6] =
+    ["public_url", "listen.address", "admin.address", "session.idle", "session.absolute", "log.format"];
+
+struct Row {
+    key: String,
+    value: String,
+    origin: String,
+}
+
+/// The table for people, with a line end behind each line.
+pub fn table(config: &Config) -> String {
+    let mut rows = Vec::new();
+    // Every type of the model serialises; if one did not, a table without rows is better than no start.
+    let settings = serde_json::to_value(&config.settings).unwrap_or_default();
+    collect(config, shape::settings(), &settings, &KeyPath::default(), &mut rows);
+    let width = |column: fn(&Row) -> &str| rows.iter().map(|r| column(r).chars().count()).max().unwrap_or(0).min(48);
+    let (keys, values) = (width(|r| &r.key), width(|r| &r.value));
+    let mut out = String::new();
+    for Row { key, value, origin } in &rows {
+        let _ = writeln!(out, "{key:keys$}  {value:values$}  {origin}");
+    }
+    out.push('\n');
+    for sentence in follows(&config.settings) {
+        let _ = writeln!(out, "{sentence}");
+    }
+    out
+}
+
+fn collect(config: &Config, table: &Table, values: &Value, path: &KeyPath, rows: &mut Vec<Row>) {
+    for field in &table.fields {
+        let path = path.key(&field.name);
+        let Some(value) = values.get(&field.name).filter(|value| !value.is_null()) else { continue };
+        match (&field.shape, value) {
+            (Shape::Table(inner), value) => collect(config, inner, value, &path, rows),
+            (Shape::List(inner), Value::Array(entries)) if matches!(inner.as_ref(), Shape::Table(_)) => {
+                let Shape::Table(inner) = inner.as_ref() else { continue };
+                for (index, entry) in entries.iter().enumerate() {
+                    collect(config, inner, entry, &path.index(index), rows);
+                }
+            }
+            _ => leaf(config, field, value, &path, rows),
+        }
+    }
+}
+
+fn leaf(config: &Config, field: &Field, value: &Value, path: &KeyPath, rows: &mut Vec<Row>) {
+    let origin = config.origins.of(path);
+    let key = path.to_string();
+    // The secret's own row names the file.
+    let shown_elsewhere = field.name.ends_with("secret_file");
+    if shown_elsewhere || (*origin == Origin::Default && !ALWAYS.contains(&key.as_str())) {
+        return;
+    }
+    rows.push(Row { key, value: shown(value, &field.shape), origin: origin.to_string() });
+}
+
+fn shown(value: &Value, shape: &Shape) -> String {
+    let text = match (value, shape) {
+        (Value::Array(list), Shape::List(inner)) if matches!(inner.as_ref(), Shape::Text(Kind::Secret)) => {
+            match list.len() {
+                1 => MASK.to_owned(),
+                several => format!("{MASK} ({several} secrets)"),
+            }
+        }
+        (Value::Array(list), Shape::List(inner)) => {
+            list.iter().map(|entry| shown(entry, inner)).collect::<Vec<_>>().join(", ")
+        }
+        (Value::String(text), Shape::Text(Kind::Url)) => without_user(text),
+        (Value::String(text), _) => text.clone(),
+        (other, _) => other.to_string(),
+    };
+    // A value must not be able to draw lines of its own into the table.
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn without_user(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else { return text.to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return text.to_owned();
+    }
+    // Fails only for addresses without a host, which have no user either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// What follows from the settings, a sentence each.
+fn follows(settings: &Settings) -> Vec<String> {
+    let mut sentences: Vec<String> = settings.provider.iter().map(|p| sign_in(p, settings)).collect();
+    if settings.provider.is_empty() {
+        sentences.push("sign-in: none, there is no provider".into());
+    } else {
+        let public = settings.public_url.as_str().trim_end_matches('/');
+        sentences.push(format!("redirect URI to register at the provider: {public}/oidc/callback"));
+        sentences.push(sessions(settings));
+    }
+    sentences.extend(settings.route.iter().map(|r| route(r, settings)));
+    sentences.push(headers(settings));
+    sentences.push(match settings.listen.trusted_proxies.as_slice() {
+        [] => "nobody's X-Forwarded headers are believed".into(),
+        networks => {
+            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            format!("the X-Forwarded headers of {} are believed", networks.join(", "))
+        }
+    });
+    sentences.push(listeners(settings));
+    sentences
+}
+
+fn sign_in(provider: &Provider, settings: &Settings) -> String {
+    let name = match settings.provider.len() {
+        1 => String::new(),
+        _ => format!(" with `{}`", provider.name),
+    };
+    let client = match (provider.client_auth, &provider.client_secret) {
+        (ClientAuth::ClientSecretBasic, _) => "client authentication client_secret_basic",
+        (ClientAuth::ClientSecretPost, _) => "client authentication client_secret_post",
+        (ClientAuth::Auto, Some(_)) => "client authentication chosen from the provider's metadata",
+        (ClientAuth::None, _) | (ClientAuth::Auto, None) => "public client, no secret",
+    };
+    let issuer = without_user(provider.issuer.as_str());
+    format!("sign-in{name}: OpenID Connect at {issuer} (authorization code with PKCE, {client})")
+}
+
+fn sessions(settings: &Settings) -> String {
+    let session = &settings.session;
+    let host_only = settings.public_url.scheme() == "https" && session.cookie_domain.is_none();
+    let prefix = if host_only { "__Host-" } else { "" };
+    let refresh = if session.refresh { ", renewed with the provider's refresh token" } else { "" };
+    format!(
+        "sessions: sealed cookies `{prefix}{}`, end after {} idle, {} in all{refresh}",
+        session.cookie_name, session.idle, session.absolute
+    )
+}
+
+fn route(route: &Route, settings: &Settings) -> String {
+    let upstream = match &route.upstream {
+        Some(name) => settings.upstream.iter().find(|u| u.name == *name),
+        None => settings.upstream.first(),
+    };
+    let upstream = upstream.map_or("no app".into(), |u| format!("{} ({})", u.name, u.url));
+    let who = match (route.access, &route.allow) {
+        (Access::Public, _) => "public".into(),
+        (Access::SignedIn, None) => "signed in, everybody".into(),
+        (Access::SignedIn, Some(allow)) => format!("signed in, {}", allowed(allow)),
+        (Access::Bearer, _) => "bearer tokens".into(),
+        (Access::SignedInOrBearer, _) => "signed in or bearer tokens".into(),
+    };
+    format!("route {} → {upstream}: {who}", route.place())
+}
+
+fn allowed(allow: &Allow) -> String {
+    let counts = [
+        (allow.emails.len(), "e-mail address", "e-mail addresses"),
+        (allow.email_domains.len(), "e-mail domain", "e-mail domains"),
+        (allow.groups.len(), "group", "groups"),
+        (allow.claims.len(), "claim rule", "claim rules"),
+    ];
+    let named = counts.iter().filter(|(count, ..)| *count > 0);
+    let named = named.map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more }));
+    format!("only whom one of {} names", named.collect::<Vec<_>>().join(", "))
+}
+
+fn headers(settings: &Settings) -> String {
+    let mut names = Vec::new();
+    if settings.headers.standard {
+        names.push("X-Forwarded-User, -Email, -Preferred-Username, -Groups".to_owned());
+    }
+    names.extend(settings.headers.set.iter().map(|rule| format!("{} (from `{}`)", rule.name, rule.claim)));
+    match names.is_empty() {
+        true => "the app is told nothing about who is signed in".into(),
+        false => format!("the app reads who is signed in from {}", names.join(", ")),
+    }
+}
+
+fn listeners(settings: &Settings) -> String {
+    let listen = &settings.listen;
+    let protocol = match (&listen.tls_certificate_file, listen.h2c) {
+        (Some(_), _) => "TLS, HTTP/1.1 and HTTP/2",
+        (None, true) => "no TLS, HTTP/1.1 and h2c",
+        (None, false) => "no TLS, HTTP/1.1",
+    };
+    format!("listens on {} ({protocol}); metrics and health on {}", listen.address, settings.admin.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table_of(text: &str, env: &[(&str, &str)]) -> String {
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::write(directory.path().join("gateway.toml"), text).expect("write");
+        std::fs::write(directory.path().join("seal"), "hunter2hunter2hunter2hunter2hunter2\n").expect("write");
+        let env: Vec<_> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let config = Config::load(Some(&directory.path().join("gateway.toml")), &env).expect("good");
+        table(&config).replace(&format!("{}/", directory.path().display()), "")
+    }
+
+    const TEXT: &str = "public_url = \"https://app.example.com\"\nsecret_file = \"seal\"\n[[provider]]\n\
+        issuer = \"https://login.example.com\"\nclient_id = \"app\"\nclient_secret = \"hunter3\"\n\
+        [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
+
+    #[test]
+    fn each_setting_is_shown_with_its_value_and_origin() {
+        let table = table_of(TEXT, &[("DOORWARD_SESSION_IDLE", "1h")]);
+        let row = |key: &str, value: &str, origin: &str| {
+            let wanted = [key, value, origin];
+            let found = table.lines().find(|line| line.split_whitespace().next() == Some(key));
+            let fits = found.is_some_and(|line| wanted.iter().all(|w| line.contains(w)) && line.ends_with(origin));
+            assert!(fits, "{wanted:?}\n{table}");
+        };
+        row("public_url", "https://app.example.com/", "gateway.toml:1");
+        row("secrets", "********", "file seal");
+        row("provider.client_secret", "********", "gateway.toml:6");
+        row("session.idle", "1h", "environment DOORWARD_SESSION_IDLE");
+        row("session.absolute", "1d", "default");
+        row("admin.address", "127.0.0.1:9090", "default");
+    }
+
+    #[test]
+    fn what_follows_is_said_in_sentences() {
+        let table = table_of(TEXT, &[]);
+        for sentence in [
+            "sign-in: OpenID Connect at https://login.example.com/ (authorization code with PKCE, client authentication \
+             chosen from the provider's metadata)",
+            "redirect URI to register at the provider: https://app.example.com/oidc/callback",
+            "sessions: sealed cookies `__Host-doorward`, end after 8h idle, 1d in all",
+            "route / on any host → app (http://127.0.0.1:3000): signed in, everybody",
+            "the app reads who is signed in from X-Forwarded-User, -Email, -Preferred-Username, -Groups",
+            "nobody's X-Forwarded headers are believed",
+        ] {
+            assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
+        }
+        let rules = format!("{TEXT}[[route]]\nallow = {{ groups = [\"a\", \"b\"], emails = [\"a@b.example\"] }}\n");
+        assert!(table_of(&rules, &[]).contains("signed in, only whom one of 1 e-mail address, 2 groups names"));
+    }
+
+    #[test]
+    fn no_secret_and_no_drawn_line_is_in_the_table() {
+        let table = table_of(TEXT, &[("DOORWARD_BRAND_NAME", "a\u{1b}[31m\nlisten.address  fake")]);
+        assert!(!table.contains("hunter") && !table.contains('\u{1b}'), "{table}");
+        assert!(!table.lines().any(|line| line.starts_with("listen.address  fake")), "{table}");
+        assert_eq!(without_user("https://u:p@a.example/x"), "https://a.example/x");
+    }
+}
