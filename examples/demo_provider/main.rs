@@ -57,13 +57,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err(format!("{file} is empty").into());
     }
     let redirect_uris = vec![format!("{GATEWAY}/oidc/callback")];
-    let post_logout_uris =
-        ["/", "/logout", "/logout/done", "/signed-out", "/oidc/signed-out"].map(|path| format!("{GATEWAY}{path}"));
+    let post_logout_uris = vec![format!("{GATEWAY}/oidc/signed-out")];
     let client = |id: &str, secret| Client {
         id: id.into(),
         secret,
         redirect_uris: redirect_uris.clone(),
-        post_logout_uris: post_logout_uris.to_vec(),
+        post_logout_uris: post_logout_uris.clone(),
     };
     let provider = Arc::new(Provider {
         clients: vec![client("doorward-demo", Some(secret)), client("doorward-demo-public", None)],
