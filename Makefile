@@ -24,7 +24,7 @@ lint: build-deps ## format, clippy, dependencies, documentation
 bench: build-deps ## the benches of the hot path
 	cargo bench --locked
 
-install: build-deps ## the release binary into $(PREFIX)/bin
+install: build-deps ## the release binary into /usr/local/bin, or PREFIX=…
 	cargo build --locked --release
 	install -D -m 755 "$${CARGO_TARGET_DIR:-target}/release/doorward" "$(DESTDIR)$(PREFIX)/bin/doorward"
 
