@@ -119,7 +119,8 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let settings = &config.settings;
     let (stop, stopping) = watch::channel(false);
     let providers = gateway.context().providers.clone();
-    for upstream in gateway.upstreams().iter().cloned() {
+    for upstream in gateway.upstreams() {
+        let upstream = upstream.clone();
         tokio::spawn(async move { upstream.keep_resolved().await });
     }
     let (fresh, until) = (providers.clone(), stopping.clone());

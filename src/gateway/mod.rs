@@ -115,7 +115,6 @@ impl Gateway {
         let visit = visit(session.req_header(), &request, &origin, way.reference);
         let step = self.decide_for(&visit, &request, way).await;
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
-        drop(visit);
         way.request = Some(request);
         way.origin = Some(origin);
         step
