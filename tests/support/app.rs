@@ -190,16 +190,17 @@ async fn events() -> Sse<impl Stream<Item = Result<Event, io::Error>>> {
     Sse::new(events)
 }
 
-/// Counts the bytes, and adds them up.
+/// Counts the bytes, and tells their SHA-256.
 async fn upload(request: Request) -> Response {
     let mut stream = request.into_body().into_data_stream();
-    let (mut bytes, mut sum) = (0_u64, 0_u64);
+    let (mut bytes, mut digest) = (0_u64, ring::digest::Context::new(&ring::digest::SHA256));
     while let Some(part) = stream.next().await {
         let Ok(part) = part else { return StatusCode::BAD_REQUEST.into_response() };
         bytes += part.len() as u64;
-        sum += part.iter().map(|b| u64::from(*b)).sum::<u64>();
+        digest.update(&part);
     }
-    Json(json!({"bytes": bytes, "sum": sum})).into_response()
+    let sum: String = digest.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    Json(json!({"bytes": bytes, "sha256": sum})).into_response()
 }
 
 #[derive(serde::Deserialize)]

@@ -197,6 +197,23 @@ impl Tab {
         self.click("button[type=submit]").await;
     }
 
+    /// Presses a key (`Tab`, `Enter`) wherever the focus is.
+    pub async fn press(&self, key: &str) {
+        use chromiumoxide::cdp::browser_protocol::input::{DispatchKeyEventParams, DispatchKeyEventType};
+        let (code, text) = match key {
+            "Enter" => (13, Some("\r")),
+            "Tab" => (9, None),
+            _ => panic!("no such key: {key}"),
+        };
+        for kind in [DispatchKeyEventType::KeyDown, DispatchKeyEventType::KeyUp] {
+            let mut event = DispatchKeyEventParams::new(kind);
+            (event.key, event.code) = (Some(key.into()), Some(key.into()));
+            event.windows_virtual_key_code = Some(code);
+            event.text = text.map(Into::into);
+            self.page.execute(event).await.expect("a key");
+        }
+    }
+
     /// The back button.
     pub async fn back(&self) {
         self.script("history.back()").await;

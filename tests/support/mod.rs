@@ -17,6 +17,7 @@ pub mod provider;
 pub mod radicale;
 pub mod raw;
 pub mod setup;
+pub mod tls;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};

@@ -92,6 +92,12 @@ impl Person {
         Person { client, jar: Arc::default() }
     }
 
+    /// Another browser that begins with the cookies this one has now.
+    pub fn clone_with_own_jar(&self) -> Person {
+        let jar = self.jar.lock().expect("jar").clone();
+        Person { client: self.client.clone(), jar: Arc::new(Mutex::new(jar)) }
+    }
+
     /// Opens `url` as an address typed or a link clicked; redirects are not followed.
     pub async fn open(&self, url: &str) -> Answer {
         self.request(Method::GET, url, &NAVIGATION, None).await

@@ -13,7 +13,7 @@ use super::{eventually, free_port, tests_dir};
 pub struct Radicale {
     pub address: SocketAddr,
     child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Radicale {
@@ -37,9 +37,14 @@ impl Radicale {
             .stderr(Stdio::null())
             .spawn()
             .expect("Radicale starts");
-        let radicale = Radicale { address, child, _dir: dir };
+        let radicale = Radicale { address, child, dir };
         eventually("Radicale listens", || async { tokio::net::TcpStream::connect(address).await.ok().map(drop) }).await;
         radicale
+    }
+
+    /// Whether Radicale has stored this collection of this user.
+    pub fn has_collection(&self, owner: &str, name: &str) -> bool {
+        self.dir.path().join("collections/collection-root").join(owner).join(name).is_dir()
     }
 
     pub fn url(&self) -> String {

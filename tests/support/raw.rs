@@ -193,6 +193,11 @@ impl RawApp {
         all.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect::<Vec<_>>().join("")
     }
 
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.received.lock().expect("received").len()
+    }
+
     /// Waits for a request, and tells everything that came so far.
     pub async fn asked(&self) -> String {
         eventually("a request at the app", || async {

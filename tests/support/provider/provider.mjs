@@ -29,6 +29,7 @@ const settings = {
   access_token_ttl: 3600,
   id_token_ttl: 3600,
   rotate_refresh_tokens: false,
+  claims_in_id_token: true, // as most providers do; else they are at userinfo only
   ...JSON.parse(firstLine),
 };
 
@@ -103,7 +104,7 @@ function newProvider(issuer, keys) {
     adapter: Memory,
     jwks: { keys },
     cookies: { keys: cookieKeys },
-    conformIdTokenClaims: false, // claims in the ID token, as most providers do
+    conformIdTokenClaims: !settings.claims_in_id_token,
     claims: {
       openid: ['sub', 'groups', 'realm_access'],
       profile: ['name', 'given_name', 'family_name', 'preferred_username', 'locale', 'zoneinfo', 'picture'],
@@ -181,10 +182,12 @@ function answer(res, status, value) {
 }
 
 async function interaction(req, res) {
-  if (req.method === 'GET') {
+  try {
     await current.interactionDetails(req, res);
-    return answer(res, 200, loginForm());
+  } catch {
+    return answer(res, 400, page('This sign-in is over', '<p id="over">It was finished before.</p>'));
   }
+  if (req.method === 'GET') return answer(res, 200, loginForm());
   const form = new URLSearchParams(await bodyOf(req));
   const user = users.get(form.get('username'));
   if (form.get('action') === 'refuse') {

@@ -1,0 +1,190 @@
+//! Signing out: here, at the provider, and not by accident.
+
+use reqwest::Method;
+
+use crate::support::app::App;
+use crate::support::browser::Browser;
+use crate::support::gateway::Config;
+use crate::support::person::{NAVIGATION, Person};
+use crate::support::provider::Provider;
+use crate::support::setup::{ROUTES, gateway_before, scene, scene_at, scene_with};
+
+#[tokio::test]
+async fn signing_out_ends_the_session_here_and_at_the_provider() {
+    let scene = scene().await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.url("/page")).await;
+    tab.log_in(scene.provider.user("anna")).await;
+    tab.wait_for("#app").await;
+    tab.go(&scene.gateway.url("/logout")).await;
+    tab.click("#confirm").await;
+    let url = tab.wait_for_url("the signed-out page", |url| url.contains("/oidc/signed-out")).await;
+    assert!(url.starts_with(&scene.gateway.url("/oidc/signed-out")), "{url}");
+    tab.screenshot("page-signed-out").await;
+    let ours: Vec<_> = browser.cookies().await.into_iter().filter(|c| c.name.contains("doorward")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+    // The provider asks again: its session is over, too.
+    tab.go(&scene.gateway.url("/page")).await;
+    tab.wait_for("input[name=password]").await;
+    // And the back button shows nothing that a reload would not ask to sign in for.
+    tab.back().await;
+    tab.script("location.reload()").await;
+    let status = tab.responses();
+    assert!(!status.iter().rev().take(1).any(|(status, url)| *status == 200 && url.ends_with("/page")), "{status:?}");
+}
+
+#[tokio::test]
+async fn the_sign_out_request_to_the_provider_is_complete() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let answer = person.open(&scene.gateway.url("/logout")).await;
+    let location = answer.location().expect("a redirect");
+    assert!(location.as_str().starts_with(&format!("{}/session/end?", scene.provider.issuer())), "{location}");
+    let value =
+        |name: &str| location.query_pairs().find(|(k, _)| k == name).map(|(_, v)| v.into_owned()).unwrap_or_default();
+    assert_eq!(value("id_token_hint").split('.').count(), 3);
+    assert_eq!(value("client_id"), scene.client.id);
+    assert_eq!(value("post_logout_redirect_uri"), scene.gateway.url("/oidc/signed-out"));
+    assert!(value("state").len() >= 22, "{location}");
+    assert!(person.session().is_empty());
+    assert!(answer.set_cookies().iter().all(|line| line.contains("Max-Age=0")), "{:?}", answer.set_cookies());
+    person.fetch(&scene.gateway.url("/page")).await.expect(401);
+}
+
+#[tokio::test]
+async fn every_part_of_every_cookie_ends() {
+    let scene = scene_with("", "[sign_in]\nprovider_logout = false\n").await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("many")).await;
+    person.clone_with_own_jar().open(&scene.gateway.url("/oidc/login")).await;
+    person.open(&scene.gateway.url("/oidc/login")).await;
+    assert!(person.session().len() > 1);
+    person.open(&scene.gateway.url("/logout")).await;
+    let left: Vec<_> = person.cookies("127.0.0.1").into_iter().filter(|c| c.name.contains("doorward")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn without_the_providers_sign_out_only_this_session_ends() {
+    let scene = scene_with("", "[sign_in]\nprovider_logout = false\n").await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let answer = person.browse(&scene.gateway.url("/logout")).await;
+    answer.expect(200);
+    assert_eq!(answer.url.as_str(), scene.gateway.url("/oidc/signed-out"));
+    person.fetch(&scene.gateway.url("/page")).await.expect(401);
+    // The provider still knows the person, and lets them in without a question.
+    person.browse(&scene.gateway.url("/page")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_provider_that_offers_no_sign_out_is_not_asked() {
+    let (forger, app) = (crate::support::forger::Forger::start().await, App::start().await);
+    let gateway = forger.gateway(&app.url(), "").await;
+    let person = Person::new();
+    crate::support::forger::trip(&person, &gateway).await;
+    let answer = person.open(&gateway.url("/logout")).await;
+    assert_eq!(answer.location().expect("a redirect").as_str(), gateway.url("/oidc/signed-out"));
+    assert!(person.session().is_empty());
+}
+
+#[tokio::test]
+async fn after_signing_out_people_go_where_they_should() {
+    let scene = scene_with("", "[sign_in]\nprovider_logout = false\nafter_logout = \"/public/bye\"\n").await;
+    let person = Person::new();
+    for (asked, end) in [("/logout", "/public/bye"), ("/logout?return_to=/public/other", "/public/other")] {
+        person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+        let answer = person.open(&scene.gateway.url(asked)).await;
+        assert_eq!(answer.location().expect("a redirect").path(), end);
+    }
+    let answer = person.open(&scene.gateway.url("/logout?return_to=//evil.test")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "DW-3109"));
+    let twice = person.open(&scene.gateway.url("/logout?return_to=/a&return_to=/b")).await;
+    assert_eq!(twice.status, 400);
+}
+
+#[tokio::test]
+async fn the_return_address_survives_the_way_over_the_provider() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let form = person.browse(&scene.gateway.url("/logout?return_to=/public/bye")).await;
+    let xsrf = form
+        .text()
+        .split("name=\"xsrf\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .expect("xsrf")
+        .to_owned();
+    let action =
+        form.text().split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("action").to_owned();
+    let answer = person.post(&action, &[("xsrf", &xsrf), ("logout", "yes")]).await;
+    let answer = person.follow(answer).await;
+    assert_eq!(answer.url.as_str(), scene.gateway.url("/public/bye"));
+}
+
+#[tokio::test]
+async fn a_state_of_a_sign_out_that_is_not_ours_leads_nowhere() {
+    let app = App::start().await;
+    let gateway = gateway_before(&app.url(), "").await;
+    for state in ["x", "", "//evil.test", "https://evil.test", &"s".repeat(10_000)] {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("state", state).finish();
+        let answer = Person::new().open(&gateway.url(&format!("/oidc/signed-out?{query}"))).await;
+        assert!(answer.location().is_none(), "{state:.50}");
+        answer.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn signing_out_without_a_session_is_no_error() {
+    let app = App::start().await;
+    let gateway = gateway_before(&app.url(), "").await;
+    for method in [Method::GET, Method::POST] {
+        let answer = Person::new().request(method, &gateway.url("/logout"), &NAVIGATION, None).await;
+        assert_eq!(answer.location().expect("a redirect").path(), "/oidc/signed-out");
+    }
+    for method in [Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let answer = Person::new().request(method.clone(), &gateway.url("/logout"), &NAVIGATION, None).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert!(!answer.header("allow").is_empty());
+    }
+    assert!(app.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_signs_nobody_out() {
+    let scene = scene_at(Provider::shared(), Config::new(), "", ROUTES).await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let from = |mode, dest, site| [("sec-fetch-mode", mode), ("sec-fetch-dest", dest), ("sec-fetch-site", site)];
+    for headers in [
+        from("no-cors", "image", "cross-site"),
+        from("navigate", "iframe", "cross-site"),
+        from("navigate", "document", "cross-site"),
+        from("cors", "empty", "cross-site"),
+    ] {
+        let answer = person.request(Method::GET, &scene.gateway.url("/logout"), &headers, None).await;
+        assert!(
+            !answer.set_cookies().iter().any(|line| line.starts_with("doorward=")),
+            "{headers:?}: {:?}",
+            answer.set_cookies()
+        );
+    }
+    person.fetch(&scene.gateway.url("/page")).await.expect(200);
+    // A real browser on a page of another site.
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.url("/page")).await;
+    tab.log_in(scene.provider.user("anna")).await;
+    tab.wait_for("#app").await;
+    let other = App::start().await;
+    let evil = other.url().replace("127.0.0.1", "localhost");
+    tab.go(&format!("{evil}/page")).await;
+    tab.script(&format!(
+        "new Promise(done => {{ const i = new Image(); i.onerror = i.onload = done; i.src = '{}'; }})",
+        scene.gateway.url("/logout")
+    ))
+    .await;
+    tab.go(&scene.gateway.url("/page")).await;
+    tab.wait_for("#app").await;
+}

@@ -1,0 +1,76 @@
+//! Certificates that exist only while a test runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as PEM.
+pub struct Leaf {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate");
+        Authority { issuer }
+    }
+
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A certificate for these names and addresses.
+    pub fn leaf(&self, names: &[&str]) -> Leaf {
+        self.leaf_with(names, |_| {})
+    }
+
+    /// One that ended years ago.
+    pub fn expired(&self, names: &[&str]) -> Leaf {
+        self.leaf_with(names, |params| {
+            params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        })
+    }
+
+    fn leaf_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Leaf {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Leaf { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Leaf {
+    /// Writes both files into `dir`: certificate, key.
+    pub fn write(&self, dir: &Path) -> (PathBuf, PathBuf) {
+        let (certificate, key) = (dir.join("leaf.pem"), dir.join("leaf.key"));
+        std::fs::write(&certificate, &self.certificate).expect("certificate");
+        std::fs::write(&key, &self.key).expect("key");
+        (certificate, key)
+    }
+
+    /// For a server that offers these protocols.
+    pub fn server(&self, protocols: &[&[u8]]) -> rustls::ServerConfig {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes()).map(|c| c.expect("PEM")).collect();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("PEM");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config =
+            builder.expect("versions").with_no_client_auth().with_single_cert(chain, key).expect("certificate and key");
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        config
+    }
+}
