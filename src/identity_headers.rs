@@ -5,7 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::Value;
 
 use crate::config::model::{HeaderRule, Headers, ListEncoding, TextEncoding};
@@ -19,7 +20,8 @@ pub struct IdentityHeaders {
 }
 
 struct Rule {
-    name: HeaderName,
+    /// As it is written on the wire of HTTP/1.
+    name: Bytes,
     source: Source,
     text: TextEncoding,
     lists: ListEncoding,
@@ -52,22 +54,22 @@ impl Source {
 
 /// Headers that are sent unless `headers.standard = false`, and the claim each one carries.
 pub const STANDARD_HEADERS: [(&str, &str); 4] = [
-    ("x-forwarded-user", "user"),
-    ("x-forwarded-email", "email"),
-    ("x-forwarded-preferred-username", "preferred_username"),
-    ("x-forwarded-groups", "groups"),
+    ("X-Forwarded-User", "user"),
+    ("X-Forwarded-Email", "email"),
+    ("X-Forwarded-Preferred-Username", "preferred_username"),
+    ("X-Forwarded-Groups", "groups"),
 ];
 
 impl IdentityHeaders {
     pub fn new(settings: &Headers) -> Self {
         let standard = STANDARD_HEADERS.iter().filter(|_| settings.standard).map(|(name, claim)| Rule {
-            name: HeaderName::from_static(name),
+            name: Bytes::from_static(name.as_bytes()),
             source: Source::of(claim),
             text: settings.text,
             lists: settings.lists,
         });
         let configured = settings.set.iter().map(|rule: &HeaderRule| Rule {
-            name: rule.name.0.clone(),
+            name: rule.name.to_string().into(),
             source: Source::of(&rule.claim),
             text: rule.text.unwrap_or(settings.text),
             lists: rule.lists.unwrap_or(settings.lists),
@@ -76,26 +78,26 @@ impl IdentityHeaders {
     }
 
     /// Names of all headers that are written here.
-    pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.rules.iter().map(|rule| &rule.name)
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(Rule::name)
     }
 
     /// The headers for `identity`; a claim it does not have makes none.
-    pub fn of(&self, identity: &Identity) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
+    pub fn of(&self, identity: &Identity) -> Result<Vec<(Bytes, HeaderValue)>, Failure> {
         let mut headers = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             let Some(text) = rule.text_of(identity) else { continue };
             if text.len() > self.max_bytes {
                 let detail = format!(
                     "{} would have {} bytes; headers.max_value_bytes is {}",
-                    rule.name,
+                    rule.name(),
                     text.len(),
                     self.max_bytes
                 );
                 return Err(Failure::new(Reason::IdentityTooLarge, detail));
             }
-            let value = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| {
-                Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name))
+            let value = HeaderValue::from_maybe_shared(Bytes::from(text)).map_err(|_| {
+                Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name()))
             })?;
             headers.push((rule.name.clone(), value));
         }
@@ -104,6 +106,11 @@ impl IdentityHeaders {
 }
 
 impl Rule {
+    fn name(&self) -> &str {
+        // Made from text, in `new`.
+        std::str::from_utf8(&self.name).unwrap_or_default()
+    }
+
     fn text_of(&self, identity: &Identity) -> Option<String> {
         match &self.source {
             Source::User => Some(self.encode(&identity.user)),

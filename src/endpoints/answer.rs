@@ -85,7 +85,7 @@ impl Answer {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let sign_in = (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(visit, None));
-        let mut answer = if visit.visitor.is_person() {
+        let mut answer = if visit.visitor().is_person() {
             let page = context.pages.failure(&FailurePage {
                 reason,
                 reference: visit.reference.as_str(),

@@ -69,7 +69,6 @@ pub struct Visit<'a> {
     pub query: Option<&'a str>,
     /// Canonical host, without the port.
     pub host: &'a str,
-    pub visitor: Visitor,
     pub reference: Reference,
     pub now: SystemTime,
     pub client: Option<IpAddr>,
@@ -78,6 +77,11 @@ pub struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// Person or program; asked only where the gateway answers itself.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::of(self.method, self.headers)
+    }
+
     /// Seconds since 1970.
     pub fn seconds(&self) -> u64 {
         unix_seconds(self.now)
@@ -131,7 +135,7 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
 
 /// The sign-in address that leads back to where `visit` is.
 fn sign_in_href(visit: &Visit<'_>, provider: Option<&str>) -> String {
-    let return_to = if is_own(visit.path) || !visit.visitor.is_person() { "/".to_owned() } else { visit.target() };
+    let return_to = if is_own(visit.path) || !visit.visitor().is_person() { "/".to_owned() } else { visit.target() };
     login_href(&return_to, provider)
 }
 

@@ -50,7 +50,7 @@ pub fn send_to_sign_in(
         Verdict::Rejected(failure) => failure.clone(),
         _ => Failure::from(Reason::SignInNeeded),
     };
-    match visit.visitor {
+    match visit.visitor() {
         Visitor::Program => Err(failure.into()),
         // A frame shows the page; what a form held is not passed on, and a redirect would lose it without a word.
         Visitor::Reading if visit.method.is_safe() => Err(failure.into()),

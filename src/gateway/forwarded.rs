@@ -3,10 +3,13 @@
 //! Promise: what a peer says of others (`X-Forwarded-*`) counts only where the peer is listed; from anybody
 //! else it is nothing, and the headers are written anew from the connection.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use url::Url;
 
@@ -103,37 +106,47 @@ impl Forwarding {
     }
 
     /// Writes the forwarding headers; the client's own have been taken off before.
-    pub fn write(&self, request: &mut RequestHeader, origin: &Origin, stripped_prefix: Option<&str>) {
-        let chain = origin.chain.iter().map(IpAddr::to_string).collect::<Vec<_>>();
-        let default_port = match origin.scheme {
+    pub fn write(&self, request: &mut RequestHeader, origin: &Origin, stripped_prefix: Option<&str>) -> Result<()> {
+        let mut chain = String::with_capacity(origin.chain.len() * 18);
+        let mut nodes = String::with_capacity(origin.chain.len() * 24 + 64);
+        for address in &origin.chain {
+            if !chain.is_empty() {
+                chain.push_str(", ");
+                nodes.push_str(", ");
+            }
+            let start = chain.len();
+            // Writing into a string cannot fail.
+            let _ = write!(chain, "{address}");
+            let quoted = if address.is_ipv6() { ["for=\"[", "]\""] } else { ["for=", ""] };
+            nodes.extend([quoted[0], &chain[start..], quoted[1]]);
+        }
+        let host = origin.authority.to_string();
+        // RFC 7239 §4: what the first hop was asked for.
+        nodes.extend([";host=\"", &host, "\";proto=", origin.scheme.as_str()]);
+        let mut set = |name: &'static str, value: String| request.insert_header(name, shared(value)?);
+        set("X-Forwarded-For", chain)?;
+        set("X-Forwarded-Host", host)?;
+        set("Forwarded", nodes)?;
+        if let Some(prefix) = stripped_prefix {
+            set("X-Forwarded-Prefix", prefix.to_owned())?;
+        }
+        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(origin.scheme.as_str()))?;
+        request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port(origin)))
+    }
+
+    fn port(&self, origin: &Origin) -> u16 {
+        let own = || (origin.authority.host == self.public_host).then_some(self.public_port);
+        origin.authority.port.or_else(own).unwrap_or(match origin.scheme {
             Scheme::Https => 443,
             Scheme::Http => 80,
-        };
-        let own = |host: &str| (host == self.public_host).then_some(self.public_port);
-        let port = origin.authority.port.or_else(|| own(&origin.authority.host)).unwrap_or(default_port);
-        let nodes = origin.chain.iter().map(|a| match a {
-            IpAddr::V4(v4) => format!("for={v4}"),
-            IpAddr::V6(v6) => format!("for=\"[{v6}]\""),
-        });
-        let forwarded = format!(
-            "{};host=\"{}\";proto={}",
-            nodes.collect::<Vec<_>>().join(", "),
-            origin.authority,
-            origin.scheme.as_str()
-        );
-        let fields = [
-            ("X-Forwarded-For", chain.join(", ")),
-            ("X-Forwarded-Proto", origin.scheme.as_str().to_owned()),
-            ("X-Forwarded-Host", origin.authority.to_string()),
-            ("X-Forwarded-Port", port.to_string()),
-            ("Forwarded", forwarded),
-        ];
-        for (name, value) in fields.into_iter().chain(stripped_prefix.map(|p| ("X-Forwarded-Prefix", p.to_owned()))) {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                let _ = request.insert_header(name, value);
-            }
-        }
+        })
     }
+}
+
+/// A value that takes the text over without copying it.
+fn shared(text: String) -> Result<HeaderValue> {
+    let value = HeaderValue::from_maybe_shared(Bytes::from(text));
+    value.map_err(|e| Error::because(ErrorType::InternalError, "a forwarding header", e))
 }
 
 fn text_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
@@ -213,7 +226,7 @@ mod tests {
         let f = forwarding(&[], "https://a.example:8443");
         let origin = read(&f, "2001:db8::1", &[]);
         let mut request = RequestHeader::build("GET", b"/", None).expect("head");
-        f.write(&mut request, &origin, Some("/api"));
+        f.write(&mut request, &origin, Some("/api")).expect("written");
         let value = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
         assert_eq!(value("x-forwarded-for"), "2001:db8::1");
         assert_eq!(value("x-forwarded-port"), "8443");

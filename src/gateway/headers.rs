@@ -18,6 +18,8 @@ use crate::session::cookies::{self, Cookies};
 pub struct Sanitiser {
     /// Spelled canonically: lower case, `-` for `_` and `.`.
     forbidden: HashSet<String>,
+    /// Letters that a forbidden name begins with.
+    first_letters: [bool; 256],
 }
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
@@ -76,13 +78,21 @@ impl Sanitiser {
             forbidden.extend(METHOD_OVERRIDES.iter().map(|name| name.to_string()));
         }
         let configured = settings.drop.iter().map(|name| name.0.as_str());
-        let configured = configured.chain(written.names().map(HeaderName::as_str));
+        let configured = configured.chain(written.names());
         forbidden.extend(configured.map(|name| canonical_spelling(name).into_owned()));
-        Sanitiser { forbidden }
+        let mut first_letters = [false; 256];
+        for name in forbidden.iter().chain([&"x-forwarded-".to_owned()]) {
+            first_letters[usize::from(name.as_bytes()[0])] = true;
+        }
+        Sanitiser { forbidden, first_letters }
     }
 
-    /// Whether the app must not see a header of this name from a client.
-    pub fn forbids(&self, name: &str) -> bool {
+    /// Whether the app must not see a header of this name, in lower case, from a client.
+    fn forbids(&self, name: &str) -> bool {
+        // Nearly all headers of nearly all requests are done with here.
+        if !name.bytes().next().is_some_and(|first| self.first_letters[usize::from(first)]) {
+            return false;
+        }
         let spelling = canonical_spelling(name);
         spelling.starts_with("x-forwarded-") || self.forbidden.contains(spelling.as_ref())
     }

@@ -4,12 +4,13 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::ServerSession;
+use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::sync::Semaphore;
@@ -19,13 +20,32 @@ use crate::config::model::Settings;
 use crate::telemetry::metrics;
 
 tokio::task_local! {
-    static HEAD_READ: Cell<bool>;
+    static CONNECTION: Cell<Stage>;
 }
 
-/// Called when the head of a request has been read, which ends the bound on it.
+/// What a connection of HTTP/1 is doing. It lives with the connection's task, so that a request pays nothing for it
+/// but two writes.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// No head has been read since.
+    Waiting(Instant),
+    /// A request is on its way, or the connection speaks HTTP/2, which has bounds of its own.
+    Busy,
+}
+
+/// Notes that the head of a request has been read, which ends the bound on it.
 pub fn head_was_read() {
-    // Outside of the listener, as in benches, there is no bound to end.
-    let _ = HEAD_READ.try_with(|read| read.set(true));
+    note(Stage::Busy);
+}
+
+/// Notes that a request ended: from now on the next head is waited for.
+pub fn request_ended(now: Instant) {
+    note(Stage::Waiting(now));
+}
+
+fn note(stage: Stage) {
+    // Streams of HTTP/2 have tasks of their own, where there is nothing to note.
+    let _ = CONNECTION.try_with(|connection| connection.set(stage));
 }
 
 /// Takes connections and hands them to the gateway.
@@ -56,11 +76,35 @@ impl ServerApp for Listener {
         // Turned away rather than queued: a queue would hold the descriptors that the bound is there to save.
         let _permit = self.connections.try_acquire().ok()?;
         let _open = Open::count();
-        ServerApp::process_new(&self.requests, stream, shutdown).await
+        let idle = self.requests.idle;
+        let served = async {
+            let served = ServerApp::process_new(&self.requests, stream, shutdown);
+            tokio::pin!(served);
+            tokio::select! {
+                biased;
+                reused = &mut served => reused,
+                () = overdue(idle) => None,
+            }
+        };
+        CONNECTION.scope(Cell::new(Stage::Waiting(Instant::now())), served).await
     }
 
     async fn cleanup(&self) {
         self.requests.proxy.http_cleanup().await;
+    }
+}
+
+/// Returns when the connection has waited for a head for longer than `idle`.
+async fn overdue(idle: Duration) {
+    loop {
+        let left = match CONNECTION.with(Cell::get) {
+            Stage::Waiting(since) => idle.saturating_sub(since.elapsed()),
+            Stage::Busy => idle,
+        };
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
     }
 }
 
@@ -96,19 +140,13 @@ impl HttpServerApp for Requests {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         session.set_read_timeout(Some(self.body));
-        let work = async {
-            let work = self.proxy.process_new_http(session, shutdown);
-            tokio::pin!(work);
-            tokio::select! {
-                biased;
-                done = &mut work => done,
-                () = tokio::time::sleep(self.idle) => match HEAD_READ.with(Cell::get) {
-                    true => work.await,
-                    false => None,
-                },
-            }
-        };
-        HEAD_READ.scope(Cell::new(false), work).await
+        self.proxy.process_new_http(session, shutdown).await
+    }
+
+    /// Asked by the library when a connection turns out to speak HTTP/2, before its handshake.
+    fn h2_options(&self) -> Option<H2Options> {
+        note(Stage::Busy);
+        None
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -29,7 +29,7 @@ use crate::authn::Verdict;
 use crate::authz;
 use crate::config::model::{Access, Settings};
 use crate::endpoints::renewal::{Renewal, SessionRenewals, renew};
-use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visit, Visitor};
+use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visit};
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
 use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
@@ -52,12 +52,14 @@ pub struct Gateway {
 /// What is known of one request on its way.
 pub struct Way {
     started: Instant,
+    /// The same moment by the clock on the wall.
+    began: SystemTime,
     reference: Reference,
     request: Option<CanonicalRequest>,
     origin: Option<Origin>,
     route: Option<usize>,
     /// What the app is told of the person.
-    identity: Vec<(HeaderName, HeaderValue)>,
+    identity: Vec<(Bytes, HeaderValue)>,
     user: Option<String>,
     /// Cookies that go out with the app's answer.
     cookies: Vec<HeaderValue>,
@@ -112,7 +114,7 @@ impl Gateway {
             Ok(read) => read,
             Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
         };
-        let visit = visit(session.req_header(), &request, &origin, way.reference);
+        let visit = visit(session.req_header(), &request, &origin, way);
         let step = self.decide_for(&visit, &request, way).await;
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);
@@ -228,9 +230,8 @@ impl Gateway {
             path: "/",
             query: None,
             host: "",
-            visitor: Visitor::of(&head.method, &head.headers),
             reference: way.reference,
-            now: SystemTime::now(),
+            now: way.began,
             client: client_address(session).map(|a| a.ip()),
             over_tls: false,
         };
@@ -250,8 +251,10 @@ impl Gateway {
 
     /// Step 9: one record for one request.
     fn account(&self, session: &Session, way: &Way) {
-        let took = way.started.elapsed();
-        let now = SystemTime::now();
+        let ended = Instant::now();
+        let took = ended - way.started;
+        let now = way.began + took;
+        listener::request_ended(ended);
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let route = way.route.map(|index| &self.routes[index]);
         let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
@@ -319,6 +322,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> Way {
         Way {
             started: Instant::now(),
+            began: SystemTime::now(),
             reference: Reference::next(),
             request: None,
             origin: None,
@@ -376,7 +380,7 @@ impl ProxyHttp for Gateway {
                 .map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?,
         };
         upstream_request.insert_header(header::HOST, host)?;
-        self.forwarding.write(upstream_request, origin, route.strip.as_deref());
+        self.forwarding.write(upstream_request, origin, route.strip.as_deref())?;
         for (name, value) in &way.identity {
             upstream_request.insert_header(name.clone(), value.clone())?;
         }
@@ -415,7 +419,7 @@ impl ProxyHttp for Gateway {
         if !begun && !gone {
             let answer = match (&way.request, &way.origin) {
                 (Some(request), Some(origin)) => {
-                    let visit = visit(session.req_header(), request, origin, way.reference);
+                    let visit = visit(session.req_header(), request, origin, way);
                     Answer::refusal(&self.context, &visit, named.clone().into())
                 }
                 _ => self.refuse_unread(session, way, named.clone()),
@@ -441,21 +445,15 @@ impl ProxyHttp for Gateway {
     }
 }
 
-fn visit<'a>(
-    head: &'a RequestHeader,
-    request: &'a CanonicalRequest,
-    origin: &Origin,
-    reference: Reference,
-) -> Visit<'a> {
+fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Origin, way: &Way) -> Visit<'a> {
     Visit {
         method: &request.method,
         headers: &head.headers,
         path: request.path.as_str(),
         query: request.query.as_deref(),
         host: &request.authority.host,
-        visitor: Visitor::of(&request.method, &head.headers),
-        reference,
-        now: SystemTime::now(),
+        reference: way.reference,
+        now: way.began,
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
     }
