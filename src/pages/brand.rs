@@ -68,13 +68,15 @@ fn style(brand: Rgb) -> String {
 /// Doorward's mark: a door ajar, and the light behind it.
 fn mark(brand: Rgb) -> String {
     let door = brand.text_on();
+    // Amber, unless the operator's colour is so light that it would not be seen.
+    let light = if door == Rgb::WHITE { Rgb([0xf4, 0xbf, 0x5a]) } else { Rgb::WHITE };
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 40 40\" width=\"40\" height=\"40\">\
          <rect width=\"40\" height=\"40\" rx=\"10\" fill=\"{brand}\"/>\
-         <path d=\"M21 32V10h8v22z\" fill=\"#f4bf5a\"/>\
-         <path d=\"M11 32V9.5A1.5 1.5 0 0 1 12.5 8h15A1.5 1.5 0 0 1 29 9.5V32\" fill=\"none\" stroke=\"{door}\" stroke-width=\"2\" stroke-linecap=\"round\"/>\
-         <path d=\"M11 9l10 3.2v22.3L11 32z\" fill=\"{door}\"/>\
-         <circle cx=\"18\" cy=\"23\" r=\"1.3\" fill=\"{brand}\"/>\
+         <path d=\"M21 33V8h8v25z\" fill=\"{light}\"/>\
+         <path d=\"M10 33V9a2 2 0 0 1 2-2h16a2 2 0 0 1 2 2v24\" fill=\"none\" stroke=\"{door}\" stroke-width=\"2\" stroke-linecap=\"round\"/>\
+         <path d=\"M10 7.5l12 4v24.5l-12-3z\" fill=\"{door}\"/>\
+         <circle cx=\"18.6\" cy=\"23.6\" r=\"1.5\" fill=\"{brand}\"/>\
          </svg>"
     )
 }
