@@ -71,7 +71,7 @@ async fn what_is_no_target_at_all_is_refused() {
         ["public", "*", "?", "/public/%", "/public/%2", "/public/%zz", "/public/a b", "http:/public", "127.0.0.1:80"]
     {
         let reply = exchange(gateway.address(), get(target, "")).await;
-        assert!(reply.is_none_or(|r| r.status == 400), "{target}");
+        assert!(reply.as_ref().is_none_or(|r| r.status == 400), "{target}: {reply:?}");
     }
     assert!(app.seen().is_empty(), "{:?}", app.seen());
 }
@@ -193,7 +193,6 @@ async fn http2_requests_are_held_to_the_same_one_form() {
         &[method, scheme, (":path", ""), authority],
         &[method, scheme, (":path", "/public/../admin"), authority],
         &[method, scheme, (":path", "/public/%2e%2e/admin"), authority],
-        &[method, scheme, (":path", "/public#x"), authority],
         &[method, scheme, (":path", "//admin"), authority],
         &[method, scheme, path, authority, ("host", "other.test")],
         &[method, scheme, path, ("host", "a"), ("host", "b")],
@@ -210,6 +209,15 @@ async fn http2_requests_are_held_to_the_same_one_form() {
         assert!(outcome.refused(), "{request:?}: {outcome:?}");
     }
     assert!(app.seen().is_empty(), "{:?}", app.seen());
+
+    // The HTTP/2 library cuts a fragment off before anybody sees it: what is left is what decides and is sent on.
+    let mut h2 = H2::open(gateway.address()).await;
+    let stream = h2.request(&[method, scheme, (":path", "/public#/private"), authority]).await;
+    if !h2.outcome(stream).await.refused() {
+        assert_eq!(app.seen().last().expect("asked").target, "/public");
+    }
+    let stream = h2.request(&[method, scheme, (":path", "/private#/public"), authority]).await;
+    assert!(matches!(h2.outcome(stream).await, Outcome::Status(400 | 401) | Outcome::Closed));
 
     let mut h2 = H2::open(gateway.address()).await;
     let stream = h2.request(&[method, scheme, path, authority]).await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::App;
 use crate::support::browser::{Browser, Tab};
+use crate::support::eventually;
 use crate::support::forger::Forger;
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{NAVIGATION, Person};
@@ -97,7 +98,12 @@ async fn two_provider_gateway(brand: &str) -> (Gateway, App) {
         "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n",
         upstream_table(&app.url())
     );
-    (config.add(&tables).start().await, app)
+    let gateway = config.add(&tables).start().await;
+    eventually("the first provider is ready", || async {
+        (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(())
+    })
+    .await;
+    (gateway, app)
 }
 
 #[tokio::test]
@@ -108,13 +114,16 @@ async fn the_sign_in_page_is_readable_everywhere_and_walked_by_keyboard() {
     tab.wait_for_text("Example Corporation").await;
     assert!(tab.text().await.contains("Partners & <b>Friends</b>"), "names are shown, not interpreted");
     look(&tab, "sign-in").await;
-    let focused = "document.activeElement.innerText";
-    for _ in 0..10 {
-        if tab.script(focused).await.as_str().is_some_and(|text| text.contains("Example Corporation")) {
+    tab.screen(1000, 800, false).await;
+    let mut walked = Vec::new();
+    for _ in 0..5 {
+        tab.press("Tab").await;
+        walked.push(tab.script("document.activeElement.innerText").await.as_str().unwrap_or("").to_owned());
+        if walked.last().is_some_and(|text| text.contains("Example Corporation")) {
             break;
         }
-        tab.press("Tab").await;
     }
+    assert!(walked.last().is_some_and(|text| text.contains("Example Corporation")), "{walked:?}");
     tab.screenshot("page-sign-in-focus").await;
     tab.press("Enter").await;
     tab.wait_for("input[name=password]").await;

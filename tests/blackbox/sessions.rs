@@ -6,8 +6,10 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::support::app::App;
 use crate::support::browser::Browser;
 use crate::support::eventually;
+use crate::support::forger::{Forger, trip};
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
@@ -68,7 +70,7 @@ async fn a_session_ends_when_it_is_idle_and_not_before() {
 
 #[tokio::test]
 async fn a_session_ends_at_its_absolute_limit_however_much_it_is_used() {
-    let scene = scene_with("", "[session]\nabsolute = \"3s\"\n").await;
+    let scene = scene_with("", "[session]\nidle = \"3s\"\nabsolute = \"3s\"\n").await;
     let person = Person::new();
     person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
     let answer = eventually("the session's end", || async {
@@ -281,28 +283,46 @@ async fn requests_that_come_with_one_old_cookie_share_one_renewal() {
 async fn a_renewal_brings_what_changed_at_the_provider() {
     let scene = renewing(json!({"access_token_ttl": 30}), "").await;
     let person = Person::new();
-    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("berta")).await;
+    let form = person.browse(&scene.gateway.url("/oidc/login?return_to=/public/x")).await;
+    person.log_in(&form, scene.provider.user("berta")).await.expect(200);
     let claims = json!({"email": "berta@example.org", "email_verified": true, "groups": ["staff", "promoted"]});
     scene.provider.control("users", json!({"name": "berta", "password": "x", "claims": claims})).await;
-    eventually("the new group at the app", || async {
-        person.fetch(&scene.gateway.url("/who")).await.expect(200);
-        let seen = scene.app.seen_at("/who").pop().expect("asked");
-        (seen.one("x-forwarded-groups") == "staff,promoted").then_some(())
-    })
-    .await;
+    person.fetch(&scene.gateway.url("/who")).await.expect(200);
+    assert_eq!(scene.app.seen_at("/who")[0].one("x-forwarded-groups"), "staff,promoted");
 }
 
 #[tokio::test]
-async fn a_renewal_for_another_person_is_refused() {
-    let scene = renewing(json!({"access_token_ttl": 30}), "on_refresh_failure = \"sign_in\"").await;
-    let person = Person::new();
-    let form = person.browse(&scene.gateway.url("/oidc/login?return_to=/public/x")).await;
-    person.log_in(&form, scene.provider.user("anna")).await.expect(200);
-    let other = json!({"sub": "berta", "email": "berta@example.org", "groups": []});
-    scene.provider.control("users", json!({"name": "anna", "password": "x", "claims": other})).await;
-    let answer = person.fetch(&scene.gateway.url("/who")).await;
-    assert_eq!(answer.status, 401, "{}", answer.text());
-    assert!(scene.app.seen_at("/who").is_empty());
+async fn a_renewal_that_brings_another_person_is_refused() {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    let session = "[session]\nrefresh = true\nrefresh_ahead = \"60s\"\non_refresh_failure = \"sign_in\"\n";
+    let gateway = forger.config(&app.url(), "").add(session).start().await;
+    gateway.ready().await;
+    for (why, change) in [
+        ("another subject", json!({"sub": "berta"})),
+        ("another client", json!({"aud": "other"})),
+        ("another issuer", json!({"iss": "http://evil.test"})),
+    ] {
+        forger.answers(|attempt, key| (200, renewable(&key.token(&attempt.claims()))));
+        let person = Person::new();
+        trip(&person, &gateway).await;
+        assert!(!person.session().is_empty());
+        forger.answers(move |attempt, key| {
+            let mut claims = attempt.claims();
+            for (name, value) in change.as_object().expect("an object") {
+                claims[name] = value.clone();
+            }
+            (200, renewable(&key.token(&claims)))
+        });
+        let answer = person.fetch(&gateway.url("/who")).await;
+        assert_eq!(answer.status, 401, "{why}: {}", answer.text());
+    }
+    assert!(app.seen_at("/who").is_empty());
+}
+
+/// A token response with a refresh token, soon to be renewed.
+fn renewable(id_token: &str) -> String {
+    json!({"access_token": "acce55", "token_type": "Bearer", "expires_in": 30, "refresh_token": "refre5h", "id_token": id_token})
+        .to_string()
 }
 
 #[tokio::test]

@@ -263,8 +263,15 @@ async fn trailers() -> Response {
     response
 }
 
-/// Begins an answer and breaks it off.
+/// Begins an answer, and breaks it off a moment later.
 async fn close() -> Response {
-    let parts = futures::stream::iter([Ok(Bytes::from_static(b"the beginning")), Err(io::Error::other("broken off"))]);
+    let parts = futures::stream::unfold(true, async |begin| {
+        if begin {
+            return Some((Ok(Bytes::from_static(b"the beginning")), false));
+        }
+        // Long enough for the beginning to be on its way.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Some((Err(io::Error::other("broken off")), false))
+    });
     Body::from_stream(parts).into_response()
 }

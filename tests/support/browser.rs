@@ -135,7 +135,7 @@ impl Tab {
     }
 
     pub async fn url(&self) -> String {
-        self.page.url().await.ok().flatten().unwrap_or_default()
+        in_time("the address", self.page.url()).await.ok().flatten().unwrap_or_default()
     }
 
     /// Waits until the address fulfils `wanted`, and tells it.
@@ -161,18 +161,21 @@ impl Tab {
     /// Types into the field that `selector` names.
     pub async fn type_into(&self, selector: &str, text: &str) {
         self.wait_for(selector).await;
-        let field = self.page.find_element(selector).await.expect("the field");
+        let _ = in_time("the tab in front", self.page.bring_to_front()).await;
+        let field = in_time("the field", self.page.find_element(selector)).await.expect("the field");
         // Not by key presses: a password's umlaut has no key.
-        field.focus().await.expect("focus");
+        in_time("focus", field.focus()).await.expect("focus");
         let insert = chromiumoxide::cdp::browser_protocol::input::InsertTextParams::new(text);
-        self.page.execute(insert).await.expect("typing");
+        in_time("typing", self.page.execute(insert)).await.expect("typing");
     }
 
     /// Clicks on the element that `selector` names.
     pub async fn click(&self, selector: &str) {
         self.wait_for(selector).await;
-        let element = self.page.find_element(selector).await.expect("the element");
-        element.click().await.unwrap_or_else(|e| panic!("click on {selector}: {e}"));
+        // A tab in the background is not laid out, and a click there waits for ever.
+        let _ = in_time("the tab in front", self.page.bring_to_front()).await;
+        let element = in_time("the element", self.page.find_element(selector)).await.expect("the element");
+        in_time("the click", element.click()).await.unwrap_or_else(|e| panic!("click on {selector}: {e}"));
     }
 
     /// The text that the page shows.
@@ -181,12 +184,12 @@ impl Tab {
     }
 
     pub async fn html(&self) -> String {
-        self.page.content().await.unwrap_or_default()
+        in_time("the page's source", self.page.content()).await.unwrap_or_default()
     }
 
     /// The value of a JavaScript expression; null while a navigation has taken the page away.
     pub async fn script(&self, expression: &str) -> serde_json::Value {
-        let result = self.page.evaluate(expression).await;
+        let result = in_time("a script", self.page.evaluate(expression)).await;
         result.ok().and_then(|r| r.value().cloned()).unwrap_or_default()
     }
 
@@ -205,10 +208,13 @@ impl Tab {
             "Tab" => (9, None),
             _ => panic!("no such key: {key}"),
         };
-        for kind in [DispatchKeyEventType::KeyDown, DispatchKeyEventType::KeyUp] {
+        let _ = in_time("the tab in front", self.page.bring_to_front()).await;
+        let down = if text.is_some() { DispatchKeyEventType::KeyDown } else { DispatchKeyEventType::RawKeyDown };
+        for kind in [down, DispatchKeyEventType::KeyUp] {
             let mut event = DispatchKeyEventParams::new(kind);
             (event.key, event.code) = (Some(key.into()), Some(key.into()));
             event.windows_virtual_key_code = Some(code);
+            event.native_virtual_key_code = Some(code);
             event.text = text.map(Into::into);
             self.page.execute(event).await.expect("a key");
         }
@@ -242,7 +248,9 @@ impl Tab {
     pub async fn screenshot(&self, name: &str) -> PathBuf {
         let path = artifact(&format!("{name}.png"));
         let params = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
-        self.page.save_screenshot(params, &path).await.unwrap_or_else(|e| panic!("screenshot {name}: {e}"));
+        in_time("a picture", self.page.save_screenshot(params, &path))
+            .await
+            .unwrap_or_else(|e| panic!("screenshot {name}: {e}"));
         path
     }
 }

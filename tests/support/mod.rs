@@ -23,7 +23,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a condition may take on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -59,13 +59,14 @@ pub fn random_word() -> String {
 
 /// Awaits until `probe` gives a value; fails with `what` when it does not within [`PATIENCE`].
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut probe: impl FnMut() -> F) -> T {
-    let end = Instant::now() + PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        if let Some(value) = probe().await {
-            return value;
+        // The probe itself may be what never comes back.
+        match tokio::time::timeout_at(end, probe()).await {
+            Ok(Some(value)) => return value,
+            Ok(None) if tokio::time::Instant::now() < end => tokio::time::sleep(Duration::from_millis(15)).await,
+            _ => panic!("waited {PATIENCE:?} for: {what}"),
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} for: {what}");
-        tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }
 
