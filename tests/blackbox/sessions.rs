@@ -126,11 +126,10 @@ async fn parts_of_two_sessions_make_none() {
     two.sign_in(&scene.gateway.url("/who"), scene.provider.user("many")).await;
     let (first, second) = (one.session(), two.session());
     assert_eq!(first.len(), second.len());
-    for n in 0..first.len() {
+    for (n, other) in second.iter().enumerate() {
         let mixed = Person::new();
-        mixed.edit(|jar| {
-            jar.extend(first.iter().enumerate().map(|(i, c)| if i == n { second[n].clone() } else { c.clone() }));
-        });
+        let mix = first.iter().enumerate().map(|(i, own)| if i == n { other.clone() } else { own.clone() });
+        mixed.edit(|jar| jar.extend(mix));
         assert_eq!(mixed.fetch(&scene.gateway.url("/who")).await.expect(401).reason(), "DW-4002");
         let missing = Person::new();
         missing.edit(|jar| jar.extend(first.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, c)| c.clone())));
