@@ -11,6 +11,8 @@ use crate::support::setup::scene;
 
 /// The pairs of a query, decoded.
 type Pairs = Vec<(String, String)>;
+/// What a test makes of the pairs of a proper answer.
+type Change = Box<dyn Fn(Pairs) -> Pairs + Send>;
 
 async fn forged() -> (Forger, App, Gateway) {
     let (forger, app) = (Forger::start().await, App::start().await);
@@ -66,7 +68,7 @@ async fn the_authorization_request_carries_state_nonce_and_a_challenge() {
 async fn a_callback_with_a_parameter_missing_doubled_empty_or_huge_is_refused() {
     let (forger, _app, gateway) = forged().await;
     let huge = "x".repeat(1 << 20);
-    let cases: Vec<(&str, Box<dyn Fn(Pairs) -> Pairs + Send>)> = vec![
+    let cases: Vec<(&str, Change)> = vec![
         ("no code", Box::new(|p| without(p, "code"))),
         ("no state", Box::new(|p| without(p, "state"))),
         ("no iss", Box::new(|p| without(p, "iss"))),

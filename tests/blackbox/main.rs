@@ -7,6 +7,7 @@ mod support;
 
 mod callback;
 mod canonical;
+mod discovery;
 mod id_tokens;
 mod identity_headers;
 mod logout;
@@ -15,6 +16,7 @@ mod pages;
 mod parts;
 mod proxying;
 mod radicale;
+mod rules;
 mod running;
 mod sessions;
 mod sign_in;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::app::App;
 use crate::support::eventually;
 use crate::support::gateway::{Config, doorward};
 use crate::support::person::{NAVIGATION, Person};
+use crate::support::provider::Provider;
 use crate::support::raw::{Connection, exchange, get};
 use crate::support::setup::{ROUTES, gateway_before, scene, upstream_table};
 
@@ -270,10 +271,17 @@ fn the_schema_is_json_and_knows_every_table() {
 #[test]
 fn generated_files_in_the_repository_are_current() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (code, reasons, _) = doorward(&["reasons"]);
-    assert_eq!(code, Some(0));
-    let kept = std::fs::read_to_string(root.join("docs/reasons.md")).expect("docs/reasons.md");
-    assert_eq!(kept, reasons, "docs/reasons.md: run `doorward reasons`");
+    for (command, file) in [
+        ("reasons", "docs/reasons.md"),
+        ("config-docs", "docs/configuration.md"),
+        ("schema", "docs/gateway.schema.json"),
+    ] {
+        let (code, printed, _) = doorward(&[command]);
+        assert_eq!(code, Some(0), "{command}");
+        let kept = std::fs::read_to_string(root.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let differs = kept.lines().zip(printed.lines()).find(|(kept, printed)| kept != printed);
+        assert!(kept == printed, "{file} is not what `doorward {command}` prints, first here: {differs:?}");
+    }
 }
 
 #[tokio::test]
@@ -296,6 +304,62 @@ async fn a_variable_of_the_environment_overrides_the_file_and_says_so() {
     assert!(gateway.log_text().contains("17m"), "{}", gateway.log_text());
     assert!(gateway.log_text().contains("DOORWARD_SESSION_IDLE"), "{}", gateway.log_text());
     drop(app);
+}
+
+#[tokio::test]
+async fn the_names_of_existing_deployments_configure_a_provider_too() {
+    let (app, provider, config) = (App::start().await, Provider::shared(), Config::new());
+    for secret_name in ["OIDC_CLIENT_SECRET", "OIDC_SECRET", "GORILLA_OIDC_SECRET"] {
+        let config = Config { dir: tempfile::tempdir().expect("a folder"), ..Config::new() };
+        let client = provider.register(&config.public_url, json!({})).await;
+        let mut config = config.add(&upstream_table(&app.url())).add(ROUTES);
+        for (name, value) in [
+            ("OIDC_ISSUER", provider.issuer()),
+            ("OIDC_CLIENT_ID", &client.id),
+            ("OIDC_AUTH_METHOD", "pkce"),
+            (secret_name, &client.secret),
+        ] {
+            config.env.push((name.into(), value.into()));
+        }
+        let gateway = config.start().await;
+        gateway.ready().await;
+        Person::new().sign_in(&gateway.url("/page"), provider.user("anna")).await;
+        assert!(gateway.log_text().contains(secret_name) && !gateway.log_text().contains(&client.secret));
+    }
+    let mut config = config.add(&upstream_table(&app.url())).add(ROUTES);
+    for (name, value) in [
+        ("OIDC_ISSUER", provider.issuer()),
+        ("OIDC_CLIENT_ID", "x"),
+        ("OIDC_SECRET", "one"),
+        ("OIDC_CLIENT_SECRET", "two"),
+    ] {
+        config.env.push((name.into(), value.into()));
+    }
+    let (code, said) = fails(&config);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("OIDC_SECRET") && said.contains("OIDC_CLIENT_SECRET"), "{said}");
+    config.env.truncate(2);
+    config.env.push(("OIDC_ISUER".into(), "x".into()));
+    let (_, said) = fails_or_warns(&config);
+    assert!(said.contains("OIDC_ISUER") && said.contains("OIDC_ISSUER"), "{said}");
+}
+
+/// What a configuration says when it is checked, whether it is good or not.
+fn fails_or_warns(config: &Config) -> (i32, String) {
+    let command = config.command();
+    let path = config.path();
+    let environment: Vec<_> = command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+    let mut check = std::process::Command::new(command.get_program());
+    check.arg("check").arg(path);
+    for (name, value) in environment {
+        match value {
+            Some(value) => check.env(name, value),
+            None => check.env_remove(name),
+        };
+    }
+    let output = check.output().expect("the built binary");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    (output.status.code().expect("an exit code"), said)
 }
 
 #[tokio::test]

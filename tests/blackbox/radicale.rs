@@ -43,7 +43,6 @@ async fn the_person_who_signed_in_is_that_user_in_radicale() {
         let tab = browser.tab(&gateway.url("/.web/")).await;
         tab.log_in(provider.user(name)).await;
         tab.wait_for_url("Radicale's page", |url| url == gateway.url("/.web/")).await;
-        tab.screenshot(&format!("radicale-{name}")).await;
         let answer = who(&tab, "{Depth: '0'}").await;
         assert!(answer.starts_with("207") && answer.contains(&format!("/{name}/")), "{answer}");
         // A calendar of one's own, and not in another's place.
@@ -54,6 +53,22 @@ async fn the_person_who_signed_in_is_that_user_in_radicale() {
             assert_eq!(radicale.has_collection(owner, &format!("work-of-{name}")), allowed);
         }
     }
+}
+
+#[tokio::test]
+async fn whoever_a_person_claims_to_be_in_the_apps_own_form_they_are_who_they_signed_in_as() {
+    let (gateway, _radicale, provider) = scene().await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&gateway.url("/.web/")).await;
+    tab.log_in(provider.user("berta")).await;
+    tab.wait_for_url("Radicale's page", |url| url == gateway.url("/.web/")).await;
+    tab.wait_for("#loginscene:not(.hidden)").await;
+    tab.type_into("#loginscene input[data-name=user]", "anna").await;
+    tab.type_into("#loginscene input[data-name=password]", "anything").await;
+    tab.click("#loginscene button.green").await;
+    let text = tab.wait_for_text("'s Collections").await;
+    tab.screenshot("radicale-signed-in").await;
+    assert!(text.contains("berta's Collections"), "{text}");
 }
 
 #[tokio::test]

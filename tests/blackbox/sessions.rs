@@ -126,11 +126,10 @@ async fn parts_of_two_sessions_make_none() {
     two.sign_in(&scene.gateway.url("/who"), scene.provider.user("many")).await;
     let (first, second) = (one.session(), two.session());
     assert_eq!(first.len(), second.len());
-    for n in 0..first.len() {
+    for (n, other) in second.iter().enumerate() {
         let mixed = Person::new();
-        mixed.edit(|jar| {
-            jar.extend(first.iter().enumerate().map(|(i, c)| if i == n { second[n].clone() } else { c.clone() }));
-        });
+        let mix = first.iter().enumerate().map(|(i, own)| if i == n { other.clone() } else { own.clone() });
+        mixed.edit(|jar| jar.extend(mix));
         assert_eq!(mixed.fetch(&scene.gateway.url("/who")).await.expect(401).reason(), "DW-4002");
         let missing = Person::new();
         missing.edit(|jar| jar.extend(first.iter().enumerate().filter(|(i, _)| *i != n).map(|(_, c)| c.clone())));
@@ -249,12 +248,14 @@ async fn renewals(scene: &Scene) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_come_with_one_old_cookie_share_one_renewal() {
     // A provider that rotates refresh tokens takes a second use of one for theft, and ends the grant.
-    let scene = renewing(json!({"access_token_ttl": 30, "rotate_refresh_tokens": true}), "").await;
+    // Its tokens are due for renewal two seconds after they were made.
+    let scene = renewing(json!({"access_token_ttl": 62, "rotate_refresh_tokens": true}), "").await;
     let person = Person::new();
     let form = person.browse(&scene.gateway.url("/oidc/login?return_to=/public/x")).await;
     person.log_in(&form, scene.provider.user("anna")).await.expect(200);
     assert_eq!(renewals(&scene).await, 0);
     scene.provider.control("faults", json!({"path": "/token", "delay_ms": 300})).await;
+    tokio::time::sleep(Duration::from_millis(3100)).await;
     let requests: Vec<_> = (0..30)
         .map(|n| {
             let (person, url) = (person.clone_with_own_jar(), scene.gateway.url(&format!("/who/{n}")));

@@ -115,6 +115,8 @@ struct Lies {
     key: Key,
     metadata: Value,
     keys: Value,
+    /// What a path answers instead: status, `Location`, body.
+    instead: std::collections::HashMap<&'static str, (u16, String, String)>,
     attempt: Attempt,
     respond: Respond,
     tokens: Tokens,
@@ -137,6 +139,7 @@ impl Forger {
         let lies = Arc::new(Mutex::new(Lies {
             issuer: issuer.clone(),
             metadata: json!({}),
+            instead: std::collections::HashMap::new(),
             keys: json!({"keys": [key.jwk()]}),
             key,
             attempt: Attempt::default(),
@@ -167,6 +170,11 @@ impl Forger {
     /// The key set from now on.
     pub fn keys(&self, keys: Value) {
         self.lies().keys = keys;
+    }
+
+    /// What the metadata (`metadata`) or the keys (`keys`) answer from now on, to the letter.
+    pub fn instead(&self, of: &'static str, status: u16, location: &str, body: &str) {
+        self.lies().instead.insert(of, (status, location.to_owned(), body.to_owned()));
     }
 
     /// The parameters of authorization responses from now on.
@@ -236,8 +244,19 @@ pub async fn trip(person: &Person, gateway: &Gateway) -> Answer {
     person.open(at_forger.location().expect("a redirect to the callback").as_str()).await
 }
 
+/// The answer that a test has put in place of a proper one.
+fn instead(lies: &Lies, of: &str) -> Option<Response> {
+    let (status, location, body) = lies.instead.get(of)?;
+    let status = StatusCode::from_u16(*status).expect("a status");
+    let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+    Some((status, [("location", location.as_str()), ("content-type", kind)], body.clone()).into_response())
+}
+
 async fn metadata(State(lies): State<Arc<Mutex<Lies>>>) -> Response {
     let lies = lies.lock().expect("lies");
+    if let Some(answer) = instead(&lies, "metadata") {
+        return answer;
+    }
     let at = |path: &str| format!("{}{path}", lies.issuer);
     let mut document = json!({
         "issuer": lies.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
@@ -256,6 +275,9 @@ async fn metadata(State(lies): State<Arc<Mutex<Lies>>>) -> Response {
 async fn keys(State(lies): State<Arc<Mutex<Lies>>>) -> Response {
     let mut lies = lies.lock().expect("lies");
     lies.key_requests += 1;
+    if let Some(answer) = instead(&lies, "keys") {
+        return answer;
+    }
     axum::Json(lies.keys.clone()).into_response()
 }
 

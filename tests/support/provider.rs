@@ -32,6 +32,8 @@ pub struct Provider(Arc<Process>);
 
 struct Process {
     issuer: String,
+    /// The authority of its certificate, as PEM, where it speaks TLS.
+    authority: Option<String>,
     users: BTreeMap<&'static str, User>,
     child: std::sync::Mutex<Child>,
 }
@@ -86,6 +88,15 @@ impl Provider {
 
     /// A provider for one test; `settings` as at the head of `provider.mjs`.
     pub fn start(settings: Value) -> Provider {
+        Self::start_with(settings, None)
+    }
+
+    /// The same with `tls` among the settings and a certificate of `authority`.
+    pub fn start_tls(settings: Value, authority: &super::tls::Authority) -> Provider {
+        Self::start_with(settings, Some(authority.pem()))
+    }
+
+    fn start_with(settings: Value, authority: Option<String>) -> Provider {
         let dir = tests_dir().join("support/provider");
         assert!(dir.join("node_modules").exists(), "run scripts/install-test-deps first: no {}", dir.display());
         let users: BTreeMap<_, _> =
@@ -112,7 +123,7 @@ impl Provider {
         let ready = lines.find_map(|line| line.strip_prefix("READY ").map(str::to_owned)).expect("the provider starts");
         let ready: Value = serde_json::from_str(&ready).expect("JSON after READY");
         let issuer = ready["issuer"].as_str().expect("issuer").to_owned();
-        Provider(Arc::new(Process { issuer, users, child: std::sync::Mutex::new(child) }))
+        Provider(Arc::new(Process { issuer, authority, users, child: std::sync::Mutex::new(child) }))
     }
 
     pub fn issuer(&self) -> &str {
@@ -126,7 +137,12 @@ impl Provider {
     /// Carries out a command of `provider.mjs`.
     pub async fn control(&self, command: &str, argument: Value) -> Value {
         let url = format!("{}/control/{command}", self.issuer());
-        let answer = reqwest::Client::new().post(url).body(argument.to_string()).send().await.expect("control");
+        let mut client = reqwest::Client::builder().no_proxy();
+        if let Some(pem) = &self.0.authority {
+            client = client.tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM")]);
+        }
+        let answer =
+            client.build().expect("a client").post(url).body(argument.to_string()).send().await.expect("control");
         assert!(answer.status().is_success(), "control {command}: {}", answer.status());
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
     }
