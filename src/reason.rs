@@ -171,6 +171,9 @@ reasons! {
     ProviderUnknown = "DW-3110", 404, Admin, "There is no such provider",
         "The sign-in address names a provider that is not configured.",
         "Start at the front page; an admin compares the name with `[[provider]]`.";
+    LogoutFromElsewhere = "DW-3111", 403, Person, "Another site asked to sign you out",
+        "The sign-out address was opened by a page of another site, which is not for it to decide.",
+        "If you want to sign out, use the button on this page.";
     CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
         "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
         "Start again.";

@@ -147,6 +147,7 @@ fn make_session(
         tokens: refresh_token.map(|token| Tokens {
             refresh_token: token.expose().to_owned(),
             expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
+            renewed: 0,
         }),
         identity: signed_in.identity,
     };

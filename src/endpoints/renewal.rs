@@ -39,7 +39,7 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, renewals: &SessionRenew
     let (Some(tokens), Some(provider)) = (&session.tokens, context.providers.get(&session.identity.provider)) else {
         return Renewal::Keep;
     };
-    let key = (session.id.clone(), tokens.expire_at);
+    let key = (session.id.clone(), tokens.renewed);
     let (provider, tokens, identity, now) = (provider.clone(), tokens.clone(), session.identity.clone(), visit.now);
     let outcome = renewals.share(key, || ask(provider, tokens, identity, now)).await;
     let outcome = outcome.unwrap_or_else(|| Outcome::Unavailable(Reason::RefreshUnavailable.into()));
@@ -79,7 +79,10 @@ async fn ask(provider: Arc<Provider>, tokens: Tokens, identity: Identity, now: s
             let refresh_token = news.refresh_token.map_or(tokens.refresh_token, |token| token.expose().to_owned());
             let lifetime = std::time::Duration::from_secs(super::callback::DEFAULT_TOKEN_LIFETIME);
             let expire_at = news.tokens_expire_at.unwrap_or_else(|| crate::session::unix_seconds(now + lifetime));
-            Outcome::Renewed(Arc::new((news.identity, Tokens { refresh_token, expire_at })))
+            Outcome::Renewed(Arc::new((
+                news.identity,
+                Tokens { refresh_token, expire_at, renewed: tokens.renewed.wrapping_add(1) },
+            )))
         }
         Err(RefreshFailure::Refused(failure)) => Outcome::Refused(failure),
         Err(RefreshFailure::Unavailable(failure)) => Outcome::Unavailable(failure),

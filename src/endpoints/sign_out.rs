@@ -58,6 +58,11 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
+/// Whether a page of another site is behind the request, by Fetch metadata; older browsers do not say.
+fn from_another_site(visit: &Visit<'_>) -> bool {
+    visit.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
 /// `Set-Cookie` for everything of ours that this browser holds, open sign-ins included.
 fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
     let cookies = &context.cookies;

@@ -409,12 +409,12 @@ impl ProxyHttp for Gateway {
             WayOutcome::Refused(failure) => failure,
             _ => failure::name(error),
         };
-        if let Some(index) = way.route.filter(|_| named.reason.code().starts_with("DW-21")) {
+        let gone = named.reason == Reason::ClientGone;
+        if let Some(index) = way.route.filter(|_| !gone && named.reason.code().starts_with("DW-21")) {
             let upstream = &self.upstreams[self.routes[index].upstream].name;
             metrics().upstream_errors.with_label_values(&[upstream.as_str(), named.reason.code()]).inc();
         }
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
-        let gone = named.reason == Reason::ClientGone;
         let status = named.reason.status();
         if !begun && !gone {
             let answer = match (&way.request, &way.origin) {

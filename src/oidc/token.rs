@@ -180,7 +180,7 @@ impl From<RequestTokenError<HttpError, TokenError>> for TokenFailure {
     fn from(error: RequestTokenError<HttpError, TokenError>) -> Self {
         match error {
             // It answers, and what it says is at fault: to try again does not help.
-            RequestTokenError::Request(error @ HttpError::TooLarge) => {
+            RequestTokenError::Request(error @ (HttpError::TooLarge | HttpError::Status(300..400, _))) => {
                 TokenFailure::Unusable(format!("token endpoint: {error}"))
             }
             RequestTokenError::Request(error) => TokenFailure::Unavailable(format!("token endpoint: {error}")),

@@ -42,6 +42,9 @@ pub struct Tokens {
     /// When the provider's tokens expire, in seconds since 1970.
     #[serde(rename = "x")]
     pub expire_at: u64,
+    /// Counts the renewals since sign-in; with the session's id it names this state of the session.
+    #[serde(rename = "n", default)]
+    pub renewed: u32,
 }
 
 impl std::fmt::Debug for Tokens {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// A session at one point of its life: its id, and when its tokens expire.
-pub type Key = (String, u64);
+/// A session at one point of its life: its id, and how often it was renewed.
+pub type Key = (String, u32);
 
 /// Results stay this long for requests that still bring the old cookie.
 const KEEP: Duration = Duration::from_secs(60);
@@ -84,7 +84,7 @@ mod tests {
     async fn many_requests_share_one_renewal() {
         let renewals = Arc::new(Renewals::<u32>::default());
         let runs = Arc::new(AtomicUsize::new(0));
-        let one = |expires: u64| {
+        let one = |renewed: u32| {
             let (renewals, runs) = (renewals.clone(), runs.clone());
             tokio::spawn(async move {
                 let renew = || async move {
@@ -92,7 +92,7 @@ mod tests {
                     runs.fetch_add(1, Ordering::SeqCst);
                     7
                 };
-                renewals.share(("id".into(), expires), renew).await
+                renewals.share(("id".into(), renewed), renew).await
             })
         };
         let waiting: Vec<_> = (0..50).map(|_| one(1)).collect();

@@ -64,12 +64,19 @@ async fn a_path_with_two_readings_is_refused_and_reaches_no_app() {
     assert!(app.seen().is_empty(), "{:?}", app.seen());
 }
 
+/// The proxy library encodes it before anybody sees it: rules and app read the same.
+#[tokio::test]
+async fn a_space_in_the_target_has_one_reading() {
+    let (app, gateway) = scene().await;
+    let reply = exchange(gateway.address(), get("/public/a b", "")).await;
+    assert!(reply.as_ref().is_some_and(|r| r.status == 200), "{reply:?}");
+    assert_eq!(app.seen().iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), ["/public/a%20b"]);
+}
+
 #[tokio::test]
 async fn what_is_no_target_at_all_is_refused() {
     let (app, gateway) = scene().await;
-    for target in
-        ["public", "*", "?", "/public/%", "/public/%2", "/public/%zz", "/public/a b", "http:/public", "127.0.0.1:80"]
-    {
+    for target in ["public", "*", "?", "/public/%", "/public/%2", "/public/%zz", "http:/public", "127.0.0.1:80"] {
         let reply = exchange(gateway.address(), get(target, "")).await;
         assert!(reply.as_ref().is_none_or(|r| r.status == 400), "{target}: {reply:?}");
     }

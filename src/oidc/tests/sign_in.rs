@@ -213,7 +213,7 @@ async fn a_token_endpoint_that_refuses_has_a_reason() {
         (error("temporarily_unavailable"), Reason::ProviderUnreachable),
         (error("invalid_grant").with_status(500), Reason::ProviderUnreachable),
         (error("x").with_status(429), Reason::ProviderUnreachable),
-        (redirect, Reason::ProviderUnreachable),
+        (redirect, Reason::TokenAnswer),
         (html, Reason::TokenAnswer),
         (only(json!({})), Reason::TokenAnswer),
         (only(json!(["leaked-token"])), Reason::TokenAnswer),
