@@ -1,5 +1,7 @@
 //! The start of a sign-in: the page with a button for each provider, and the redirect to one of them.
 
+use std::time::UNIX_EPOCH;
+
 use http::{HeaderValue, StatusCode};
 
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
@@ -174,7 +176,9 @@ fn start(context: &Context, visit: &Visit<'_>, provider: &Provider, return_to: &
 fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
     let random = context.keys.random_id().map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let tail: String = random.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    Ok(format!("{:010x}{tail}", visit.seconds()))
+    // Milliseconds: a page that opens several tabs opens them within one second.
+    let at = visit.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    Ok(format!("{at:012x}{tail}"))
 }
 
 /// Counts a step of signing in or out.
