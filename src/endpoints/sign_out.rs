@@ -36,6 +36,12 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         Verdict::Known(session) => Some(session),
         _ => None,
     };
+    if from_another_site(visit) {
+        let mut refusal = Refusal::from(Failure::from(Reason::LogoutFromElsewhere));
+        refusal.offer_sign_in = false;
+        refusal.user = session.map(|session| session.identity.user);
+        return Err(refusal);
+    }
     let location =
         match provider_logout(context, visit, session.as_ref().map(|s| s.identity.provider.as_str()), &return_to) {
             Some(url) => url,
