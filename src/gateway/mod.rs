@@ -317,10 +317,11 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Way;
+    /// In a box: the library moves it several times.
+    type CTX = Box<Way>;
 
-    fn new_ctx(&self) -> Way {
-        Way {
+    fn new_ctx(&self) -> Box<Way> {
+        Box::new(Way {
             started: Instant::now(),
             began: SystemTime::now(),
             reference: Reference::next(),
@@ -332,13 +333,13 @@ impl ProxyHttp for Gateway {
             cookies: Vec::new(),
             deciding: Duration::ZERO,
             outcome: WayOutcome::Passed,
-        }
+        })
     }
 
     /// None: bodies pass as they are, and the library's compression would cost every request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, way: &mut Box<Way>) -> Result<bool> {
         listener::head_was_read();
         let step = self.decide(session, way).await;
         way.deciding = way.started.elapsed();
@@ -348,7 +349,7 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, way: &mut Way) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, way: &mut Box<Way>) -> Result<Box<HttpPeer>> {
         let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
         let Some(upstream) = upstream else {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
@@ -366,7 +367,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         upstream_request: &mut RequestHeader,
-        way: &mut Way,
+        way: &mut Box<Way>,
     ) -> Result<()> {
         let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
             return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
@@ -376,10 +377,12 @@ impl ProxyHttp for Gateway {
         write_target(upstream_request, request, route.strip.as_deref())?;
         let host = match self.upstreams[route.upstream].host_header() {
             HostHeader::Fixed(value) => value.clone(),
-            HostHeader::Preserve => HeaderValue::from_str(&request.authority.to_string())
+            HostHeader::Preserve => HeaderValue::from_maybe_shared(Bytes::from(request.authority.to_string()))
                 .map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?,
         };
-        upstream_request.insert_header(header::HOST, host)?;
+        if upstream_request.headers.get(header::HOST) != Some(&host) {
+            upstream_request.insert_header(header::HOST, host)?;
+        }
         self.forwarding.write(upstream_request, origin, route.strip.as_deref())?;
         for (name, value) in &way.identity {
             upstream_request.insert_header(name.clone(), value.clone())?;
@@ -391,7 +394,7 @@ impl ProxyHttp for Gateway {
         &self,
         _: &mut Session,
         upstream_response: &mut ResponseHeader,
-        way: &mut Way,
+        way: &mut Box<Way>,
     ) -> Result<()> {
         if way.cookies.is_empty() || upstream_response.status.is_informational() {
             return Ok(());
@@ -404,7 +407,7 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Box<Way>) -> FailToProxy {
         let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
             WayOutcome::Refused(failure) => failure,
             _ => failure::name(error),
@@ -431,16 +434,16 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Way) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Box<Way>) {
         self.account(session, way);
     }
 
     /// The access log says it, with a name and a reference.
-    fn suppress_error_log(&self, _: &Session, _: &Way, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Box<Way>, _: &Error) -> bool {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Way, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Way>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 }
