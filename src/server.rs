@@ -20,7 +20,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::config::values::Secret;
+use crate::config::model::Settings;
+use crate::config::values::{AppScheme, AppUrl, Secret};
 use crate::endpoints::Context;
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
@@ -130,6 +131,8 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
         threads,
         upstream_keepalive_pool_size: POOL_SIZE,
         max_retries: MAX_TRIES,
+        // The system's authorities cost milliseconds and megabytes; they are read where an app is judged by them.
+        ca_file: (!judged_by_system_authorities(settings)).then(|| "/dev/null".to_owned()),
         ..ServerConf::default()
     });
     let proxy = http_proxy(&proxy_conf, gateway);
@@ -155,6 +158,11 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn judged_by_system_authorities(settings: &Settings) -> bool {
+    let https = |url: &AppUrl| matches!(url, AppUrl::Tcp { scheme: AppScheme::Https, .. });
+    settings.upstream.iter().any(|upstream| https(&upstream.url) && upstream.tls_ca_file.is_none())
 }
 
 fn listen(public: &mut Service<Listener>, config: &Config) -> Result<(), Failure> {
