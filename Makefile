@@ -18,7 +18,7 @@ lint: build-deps ## format, clippy, dependencies, documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	scripts/check-dependencies
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
 	scripts/check-generated
 
 bench: build-deps ## the benches of the hot path

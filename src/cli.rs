@@ -85,7 +85,16 @@ fn run(file: Option<&Path>) -> ExitCode {
 
 fn check(file: Option<&Path>) -> ExitCode {
     match load(file) {
-        Some(config) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
+        Some(config) => {
+            let config = Arc::new(config);
+            match crate::server::try_out(&config) {
+                Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
+                Err(failure) => {
+                    eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+                    ExitCode::from(EXIT_CONFIG)
+                }
+            }
+        }
         None => ExitCode::from(EXIT_CONFIG),
     }
 }

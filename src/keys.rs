@@ -117,8 +117,10 @@ impl Keyring {
         text: &[u8],
         buffer: &mut Vec<u8>,
     ) -> Result<Range<usize>, OpenError> {
-        buffer.clear();
-        buffer.resize(text.len() / 4 * 3 + 3, 0);
+        let needed = text.len() / 4 * 3 + 3;
+        if buffer.len() < needed {
+            buffer.resize(needed, 0);
+        }
         let length = URL_SAFE_NO_PAD.decode_slice(text, buffer).map_err(|_| OpenError::Malformed)?;
         if length < HEAD + TAG || buffer[0] != VERSION {
             return Err(OpenError::Malformed);

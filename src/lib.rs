@@ -3,6 +3,8 @@
 //!
 //! The rooms are listed from the top floor down; a room imports only from floors below its own.
 #![forbid(unsafe_code)]
+// The documentation is for those who build the gateway, and is built with private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 pub mod admin;
 pub mod authn;

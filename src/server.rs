@@ -39,7 +39,7 @@ const EXIT_LISTEN: u8 = 69;
 const EXIT_CONFIG: u8 = 78;
 /// Connections of an app that are kept for the next request.
 const POOL_SIZE: usize = 512;
-/// Tries of a request whose connection to the app fails; the proxy library's default is 16.
+/// Tries of one request over an app's addresses; the proxy library's default is 16.
 const MAX_TRIES: usize = 3;
 
 /// Runs the gateway until it is told to stop.
@@ -85,6 +85,13 @@ fn start(config: Arc<Config>) -> Result<(), Failure> {
     runtime.block_on(serve(config, gateway, threads))?;
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(())
+}
+
+/// Compiles `config` as a start would, without listening: what only shows then (certificates, logos, rules) is told by
+/// `doorward check` as well.
+pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
+    check_certificate(config)?;
+    Gateway::new(context(config.clone())?).map(|_| ())
 }
 
 /// What the gateway's decisions stand on.

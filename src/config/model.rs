@@ -70,9 +70,10 @@ pub struct Listen {
     pub h2c: bool,
     /// Worker threads; 0 for one a core.
     pub threads: usize,
-    /// Connections held open at once; more wait to be accepted.
+    /// Connections held open at once; more are turned away.
     pub max_connections: usize,
-    /// Addresses of proxies in front whose `X-Forwarded-*` and `Forwarded` are believed. Empty: nobody's.
+    /// Addresses of proxies in front whose `X-Forwarded-For`, `-Proto` and `-Host` are believed. Empty: nobody's. Such a
+    /// proxy has to set these headers itself and pass on none that a client sent.
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -510,7 +511,7 @@ pub struct Timeouts {
     pub pool_idle: Period,
     /// For a client to send the next request on an open connection, its head included.
     pub client_idle: Period,
-    /// Between two parts of a request's body.
+    /// Between two parts of a request's body, and for a client to take the next part of an answer.
     pub client_body: Period,
     /// How long requests in flight may go on after SIGTERM.
     pub drain: Period,

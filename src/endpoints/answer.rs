@@ -103,7 +103,8 @@ impl Answer {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            answer.headers.push((header::ALLOW, HeaderValue::from_static("GET, HEAD")));
+            let allowed = if visit.path == LOGOUT { "GET, HEAD, POST" } else { "GET, HEAD" };
+            answer.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
         }
         answer.user = refusal.user;
         answer.outcome = Outcome::Refused(refusal.failure);

@@ -155,7 +155,9 @@ fn make_session(
     metrics().session_bytes.observe(sealed.len() as f64);
     let mut cookies = context.cookies.store_session(&sealed, visit.headers);
     cookies.extend(Trips::of(context, visit).one_more(context, now));
-    cookies.extend(signed_in.id_token.and_then(|token| hint_cookie(context, &token)));
+    let hint = signed_in.id_token.as_deref().and_then(|token| hint_cookie(context, token));
+    // The hint of whoever was signed in before must not sign out somebody else.
+    cookies.extend(hint.or_else(|| context.cookies.end(&context.cookies.hint(), LOGOUT)));
     let who = &session.identity;
     let granted = Audit {
         provider: Some(&who.provider),
@@ -204,7 +206,8 @@ impl Trips {
         self.0.iter().filter(|&&trip| now.saturating_sub(trip) < TRIPS_WINDOW).count()
     }
 
-    fn one_more(mut self, context: &Context, now: u64) -> Option<HeaderValue> {
+    /// With one more at `now`, as a cookie.
+    pub fn one_more(mut self, context: &Context, now: u64) -> Option<HeaderValue> {
         self.0.retain(|&trip| now.saturating_sub(trip) < TRIPS_WINDOW);
         self.0.push(now);
         let excess = self.0.len().saturating_sub(TRIPS_BEFORE_STOP);

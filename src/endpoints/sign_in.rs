@@ -58,10 +58,12 @@ pub fn send_to_sign_in(
         Visitor::Reading if visit.method.is_safe() => Err(failure.into()),
         Visitor::Reading => Err(Failure::new(Reason::SessionEndedDuringPost, failure.to_string()).into()),
         Visitor::Navigating => {
-            if let Some(elsewhere) = public_host(context, visit) {
-                return Ok(Answer::redirect(context, &elsewhere)?);
-            }
             stop_loop(context, visit, verdict)?;
+            if let Some(elsewhere) = public_host(context, visit) {
+                // Counted, too: where a proxy in front changes Host, the browser would come back here for ever.
+                let counted = Trips::of(context, visit).one_more(context, visit.seconds());
+                return Ok(Answer::redirect(context, &elsewhere)?.with_cookies(counted));
+            }
             let here = visit.target();
             let return_to = context.return_address(&return_text(context, visit, &here));
             let return_to = return_to.map_or("/".to_owned(), |address| address.as_str().to_owned());
@@ -105,15 +107,20 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
     if trips.recent(visit.seconds()) < TRIPS_BEFORE_STOP {
         return Ok(());
     }
-    let mut seen = vec![format!(
-        "In the last minute you signed in {TRIPS_BEFORE_STOP} times, and the provider said yes each time."
-    )];
+    let mut seen = vec![format!("In the last minute this browser was sent round {TRIPS_BEFORE_STOP} times.")];
     seen.push(match verdict {
         Verdict::Rejected(failure) => {
             format!("The session cookie came back, but {}: {}.", lower(failure.reason.info().title), failure.detail)
         }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
+    let public = context.public_url().host_str().unwrap_or_default();
+    if visit.host != public {
+        seen.push(format!(
+            "This request came for `{}`, and `public_url` is `{public}`: a proxy in front may change Host.",
+            visit.host
+        ));
+    }
     if context.public_url().scheme() == "https" && !visit.over_tls {
         seen.push("This request came over http, and the cookie is kept for https alone: a proxy in front may have dropped TLS.".into());
     }

@@ -48,8 +48,22 @@ pub struct Origin {
     /// The chain for `X-Forwarded-For`: addresses before the client that a trusted peer reported are left out.
     pub chain: Vec<IpAddr>,
     pub scheme: Scheme,
-    /// Host the client asked for; another than the request's own only where a trusted peer says so.
-    pub authority: Authority,
+}
+
+/// The host that the client asked for, written once for all headers that carry it.
+pub struct Host<'a> {
+    authority: &'a Authority,
+    text: String,
+    pub value: HeaderValue,
+}
+
+impl<'a> Host<'a> {
+    pub fn of(authority: &'a Authority) -> Result<Self> {
+        let text = authority.to_string();
+        let value = HeaderValue::from_str(&text);
+        let value = value.map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?;
+        Ok(Host { authority, text, value })
+    }
 }
 
 impl Forwarding {
@@ -67,12 +81,13 @@ impl Forwarding {
         self.trusted.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// Reads the way of a request whose own host is `authority`.
-    pub fn read(&self, peer: Option<&SocketAddr>, headers: &HeaderMap, authority: Authority) -> Origin {
+    /// Reads the way of a request. `authority` is the request's own host; where a trusted peer says which host the client
+    /// asked for, it becomes that.
+    pub fn read(&self, peer: Option<&SocketAddr>, headers: &HeaderMap, authority: &mut Authority) -> Origin {
         // A unix socket has no address; nobody is listed by it.
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
         if !self.trusts(peer) {
-            return Origin { client: peer, chain: vec![peer], scheme: self.scheme_of(&authority), authority };
+            return Origin { client: peer, chain: vec![peer], scheme: self.scheme_of(authority) };
         }
         let mut chain = vec![peer];
         // From the right: each trusted peer vouches for the address before it.
@@ -89,10 +104,13 @@ impl Forwarding {
         let scheme = match single(headers, "x-forwarded-proto") {
             Some(proto) if proto.eq_ignore_ascii_case("https") => Scheme::Https,
             Some(proto) if proto.eq_ignore_ascii_case("http") => Scheme::Http,
-            _ => self.scheme_of(&authority),
+            _ => self.scheme_of(authority),
         };
         let named = single(headers, "x-forwarded-host").and_then(|host| Authority::parse(host.as_bytes()).ok());
-        Origin { client: chain[0], chain, scheme, authority: named.unwrap_or(authority) }
+        if let Some(named) = named {
+            *authority = named;
+        }
+        Origin { client: chain[0], chain, scheme }
     }
 
     /// The scheme of a request of which nobody trusted speaks: the listener's, or that of the public URL where the
@@ -106,7 +124,13 @@ impl Forwarding {
     }
 
     /// Writes the forwarding headers; the client's own have been taken off before.
-    pub fn write(&self, request: &mut RequestHeader, origin: &Origin, stripped_prefix: Option<&str>) -> Result<()> {
+    pub fn write(
+        &self,
+        request: &mut RequestHeader,
+        origin: &Origin,
+        host: &Host<'_>,
+        stripped_prefix: Option<&str>,
+    ) -> Result<()> {
         let mut chain = String::with_capacity(origin.chain.len() * 18);
         let mut nodes = String::with_capacity(origin.chain.len() * 24 + 64);
         for address in &origin.chain {
@@ -120,23 +144,22 @@ impl Forwarding {
             let quoted = if address.is_ipv6() { ["for=\"[", "]\""] } else { ["for=", ""] };
             nodes.extend([quoted[0], &chain[start..], quoted[1]]);
         }
-        let host = origin.authority.to_string();
         // RFC 7239 §4: what the first hop was asked for.
-        nodes.extend([";host=\"", &host, "\";proto=", origin.scheme.as_str()]);
+        nodes.extend([";host=\"", &host.text, "\";proto=", origin.scheme.as_str()]);
         let mut set = |name: &'static str, value: String| request.insert_header(name, shared(value)?);
         set("X-Forwarded-For", chain)?;
-        set("X-Forwarded-Host", host)?;
         set("Forwarded", nodes)?;
         if let Some(prefix) = stripped_prefix {
             set("X-Forwarded-Prefix", prefix.to_owned())?;
         }
+        request.insert_header("X-Forwarded-Host", host.value.clone())?;
         request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(origin.scheme.as_str()))?;
-        request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port(origin)))
+        request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port(origin, host.authority)))
     }
 
-    fn port(&self, origin: &Origin) -> u16 {
-        let own = || (origin.authority.host == self.public_host).then_some(self.public_port);
-        origin.authority.port.or_else(own).unwrap_or(match origin.scheme {
+    fn port(&self, origin: &Origin, authority: &Authority) -> u16 {
+        let own = || (authority.host == self.public_host).then_some(self.public_port);
+        authority.port.or_else(own).unwrap_or(match origin.scheme {
             Scheme::Https => 443,
             Scheme::Http => 80,
         })
@@ -175,11 +198,13 @@ mod tests {
         Forwarding::new(trusted, &Url::parse(url).expect("url"), false)
     }
 
-    fn read(f: &Forwarding, peer: &str, fields: &[(&'static str, &str)]) -> Origin {
+    fn read(f: &Forwarding, peer: &str, fields: &[(&'static str, &str)]) -> (Origin, Authority) {
         let headers =
             fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().expect("value"))).collect();
         let peer = SocketAddr::new(peer.parse().expect("address"), 1);
-        f.read(Some(&peer), &headers, Authority::parse(b"a.example").expect("host"))
+        let mut authority = Authority::parse(b"a.example").expect("host");
+        let origin = f.read(Some(&peer), &headers, &mut authority);
+        (origin, authority)
     }
 
     fn chain(origin: &Origin) -> String {
@@ -189,13 +214,13 @@ mod tests {
     #[test]
     fn nobody_is_believed_who_is_not_listed() {
         let f = forwarding(&[], "https://a.example");
-        let origin = read(
+        let (origin, authority) = read(
             &f,
             "192.0.2.1",
             &[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "evil")],
         );
         assert_eq!(
-            (chain(&origin).as_str(), origin.scheme, origin.authority.host.as_str()),
+            (chain(&origin).as_str(), origin.scheme, authority.host.as_str()),
             ("192.0.2.1", Scheme::Https, "a.example")
         );
     }
@@ -208,25 +233,25 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "b.example:444"),
         ];
-        let origin = read(&f, "10.0.0.1", &fields);
+        let (origin, authority) = read(&f, "10.0.0.1", &fields);
         assert_eq!(chain(&origin), "192.0.2.7 10.0.0.2 10.0.0.1");
         assert_eq!((origin.client.to_string().as_str(), origin.scheme), ("192.0.2.7", Scheme::Https));
-        assert_eq!(origin.authority.to_string(), "b.example:444");
-        assert_eq!(chain(&read(&f, "10.0.0.1", &[("x-forwarded-for", "junk, 10.0.0.3")])), "10.0.0.3 10.0.0.1");
+        assert_eq!(authority.to_string(), "b.example:444");
+        assert_eq!(chain(&read(&f, "10.0.0.1", &[("x-forwarded-for", "junk, 10.0.0.3")]).0), "10.0.0.3 10.0.0.1");
         assert_eq!(
-            chain(&read(&f, "::ffff:10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:99")])),
+            chain(&read(&f, "::ffff:10.0.0.1", &[("x-forwarded-for", "[2001:db8::1]:99")]).0),
             "2001:db8::1 10.0.0.1"
         );
         let doubled = [("x-forwarded-proto", "https"), ("x-forwarded-proto", "http")];
-        assert_eq!(read(&f, "10.0.0.1", &doubled).scheme, Scheme::Http, "two say nothing");
+        assert_eq!(read(&f, "10.0.0.1", &doubled).0.scheme, Scheme::Http, "two say nothing");
     }
 
     #[test]
     fn the_app_is_told_the_way() {
         let f = forwarding(&[], "https://a.example:8443");
-        let origin = read(&f, "2001:db8::1", &[]);
+        let (origin, authority) = read(&f, "2001:db8::1", &[]);
         let mut request = RequestHeader::build("GET", b"/", None).expect("head");
-        f.write(&mut request, &origin, Some("/api")).expect("written");
+        f.write(&mut request, &origin, &Host::of(&authority).expect("host"), Some("/api")).expect("written");
         let value = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
         assert_eq!(value("x-forwarded-for"), "2001:db8::1");
         assert_eq!(value("x-forwarded-port"), "8443");

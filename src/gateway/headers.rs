@@ -18,38 +18,13 @@ use crate::session::cookies::{self, Cookies};
 pub struct Sanitiser {
     /// Spelled canonically: lower case, `-` for `_` and `.`.
     forbidden: HashSet<String>,
-    /// Letters that a forbidden name begins with.
-    first_letters: [bool; 256],
+    /// For each letter that a forbidden name begins with, a bit for each length such a name has.
+    lengths: [u64; 256],
 }
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 41] = [
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-preferred-username",
-    "x-forwarded-groups",
-    "x-forwarded-access-token",
-    "x-auth-request-user",
-    "x-auth-request-email",
-    "x-auth-request-groups",
-    "x-auth-request-preferred-username",
-    "x-auth-request-access-token",
-    "x-auth-request-redirect",
-    "x-remote-user",
-    "x-remote-email",
-    "x-remote-group",
-    "x-remote-groups",
-    "x-remote-name",
-    "remote-user",
-    "remote-email",
-    "remote-groups",
-    "remote-name",
-    "x-webauth-user",
-    "x-webauth-email",
-    "x-webauth-groups",
-    "x-webauth-name",
-    "x-authenticated-user",
+const FORBIDDEN: [&str; 22] = [
     "x-user",
     "forwarded",
     "x-forwarded",
@@ -66,6 +41,26 @@ const FORBIDDEN: [&str; 41] = [
     "x-original-forwarded-for",
     "x-envoy-original-path",
     "proxy",
+    "x-auth-user",
+    "x-user-id",
+    "x-user-email",
+    "x-email",
+    "cf-access-authenticated-user-email",
+    "cf-access-jwt-assertion",
+];
+
+/// Beginnings of such names: `X-WEBAUTH-ROLE` makes an admin as well as `X-WEBAUTH-USER` does.
+const FAMILIES: [&str; 10] = [
+    "x-forwarded-",
+    "x-auth-request-",
+    "x-remote-",
+    "remote-",
+    "x-webauth-",
+    "x-authenticated-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-amzn-oidc-",
+    "x-ms-client-principal",
 ];
 
 /// Names by which a client asks the app to take the request for one of another method.
@@ -80,21 +75,26 @@ impl Sanitiser {
         let configured = settings.drop.iter().map(|name| name.0.as_str());
         let configured = configured.chain(written.names());
         forbidden.extend(configured.map(|name| canonical_spelling(name).into_owned()));
-        let mut first_letters = [false; 256];
-        for name in forbidden.iter().chain([&"x-forwarded-".to_owned()]) {
-            first_letters[usize::from(name.as_bytes()[0])] = true;
+        let mut lengths = [0; 256];
+        for name in forbidden.iter() {
+            lengths[usize::from(name.as_bytes()[0])] |= length_bit(name);
         }
-        Sanitiser { forbidden, first_letters }
+        // A family has names of every length.
+        for family in FAMILIES {
+            lengths[usize::from(family.as_bytes()[0])] = u64::MAX;
+        }
+        Sanitiser { forbidden, lengths }
     }
 
     /// Whether the app must not see a header of this name, in lower case, from a client.
     fn forbids(&self, name: &str) -> bool {
         // Nearly all headers of nearly all requests are done with here.
-        if !name.bytes().next().is_some_and(|first| self.first_letters[usize::from(first)]) {
+        let first = name.bytes().next().unwrap_or_default();
+        if self.lengths[usize::from(first)] & length_bit(name) == 0 {
             return false;
         }
         let spelling = canonical_spelling(name);
-        spelling.starts_with("x-forwarded-") || self.forbidden.contains(spelling.as_ref())
+        FAMILIES.iter().any(|family| spelling.starts_with(family)) || self.forbidden.contains(spelling.as_ref())
     }
 
     /// Takes off what a client may not say.
@@ -112,6 +112,11 @@ impl Sanitiser {
             }
         }
     }
+}
+
+/// A bit for the length of `name`; long names share the last.
+fn length_bit(name: &str) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// Lower case with `-` for `_` and `.`: apps behind CGI, WSGI and Rack cannot tell these spellings apart. Names in a
@@ -186,6 +191,10 @@ mod tests {
             "x_real_ip",
             "X-Original-URL",
             "Proxy",
+            "X-WEBAUTH-ROLE",
+            "Remote_Group",
+            "X-Auth-Request-Name",
+            "X-Remote-Extra-Scopes",
         ] {
             assert_eq!(clean(&[(name, "admin"), (name, "again")], false), [], "{name}");
         }

@@ -140,6 +140,8 @@ impl HttpServerApp for Requests {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         session.set_read_timeout(Some(self.body));
+        // Somebody who does not read what is sent holds a connection, too.
+        session.set_write_timeout(Some(self.body));
         self.proxy.process_new_http(session, shutdown).await
     }
 

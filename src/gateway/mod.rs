@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -33,7 +33,7 @@ use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visi
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
 use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
-use forwarded::{Forwarding, Origin, Scheme};
+use forwarded::{Forwarding, Host, Origin, Scheme};
 use headers::Sanitiser;
 use request::CanonicalRequest;
 use route::{Route, Routes};
@@ -58,13 +58,20 @@ pub struct Way {
     request: Option<CanonicalRequest>,
     origin: Option<Origin>,
     route: Option<usize>,
+    /// Which of the app's addresses was tried first, and how many failed to connect.
+    first_address: Option<usize>,
+    tries: usize,
     /// What the app is told of the person.
     identity: Vec<(Bytes, HeaderValue)>,
     user: Option<String>,
     /// Cookies that go out with the app's answer.
     cookies: Vec<HeaderValue>,
+    /// Whether they hold new tokens, and not merely the note of a use.
+    renewed: bool,
     /// The share of deciding who asks and whether they may.
     deciding: Duration,
+    /// Whether a session was asked for.
+    authenticated: bool,
     outcome: WayOutcome,
 }
 
@@ -144,6 +151,7 @@ impl Gateway {
             return if route.preflight { Ok(Step::Forward) } else { Err(refused) };
         }
         // 4 who is asking
+        way.authenticated = true;
         let person = match self.authenticate(visit, route, way).await {
             Verdict::Known(person) => person,
             // 6 nobody: a person is sent to sign in, a program is told
@@ -171,9 +179,8 @@ impl Gateway {
         let raw_head: Option<Bytes> = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
         let head = session.req_header();
         let mut request = CanonicalRequest::read(head, raw_head.as_deref(), &self.context.config.settings.limits)?;
-        let origin = self.forwarding.read(client_address(session), &head.headers, request.authority.clone());
         // A listed proxy in front knows the host that was asked for better than the connection to us does.
-        request.authority = origin.authority.clone();
+        let origin = self.forwarding.read(client_address(session), &head.headers, &mut request.authority);
         Ok((request, origin))
     }
 
@@ -192,6 +199,7 @@ impl Gateway {
                 Renewal::Store(renewed) => {
                     person = renewed;
                     changed = true;
+                    way.renewed = true;
                 }
                 Renewal::Keep => {}
                 Renewal::SignIn(failure) => return Verdict::Rejected(failure),
@@ -258,7 +266,9 @@ impl Gateway {
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let route = way.route.map(|index| &self.routes[index]);
         let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
-        metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
+        if way.authenticated {
+            metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
+        }
         let (outcome, failure) = match &way.outcome {
             WayOutcome::Passed => {
                 counts.passed(took);
@@ -269,7 +279,12 @@ impl Gateway {
                 ("own", None)
             }
             WayOutcome::Refused(failure) => {
-                let outcome = if failure.reason.code().starts_with("DW-21") { "failed" } else { "refused" };
+                let gone = failure.reason == Reason::ClientGone;
+                let outcome = match failure.reason.code().starts_with("DW-21") {
+                    true if gone => "gone",
+                    true => "failed",
+                    false => "refused",
+                };
                 counts.answered(outcome, Some(failure.reason), took);
                 (outcome, Some(failure))
             }
@@ -291,7 +306,9 @@ impl Gateway {
                 reason: failure.map(|f| f.reason),
                 detail: failure.map_or("", |f| f.detail.as_str()),
                 user,
-                upstream: route.filter(|_| outcome != "own").map(|r| self.upstreams[r.upstream].name.as_str()),
+                upstream: route
+                    .filter(|_| way.first_address.is_some())
+                    .map(|r| self.upstreams[r.upstream].name.as_str()),
                 bytes_in: session.body_bytes_read() as u64,
                 bytes_out: session.body_bytes_sent() as u64,
                 took,
@@ -328,10 +345,14 @@ impl ProxyHttp for Gateway {
             request: None,
             origin: None,
             route: None,
+            first_address: None,
+            tries: 0,
             identity: Vec::new(),
             user: None,
             cookies: Vec::new(),
+            renewed: false,
             deciding: Duration::ZERO,
+            authenticated: false,
             outcome: WayOutcome::Passed,
         })
     }
@@ -354,7 +375,8 @@ impl ProxyHttp for Gateway {
         let Some(upstream) = upstream else {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
         };
-        upstream.peer(streams(session)).map_err(|failure| {
+        let first = *way.first_address.get_or_insert_with(|| upstream.first_address());
+        upstream.peer(first.wrapping_add(way.tries), streams(session)).map_err(|failure| {
             let error = Error::explain(ErrorType::ConnectNoRoute, failure.detail.clone());
             way.outcome = WayOutcome::Refused(failure);
             error
@@ -375,15 +397,15 @@ impl ProxyHttp for Gateway {
         let route = &self.routes[index];
         self.sanitiser.clean(upstream_request, &self.context.cookies);
         write_target(upstream_request, request, route.strip.as_deref())?;
-        let host = match self.upstreams[route.upstream].host_header() {
-            HostHeader::Fixed(value) => value.clone(),
-            HostHeader::Preserve => HeaderValue::from_maybe_shared(Bytes::from(request.authority.to_string()))
-                .map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?,
+        let host = Host::of(&request.authority)?;
+        let named = match self.upstreams[route.upstream].host_header() {
+            HostHeader::Fixed(value) => value,
+            HostHeader::Preserve => &host.value,
         };
-        if upstream_request.headers.get(header::HOST) != Some(&host) {
-            upstream_request.insert_header(header::HOST, host)?;
+        if upstream_request.headers.get(header::HOST) != Some(named) {
+            upstream_request.insert_header(header::HOST, named.clone())?;
         }
-        self.forwarding.write(upstream_request, origin, route.strip.as_deref())?;
+        self.forwarding.write(upstream_request, origin, &host, route.strip.as_deref())?;
         for (name, value) in &way.identity {
             upstream_request.insert_header(name.clone(), value.clone())?;
         }
@@ -396,15 +418,33 @@ impl ProxyHttp for Gateway {
         upstream_response: &mut ResponseHeader,
         way: &mut Box<Way>,
     ) -> Result<()> {
-        if way.cookies.is_empty() || upstream_response.status.is_informational() {
+        let status = upstream_response.status;
+        let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        if way.cookies.is_empty() || interim {
+            return Ok(());
+        }
+        // A slow answer must not bring a session back that was signed out meanwhile. A renewed one is sent all the
+        // same: its refresh token is the only one that still works.
+        if !way.renewed && way.started.elapsed() > NOTE_LATEST {
+            way.cookies.clear();
             return Ok(());
         }
         for cookie in way.cookies.drain(..) {
             upstream_response.append_header(header::SET_COOKIE, cookie)?;
         }
         // A cache in front must not hand one person's cookie to another (RFC 9111 §7.3).
-        upstream_response.insert_header(header::CACHE_CONTROL, "private, no-cache")?;
+        if !says_no_store(upstream_response) {
+            upstream_response.insert_header(header::CACHE_CONTROL, "private, no-cache")?;
+        }
         Ok(())
+    }
+
+    /// Nothing was sent yet: another address of the app may be asked, whatever the method.
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, way: &mut Box<Way>, mut error: Box<Error>) -> Box<Error> {
+        way.tries += 1;
+        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
+        error.set_retry(upstream.is_some_and(|upstream| upstream.addresses() > way.tries));
+        error
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Box<Way>) -> FailToProxy {
@@ -419,11 +459,13 @@ impl ProxyHttp for Gateway {
         }
         let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
         let status = named.reason.status();
+        let cookies = std::mem::take(&mut way.cookies);
         if !begun && !gone {
             let answer = match (&way.request, &way.origin) {
                 (Some(request), Some(origin)) => {
                     let visit = visit(session.req_header(), request, origin, way);
-                    Answer::refusal(&self.context, &visit, named.clone().into())
+                    let refusal = Refusal::from(named.clone()).with_cookies(cookies);
+                    Answer::refusal(&self.context, &visit, refusal)
                 }
                 _ => self.refuse_unread(session, way, named.clone()),
             };
@@ -460,6 +502,14 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
     }
+}
+
+/// How long after a request began the note of its use may still be sent.
+const NOTE_LATEST: Duration = Duration::from_secs(5);
+
+fn says_no_store(response: &ResponseHeader) -> bool {
+    let directives = response.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    directives.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-store"))
 }
 
 /// A preflight of the Fetch standard: it carries no credentials by definition.

@@ -111,7 +111,6 @@ impl Routes {
     /// Index of the route that governs `request`. Where an app that drops path parameters would read a path that another
     /// route governs, the request has two readings and is refused.
     pub fn find(&self, request: &CanonicalRequest) -> Result<usize, Failure> {
-        // A preflight asks for the route of the request that will follow it.
         let found = self.lookup(&request.authority.host, request.path.as_str(), &request.method);
         if let Some(other) = request.path.without_parameters() {
             let second = self.lookup(&request.authority.host, &other, &request.method);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pingora_core::protocols::tls::CaType;
-use pingora_core::upstreams::peer::{ALPN, HttpPeer};
+use pingora_core::upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -93,14 +93,23 @@ impl Upstream {
         &self.host
     }
 
-    /// A peer for the next connection. `streams` tells that long silence is natural for this request.
-    pub fn peer(&self, streams: bool) -> Result<Box<HttpPeer>, Failure> {
+    /// How many addresses the name has.
+    pub fn addresses(&self) -> usize {
+        self.peers.load().len()
+    }
+
+    /// Where a request begins among the addresses; its further tries go on from there.
+    pub fn first_address(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The peer at the address `index`, counted round. `streams` tells that long silence is natural for this request.
+    pub fn peer(&self, index: usize, streams: bool) -> Result<Box<HttpPeer>, Failure> {
         let peers = self.peers.load();
         if peers.is_empty() {
             return Err(Failure::new(Reason::UpstreamUnresolved, format!("upstream {}: {}", self.name, self.url)));
         }
-        let index = if peers.len() == 1 { 0 } else { self.next.fetch_add(1, Ordering::Relaxed) % peers.len() };
-        let mut peer = Box::new(peers[index].clone());
+        let mut peer = Box::new(peers[index % peers.len()].clone());
         if streams {
             peer.options.read_timeout = Some(self.stream_idle);
         }
@@ -114,6 +123,7 @@ impl Upstream {
             return;
         }
         let name = host.trim_matches(['[', ']']);
+        let mut told = false;
         loop {
             let found = match tokio::net::lookup_host((name, *port)).await {
                 Ok(addresses) => {
@@ -125,10 +135,13 @@ impl Upstream {
                     !addresses.is_empty()
                 }
                 Err(error) => {
-                    tracing::warn!(upstream = %self.name, host, %error, "the app's name does not resolve");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(upstream = %self.name, host, %error, "the app's name does not resolve");
+                    }
                     false
                 }
             };
+            told &= !found;
             tokio::time::sleep(if found { RESOLVE_EVERY } else { RESOLVE_RETRY }).await;
         }
     }
@@ -160,6 +173,8 @@ impl Upstream {
         options.write_timeout = Some(self.first_byte);
         options.idle_timeout = Some(self.pool_idle);
         options.ca = self.ca.clone();
+        // Hop-by-hop headers go, and no upgrade but a WebSocket's passes: an `Upgrade: h2c` would be a way around every rule.
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::default();
         options.alpn = match &self.url {
             AppUrl::Tcp { scheme: AppScheme::Https, .. } => ALPN::H2H1,
             AppUrl::Tcp { scheme: AppScheme::H2c, .. } => ALPN::H2,

@@ -14,6 +14,9 @@ pub const MAX_PARTS: usize = 5;
 /// Browsers keep 4096 bytes of name and value (RFC 6265bis §5.6); the rest is left for the name.
 const PART_BYTES: usize = 3900;
 
+/// Sealed bytes that all the cookies of a session hold.
+pub const MAX_BYTES: usize = MAX_PARTS * PART_BYTES;
+
 /// Names and attributes of all cookies of this gateway.
 #[derive(Clone, Debug)]
 pub struct Cookies {

@@ -101,6 +101,7 @@ impl Session {
         let plain = serde_json::to_vec(self).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
         let sealed =
             keys.seal(Purpose::Session, name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+        let max_bytes = max_bytes.min(cookies::MAX_BYTES);
         if sealed.len() > max_bytes {
             let groups = self.identity.groups.as_ref().map_or(0, Vec::len);
             let detail = format!("{} bytes sealed, {groups} groups; the limit is {max_bytes}", sealed.len());

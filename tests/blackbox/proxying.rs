@@ -294,6 +294,35 @@ async fn routes_choose_among_apps_and_may_take_their_prefix_off() {
     assert_eq!(two.seen()[0].one("x-forwarded-prefix"), "/two");
 }
 
+/// `localhost` is ::1 as well as 127.0.0.1, and the app listens on the second alone.
+#[tokio::test]
+async fn an_address_of_the_app_that_refuses_costs_no_request() {
+    let app = App::start().await;
+    let gateway = gateway_before(&app.url().replace("127.0.0.1", "localhost"), PUBLIC).await;
+    // The name is resolved in the background, at start.
+    crate::support::eventually("the app's name resolves", || async {
+        (exchange(gateway.address(), get("/first", "")).await?.status == 200).then_some(())
+    })
+    .await;
+    for n in 0..20 {
+        // A connection of its own each time: the app's `Connection: close` is the client's.
+        let reply = exchange(gateway.address(), get(&format!("/{n}"), "Connection: close\r\n")).await;
+        assert_eq!(reply.map(|reply| reply.status), Some(200), "{n}");
+    }
+}
+
+/// Behind `Upgrade: h2c` an app would take requests that nobody judged.
+#[tokio::test]
+async fn no_upgrade_but_a_websockets_reaches_the_app() {
+    let (app, gateway) = open_gateway().await;
+    let lines = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let reply = exchange(gateway.address(), get("/page", lines)).await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    let seen = app.seen();
+    let headers = &seen.last().expect("asked").headers;
+    assert!(!headers.iter().any(|(name, _)| name == "upgrade" || name == "http2-settings"), "{headers:?}");
+}
+
 #[tokio::test]
 async fn connections_to_the_app_are_used_again() {
     let app = RawApp::start("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false).await;
@@ -363,7 +392,7 @@ async fn an_app_that_says_nothing_is_given_up_after_the_configured_time() {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_not_sent_twice_to_an_app_that_broke_off() {
+async fn a_post_is_not_sent_twice_to_an_app_that_broke_off() {
     let app = RawApp::start("", true).await;
     let gateway = gateway_before(&app.url(), PUBLIC).await;
     let request = "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\n\r\nabc";

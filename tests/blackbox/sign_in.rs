@@ -453,7 +453,8 @@ async fn a_person_at_another_name_of_this_host_is_sent_to_the_public_url_first()
     let headers = [&[("host", "other.test")][..], &NAVIGATION].concat();
     let answer = Person::new().request(Method::GET, &scene.gateway.url("/page?x=1"), &headers, None).await;
     assert_eq!(answer.location().expect("a redirect").as_str(), scene.gateway.url("/page?x=1"));
-    assert!(answer.set_cookies().is_empty());
+    // Counted, so that it cannot go on for ever; no sign-in has begun.
+    assert!(answer.set_cookies().iter().all(|line| line.starts_with("doorward_trips=")), "{:?}", answer.set_cookies());
 }
 
 #[tokio::test]
@@ -467,4 +468,19 @@ async fn a_person_who_says_no_at_the_provider_may_try_again() {
     assert!(!answer.text().contains("not today"), "the provider's words are for the log");
     scene.gateway.log_line(&["DW-3106", "not today"]).await;
     person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+}
+
+/// A proxy in front that changes Host would send the browser to the same address for ever.
+#[tokio::test]
+async fn a_host_that_is_changed_on_the_way_ends_in_a_page_that_says_so() {
+    let scene = scene().await;
+    let person = Person::new();
+    let elsewhere = scene.gateway.url("/page").replace("127.0.0.1", "localhost");
+    for _ in 0..3 {
+        let answer = person.request(Method::GET, &elsewhere, &NAVIGATION, None).await;
+        assert_eq!((answer.status, answer.header("location")), (303, scene.gateway.url("/page").as_str()));
+    }
+    let answer = person.request(Method::GET, &elsewhere, &NAVIGATION, None).await;
+    assert_eq!(answer.status, 508);
+    assert!(answer.text().contains("DW-3108") && answer.text().contains("localhost"), "{}", answer.text());
 }

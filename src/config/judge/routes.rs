@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_host};
+use crate::canonical::{CanonicalPath, host_name};
 use crate::config::error::nearest;
 use crate::config::model::{Access, Allow, ClaimRule, Route, SignInStyle};
 use crate::config::origin::{KeyPath, Origin};
@@ -63,6 +64,7 @@ impl Judge<'_> {
                     ("allow", route.allow.is_some()),
                     ("provider", route.provider.is_some()),
                     ("sign_in", route.sign_in == SignInStyle::Page),
+                    ("preflight", route.preflight),
                 ] {
                     if set {
                         let hint = "take it away, or set `access = \"signed-in\"`";
@@ -95,7 +97,7 @@ impl Judge<'_> {
             self.error(&key, format!("`{host}` has a wildcard, which is not built"), hint);
         } else if with_port {
             self.error(&key, format!("`{host}` has a port"), "write the host alone; a route holds for every port");
-        } else if !is_host(host) {
+        } else if !is_host(host) || host_name(host).is_ok_and(|canonical| canonical != host.to_ascii_lowercase()) {
             self.error(&key, format!("`{host}` is no host name"), "write as in \"app.example.com\"");
         }
     }
@@ -252,5 +254,11 @@ fn canonical(path: &str) -> Result<(), (&'static str, String)> {
             Some(_) => {}
         }
     }
-    Ok(())
+    // Whatever else the gateway reads in another way than it is written could never match.
+    match CanonicalPath::parse(path.as_bytes()) {
+        Err(ambiguous) => Err(("has two readings, which is refused in requests", ambiguous.to_string())),
+        Ok(read) if read.without_parameters().is_some() => fault("has a `;`", "leave parameters out of a route's path"),
+        Ok(read) if read.as_str() != path => Err(("is not in its plain form", format!("write `{read}`"))),
+        Ok(_) => Ok(()),
+    }
 }

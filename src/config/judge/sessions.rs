@@ -7,6 +7,9 @@ use crate::reason::Reason;
 const SHORTEST_SECRET: usize = 32;
 const NEW_SECRET: &str = "make one with `openssl rand -base64 32`";
 
+/// Five cookies of 3900 bytes; `session/cookies.rs` splits them so.
+const MAX_SESSION: usize = 5 * 3900;
+
 impl Judge<'_> {
     pub(super) fn secrets(&mut self) {
         let (secrets, key) = (&self.settings.secrets, KeyPath::of("secrets"));
@@ -44,6 +47,10 @@ impl Judge<'_> {
         if session.max_bytes.0 < 1024 {
             self.error(&key("max_bytes"), "is too small for any session", "set it to 4KiB or more");
         }
+        if session.max_bytes.0 > MAX_SESSION {
+            let hint = format!("set it to {MAX_SESSION} or less");
+            self.error(&key("max_bytes"), "is more than browsers keep in the five cookies of a session", &hint);
+        }
         self.cookie_name();
         self.cookie_domain();
         self.positive(&KeyPath::of("sign_in.attempt_lifetime"), self.settings.sign_in.attempt_lifetime);
@@ -74,6 +81,9 @@ impl Judge<'_> {
     fn cookie_domain(&mut self) {
         let key = KeyPath::of("session.cookie_domain");
         let Some(domain) = self.settings.session.cookie_domain.as_deref() else { return };
+        if domain.bytes().any(|b| b.is_ascii_uppercase()) {
+            self.error(&key, "has capital letters", &format!("write `{}`", domain.to_ascii_lowercase()));
+        }
         if domain.starts_with('.') {
             return self.error(&key, "begins with a dot", format!("write \"{}\"", domain.trim_start_matches('.')));
         }
