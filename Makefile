@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench install build-deps clean
+.PHONY: help demo test lint bench load install build-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ lint: build-deps ## format, clippy, dependencies, documentation
 
 bench: build-deps ## the benches of the hot path
 	cargo bench --locked
+
+load: build-deps ## what the gateway costs beside plain proxying (needs wrk and nginx)
+	cargo build --locked --release --bin doorward --example plain_proxy --example demo_provider
+	benches/load.py
 
 install: build-deps ## the release binary into /usr/local/bin, or PREFIX=…
 	cargo build --locked --release

@@ -8,8 +8,8 @@ each round are computed within the round, and the median of the rounds is printe
 
     benches/load.py [--rounds 15] [--seconds 3] [--connections 32]
 
-Needs wrk and nginx (Debian: wrk, nginx-light) and the release build of the gateway, the examples plain_proxy and
-demo_provider (`make bench` builds them). Traffic stays on loopback.
+Needs wrk and nginx (Debian: wrk, nginx-light) and the release build of the gateway and of the examples plain_proxy and
+demo_provider (`make load` builds them and starts this). Traffic stays on loopback.
 """
 
 import argparse

@@ -21,7 +21,7 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     /// Seconds that deciding who is asking and whether they may took, without the app's share.
     pub authentication_seconds: Histogram,
-    /// Steps of signing in and out: `step` (start, callback, token, session, refresh, logout), `outcome` (ok or a code).
+    /// Steps of signing in and out: `step` (start, callback, refresh, logout), `outcome` (ok or a code).
     pub sign_ins: IntCounterVec,
     /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh), `outcome` (ok or a code).
     pub provider_fetches: IntCounterVec,
