@@ -42,7 +42,7 @@ fn benches(c: &mut Criterion) {
     let headers = IdentityHeaders::new(&model::Headers::default());
     let rules = Rules::new(&model::Allow { groups: vec!["team-002".into()], ..Default::default() }).expect("rules");
     for groups in [5, 200] {
-        let sealed = session(groups).seal(&keys, cookies.session(), 64 * 1024).expect("sealed");
+        let sealed = session(groups).seal(&keys, cookies.sealed_for(), 64 * 1024).expect("sealed");
         let set = cookies.store_session(&sealed, &HeaderMap::new());
         let pairs: Vec<_> = set.iter().map(|v| v.to_str().expect("text").split(';').next().expect("pair")).collect();
         let field = format!("theme=dark; _ga=GA1.1.1234567.7654321; {}", pairs.join("; "));
@@ -53,7 +53,7 @@ fn benches(c: &mut Criterion) {
         let name = |part: &str| format!("{part}, {groups} groups, cookie of {} bytes", sealed.len());
         c.bench_function(&name("find the cookie"), |b| b.iter(|| cookies.find_session(black_box(&request))));
         c.bench_function(&name("open the session"), |b| {
-            b.iter(|| Session::open(&keys, cookies.session(), black_box(sealed.as_bytes())));
+            b.iter(|| Session::open(&keys, cookies.sealed_for(), black_box(sealed.as_bytes())));
         });
         c.bench_function(&name("judge the rules"), |b| b.iter(|| rules.judge(black_box(&person))));
         c.bench_function(&name("make the headers"), |b| b.iter(|| headers.of(black_box(&person))));

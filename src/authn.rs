@@ -37,7 +37,7 @@ impl SessionRules<'_> {
             Found::Broken(what) => return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, what)),
             Found::Whole(sealed) => sealed,
         };
-        let session = Session::open(self.keys, self.cookies.session(), &sealed)
+        let session = Session::open(self.keys, self.cookies.sealed_for(), &sealed)
             .and_then(|session| session.check(self.limits, now).map(|()| session));
         match session {
             Err(failure) => Verdict::Rejected(failure),

@@ -151,7 +151,7 @@ fn make_session(
         }),
         identity: signed_in.identity,
     };
-    let sealed = session.seal(&context.keys, context.cookies.session(), settings.session.max_bytes.0)?;
+    let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
     metrics().session_bytes.observe(sealed.len() as f64);
     let mut cookies = context.cookies.store_session(&sealed, visit.headers);
     cookies.extend(Trips::of(context, visit).one_more(context, now));

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::canonical::CanonicalPath;
+use crate::canonical::{CanonicalPath, host_name};
 
 /// An address that is safe to put into `Location`: a path of this host, or an address of a host that shares the
 /// session cookie.
@@ -53,7 +53,8 @@ fn names_scheme(text: &str, public_url: &Url) -> bool {
 
 fn shares_cookies(url: &Url, public_url: &Url, cookie_domain: Option<&str>) -> bool {
     let (Some(host), Some(domain)) = (url.host_str(), cookie_domain) else { return false };
-    let below = host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let below =
+        host_name(host).is_ok() && host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     below && url.scheme() == public_url.scheme() && url.port() == public_url.port()
 }
 
@@ -136,6 +137,8 @@ mod tests {
             "https://u@other.example.com/",
             "https://other.example.com:9/",
             "https:other.example.com",
+            "https://.example.com/",
+            "https://a..example.com/",
         ] {
             assert_eq!(parse(text, domain), None, "{text}");
         }

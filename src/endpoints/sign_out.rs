@@ -1,6 +1,6 @@
 //! Signing out: the session ends here, and at the provider where it offers that.
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::sign_in::count;
@@ -27,16 +27,17 @@ const STATE_LIFETIME: u64 = 600;
 /// `end_session_endpoint` (OpenID Connect RP-Initiated Logout 1.0) or to the signed-out page.
 pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     let return_to = match visit.parameter("return_to")? {
-        Some(text) if context.return_address(&text).is_none() => {
-            return Err(Failure::new(Reason::ReturnAddress, "the return address of a sign-out").into());
-        }
-        asked => asked.or_else(|| context.config.settings.sign_in.after_logout.clone()),
+        Some(text) => match context.return_address(&text) {
+            Some(address) => Some(address.as_str().to_owned()),
+            None => return Err(Failure::new(Reason::ReturnAddress, "the return address of a sign-out").into()),
+        },
+        None => context.config.settings.sign_in.after_logout.clone(),
     };
     let session = match context.session_rules().judge(visit.headers, visit.seconds(), |_| true) {
         Verdict::Known(session) => Some(session),
         _ => None,
     };
-    if from_another_site(visit) {
+    if from_another_site(context, visit) {
         let mut refusal = Refusal::from(Failure::from(Reason::LogoutFromElsewhere));
         refusal.offer_sign_in = false;
         refusal.user = session.map(|session| session.identity.user);
@@ -64,9 +65,15 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
-/// Whether a page of another site is behind the request, by Fetch metadata; older browsers do not say.
-fn from_another_site(visit: &Visit<'_>) -> bool {
-    visit.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+/// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`.
+fn from_another_site(context: &Context, visit: &Visit<'_>) -> bool {
+    match visit.headers.get("sec-fetch-site") {
+        Some(site) => site == "cross-site",
+        None => {
+            let own = context.public_url().origin().ascii_serialization();
+            visit.headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes() != own.as_bytes())
+        }
+    }
 }
 
 /// `Set-Cookie` for everything of ours that this browser holds, open sign-ins included.

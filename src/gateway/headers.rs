@@ -24,7 +24,7 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 22] = [
+const FORBIDDEN: [&str; 31] = [
     "x-user",
     "forwarded",
     "x-forwarded",
@@ -47,10 +47,20 @@ const FORBIDDEN: [&str; 22] = [
     "x-email",
     "cf-access-authenticated-user-email",
     "cf-access-jwt-assertion",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-proxyuser-ip",
+    "front-end-https",
+    "x-scheme",
+    "x-url-scheme",
+    "x-username",
 ];
 
 /// Beginnings of such names: `X-WEBAUTH-ROLE` makes an admin as well as `X-WEBAUTH-USER` does.
-const FAMILIES: [&str; 10] = [
+const FAMILIES: [&str; 11] = [
+    "ssl-client-",
     "x-forwarded-",
     "x-auth-request-",
     "x-remote-",
@@ -62,6 +72,10 @@ const FAMILIES: [&str; 10] = [
     "x-amzn-oidc-",
     "x-ms-client-principal",
 ];
+
+/// Names that decide about the request itself, which nobody in earnest spells otherwise.
+const FRAMING: [&str; 7] =
+    ["content-length", "transfer-encoding", "host", "connection", "upgrade", "authorization", "cookie"];
 
 /// Names by which a client asks the app to take the request for one of another method.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
@@ -88,12 +102,16 @@ impl Sanitiser {
 
     /// Whether the app must not see a header of this name, in lower case, from a client.
     fn forbids(&self, name: &str) -> bool {
+        let odd = is_odd(name);
         // Nearly all headers of nearly all requests are done with here.
         let first = name.bytes().next().unwrap_or_default();
-        if self.lengths[usize::from(first)] & length_bit(name) == 0 {
+        if !odd && self.lengths[usize::from(first)] & length_bit(name) == 0 {
             return false;
         }
         let spelling = canonical_spelling(name);
+        if odd && FRAMING.contains(&spelling.as_ref()) {
+            return true;
+        }
         FAMILIES.iter().any(|family| spelling.starts_with(family)) || self.forbidden.contains(spelling.as_ref())
     }
 
@@ -119,13 +137,21 @@ fn length_bit(name: &str) -> u64 {
     1 << name.len().min(63)
 }
 
-/// Lower case with `-` for `_` and `.`: apps behind CGI, WSGI and Rack cannot tell these spellings apart. Names in a
-/// `HeaderMap` are in lower case already.
+/// Lower case, with one `-` for each run of anything but letters and digits: apps behind CGI, WSGI and Rack cannot tell
+/// these spellings apart. Names in a `HeaderMap` are in lower case already.
 fn canonical_spelling(name: &str) -> Cow<'_, str> {
-    match name.bytes().any(|b| matches!(b, b'_' | b'.') || b.is_ascii_uppercase()) {
-        true => name.to_ascii_lowercase().replace(['_', '.'], "-").into(),
-        false => name.into(),
+    if !is_odd(name) {
+        return name.into();
     }
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_ascii_lowercase().into()
+}
+
+/// Whether a name is spelled otherwise than names are.
+fn is_odd(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+    !bytes.iter().all(plain) || bytes.first() == Some(&b'-') || bytes.windows(2).any(|pair| pair == b"--")
 }
 
 /// The cookies that are not the gateway's, as one field; `None` where nothing has to change.
@@ -192,6 +218,11 @@ mod tests {
             "X-Original-URL",
             "Proxy",
             "X-WEBAUTH-ROLE",
+            "X~Forwarded~User",
+            "X--Forwarded-User",
+            "_X-Forwarded-User",
+            "Content_Length",
+            "CF-Connecting-IP",
             "Remote_Group",
             "X-Auth-Request-Name",
             "X-Remote-Extra-Scopes",

@@ -12,6 +12,7 @@ mod response;
 mod route;
 mod upstream;
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -119,7 +120,13 @@ impl Gateway {
         // 1 canonical request
         let (request, origin) = match self.canonical_request(session) {
             Ok(read) => read,
-            Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
+            Err(mut failure) => {
+                // The log names what was asked for, as it came; without the query, which may hold a code.
+                let target = session.req_header().raw_path().split(|&b| b == b'?').next().unwrap_or_default();
+                let _ =
+                    write!(failure.detail, " (target {:?})", String::from_utf8_lossy(&target[..target.len().min(200)]));
+                return Step::Answer(self.refuse_unread(session, way, failure));
+            }
         };
         let visit = visit(session.req_header(), &request, &origin, way);
         let step = self.decide_for(&visit, &request, way).await;
@@ -213,7 +220,7 @@ impl Gateway {
 
     fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {
         let limit = self.context.config.settings.session.max_bytes.0;
-        match person.seal(&self.context.keys, self.context.cookies.session(), limit) {
+        match person.seal(&self.context.keys, self.context.cookies.sealed_for(), limit) {
             Ok(sealed) => way.cookies = self.context.cookies.store_session(&sealed, visit.headers),
             // The old cookie goes on working until its own limits.
             Err(failure) => {

@@ -32,7 +32,9 @@ impl CanonicalRequest {
         }
         check_framing(&head.headers, raw_head)?;
         check_single(&head.headers)?;
-        if head.method == Method::TRACE || head.method == Method::CONNECT {
+        // Methods have case (RFC 9110 §9.1), but an app that folds it would do by `post` what a route for POST forbids.
+        let folded = head.method.as_str().bytes().any(|b| b.is_ascii_lowercase());
+        if folded || head.method == Method::TRACE || head.method == Method::CONNECT {
             return Err(Failure::new(Reason::MethodNotAllowed, format!("{} is not proxied", head.method)));
         }
         let (target, named) = origin_form(head.raw_path())?;

@@ -26,6 +26,7 @@ pub struct Cookies {
     domain: Option<String>,
     secure: bool,
     session_parts: Vec<String>,
+    sealed_for: String,
 }
 
 impl Cookies {
@@ -38,13 +39,20 @@ impl Cookies {
         };
         let base = settings.cookie_name.clone();
         let part = |n: usize| if n == 0 { format!("{prefix}{base}") } else { format!("{prefix}{base}_{n}") };
-        let session_parts = (0..MAX_PARTS).map(part).collect();
-        Cookies { base, prefix, domain: settings.cookie_domain.clone(), secure, session_parts }
+        let session_parts: Vec<String> = (0..MAX_PARTS).map(part).collect();
+        let sealed_for = format!("{} at {}", session_parts[0], public_url.origin().ascii_serialization());
+        Cookies { base, prefix, domain: settings.cookie_domain.clone(), secure, session_parts, sealed_for }
     }
 
     /// Name of the session cookie; its further parts are called after it.
     pub fn session(&self) -> &str {
         &self.session_parts[0]
+    }
+
+    /// What a session is sealed for: its cookie, and this public URL. Two deployments that share a secret by mistake do
+    /// not take each other's people.
+    pub fn sealed_for(&self) -> &str {
+        &self.sealed_for
     }
 
     /// Name of the cookie of the sign-in attempt `id`.

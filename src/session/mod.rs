@@ -96,7 +96,7 @@ impl Session {
         limits.refresh && self.tokens.as_ref().is_some_and(|tokens| tokens.expire_at <= now.saturating_add(ahead))
     }
 
-    /// The session as sealed text for the cookie `name`, at most `max_bytes` long.
+    /// The session as text sealed for `name`, [`Cookies::sealed_for`](cookies::Cookies::sealed_for), at most `max_bytes` long.
     pub fn seal(&self, keys: &Keyring, name: &str, max_bytes: usize) -> Result<String, Failure> {
         let plain = serde_json::to_vec(self).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
         let sealed =
@@ -110,7 +110,7 @@ impl Session {
         Ok(sealed)
     }
 
-    /// The session in `sealed`, the value of the cookie `name`. Whether it is within its limits is not judged.
+    /// The session in `sealed`, sealed for `name`. Whether it is within its limits is not judged.
     pub fn open(keys: &Keyring, name: &str, sealed: &[u8]) -> Result<Session, Failure> {
         OPEN_BUFFER.with_borrow_mut(|buffer| {
             let range = keys
