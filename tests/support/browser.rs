@@ -64,6 +64,8 @@ impl Browser {
         let config = BrowserConfig::builder()
             .chrome_executable(CHROMIUM)
             .user_data_dir(profile.path())
+            // What a browser leaves behind when it is killed goes with the profile.
+            .env("TMPDIR", profile.path().to_string_lossy())
             .new_headless_mode()
             .no_sandbox()
             .disable_https_first()

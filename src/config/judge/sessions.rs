@@ -49,7 +49,7 @@ impl Judge<'_> {
         }
         if session.max_bytes.0 > MAX_SESSION {
             let hint = format!("set it to {MAX_SESSION} or less");
-            self.error(&key("max_bytes"), "is more than browsers keep in the five cookies of a session", &hint);
+            self.error(&key("max_bytes"), "is more than browsers keep in the five cookies of a session", hint);
         }
         self.cookie_name();
         self.cookie_domain();
@@ -82,7 +82,7 @@ impl Judge<'_> {
         let key = KeyPath::of("session.cookie_domain");
         let Some(domain) = self.settings.session.cookie_domain.as_deref() else { return };
         if domain.bytes().any(|b| b.is_ascii_uppercase()) {
-            self.error(&key, "has capital letters", &format!("write `{}`", domain.to_ascii_lowercase()));
+            self.error(&key, "has capital letters", format!("write `{}`", domain.to_ascii_lowercase()));
         }
         if domain.starts_with('.') {
             return self.error(&key, "begins with a dot", format!("write \"{}\"", domain.trim_start_matches('.')));
