@@ -2,7 +2,7 @@
 //!
 //! Lists of tables at the top (`provider`, `upstream`, `route`) take a number, and 0 may be left out:
 //! `DOORWARD_PROVIDER_ISSUER` is `DOORWARD_PROVIDER_0_ISSUER`. Lists of strings are separated by commas; inner lists
-//! of tables and maps are inline JSON. The names are made from the [`shape`](super::shape), so none can be missing.
+//! of tables and maps are inline JSON. The names are made from `shape.rs`, so none can be missing.
 
 use super::error::{ConfigError, nearest};
 use super::origin::{KeyPath, Origin, Step};
