@@ -277,6 +277,16 @@ mod tests {
     }
 
     #[test]
+    fn a_method_in_small_letters_is_refused() {
+        for (method, taken) in [("POST", true), ("PURGE", true), ("post", false), ("Post", false), ("TRACE", false)] {
+            let mut head = RequestHeader::build(method, b"/", None).expect("head");
+            head.append_header("host", "a.example").expect("field");
+            let read = CanonicalRequest::read(&head, None, &Limits::default());
+            assert_eq!(read.map_err(|f| f.reason).err(), (!taken).then_some(Reason::MethodNotAllowed), "{method}");
+        }
+    }
+
+    #[test]
     fn limits_are_named() {
         assert_eq!(read(&format!("/{}", "a".repeat(20_000)), &[HOST]).map(|r| r.path), Err(Reason::RequestLineTooLong));
         let long = "v".repeat(70_000);

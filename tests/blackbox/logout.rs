@@ -188,3 +188,23 @@ async fn a_page_of_another_site_signs_nobody_out() {
     tab.go(&scene.gateway.url("/page")).await;
     tab.wait_for("#app").await;
 }
+
+/// Browsers without Fetch metadata still say where a form came from.
+#[tokio::test]
+async fn a_form_of_another_origin_signs_nobody_out() {
+    let scene = scene_at(Provider::shared(), Config::new(), "", ROUTES).await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let from = |origin: &str| [("accept", "text/html".to_owned()), ("origin", origin.to_owned())];
+    for origin in ["https://evil.example", "null", "http://localhost"] {
+        let headers = from(origin);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = person.request(Method::POST, &scene.gateway.url("/logout"), &headers, None).await;
+        assert_eq!(answer.status, 403, "{origin}");
+    }
+    person.fetch(&scene.gateway.url("/page")).await.expect(200);
+    let own = scene.gateway.url("");
+    let headers = [("accept", "text/html"), ("origin", own.trim_end_matches('/'))];
+    let answer = person.request(Method::POST, &scene.gateway.url("/logout"), &headers, None).await;
+    assert_eq!(answer.status, 303);
+}

@@ -249,10 +249,12 @@ impl Tab {
     /// Keeps a picture of the page as `tests/artifacts/NAME.png`.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
         let path = artifact(&format!("{name}.png"));
-        let params = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
-        in_time("a picture", self.page.save_screenshot(params, &path))
-            .await
-            .unwrap_or_else(|e| panic!("screenshot {name}: {e}"));
+        // A picture taken while the browser changes from one page to the next is refused; the next one is not.
+        super::eventually(&format!("the picture {name}"), || async {
+            let params = ScreenshotParams::builder().format(CaptureScreenshotFormat::Png).build();
+            self.page.save_screenshot(params, &path).await.ok()
+        })
+        .await;
         path
     }
 }
