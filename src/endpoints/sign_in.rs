@@ -183,9 +183,9 @@ fn start(context: &Context, visit: &Visit<'_>, provider: &Provider, return_to: &
 fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
     let random = context.keys.random_id().map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let tail: String = random.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    // Milliseconds: a page that opens several tabs opens them within one second.
-    let at = visit.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    Ok(format!("{at:012x}{tail}"))
+    // Microseconds: a browser that opens several tabs asks for all of them within a millisecond or two.
+    let at = visit.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    Ok(format!("{at:014x}{tail}"))
 }
 
 /// Counts a step of signing in or out.
