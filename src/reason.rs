@@ -151,7 +151,7 @@ reasons! {
         "The `state` belongs to no sign-in that this browser has open. Likely: the cookie was not kept (another host than the public URL, cookies blocked), it was used before, or it was started in another browser.",
         "Start again at the front page, in one browser; an admin checks that the address in the bar is the configured `public_url`.";
     AttemptExpired = "DW-3104", 400, Person, "The sign-in took too long",
-        "More than ten minutes lie between the start of the sign-in and its end, or the clocks of two replicas differ.",
+        "More than `sign_in.attempt_lifetime` lies between the start of the sign-in and its end, or the clocks of two replicas differ.",
         "Start again.";
     IssuerMixUp = "DW-3105", 400, Attacker, "Another provider answered",
         "The `iss` of the authorization response is not the issuer that was asked, or is missing although the provider says it sends one (RFC 9207).",
@@ -269,7 +269,7 @@ reasons! {
         "Try again in a moment; an admin looks at the provider.";
     DiscoveryFailed = "DW-6101", 0, Admin, "The provider's metadata cannot be fetched",
         "DNS, TCP, TLS or HTTP failed at `{issuer}/.well-known/openid-configuration`.",
-        "Open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
+        "Check that `issuer` is right and open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
     DiscoveryIssuer = "DW-6102", 0, Admin, "The provider calls itself something else",
         "The `issuer` in the metadata is not the configured one, to the letter (OpenID Connect Discovery §4.3).",
         "Set `issuer` to what the metadata says, if that is your provider.";

@@ -153,8 +153,11 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let public_until = stopping.clone();
     let public = tokio::spawn(async move { public.start_service(None, public_until, threads).await });
     // The admin listener goes on answering while the public one drains.
-    let (_keep, never) = watch::channel(false);
-    tokio::spawn(async move { admin.start_service(None, never, 1).await });
+    let (keep, never) = watch::channel(false);
+    tokio::spawn(async move {
+        admin.start_service(None, never, 1).await;
+        drop(keep);
+    });
 
     let wish = stop_wish().await?;
     tracing::info!(signal = wish.name, "stopping");
