@@ -13,11 +13,6 @@ pub struct ReturnAddress(String);
 const MAX_LENGTH: usize = 2000;
 
 impl ReturnAddress {
-    /// The front page.
-    pub fn root() -> Self {
-        ReturnAddress("/".into())
-    }
-
     /// Judges `text` by the rules browsers use to parse an address (WHATWG URL), and then by the gateway's own for
     /// paths: a browser drops tabs and line ends, takes `\` for `/`, and reads `//host` and `/\host` as another host.
     /// `cookie_domain` admits `https://name.cookie_domain/…` as well.

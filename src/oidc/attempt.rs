@@ -3,7 +3,7 @@
 //! An [`Attempt`] lives sealed in the browser, one cookie an attempt, so its names are short.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::reason::{Failure, Reason};
+pub(super) use crate::session::unix_seconds;
 
 /// A sign-in that has been started. Its `Debug` shows no secret.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -72,9 +73,4 @@ fn random() -> Result<String, Failure> {
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| Failure::new(Reason::Internal, "the system has no randomness"))?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
-/// Unix seconds; a clock before 1970 counts as 1970.
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -1,3 +1,5 @@
+//! What the pages show, escape and allow.
+
 use super::*;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -131,7 +131,7 @@ const CLOCK_TOLERANCE: u64 = 120;
 /// Seconds within which a session's use is noted at the latest.
 const MAX_USE_GRAIN: u64 = 300;
 
-/// `time` in seconds since 1970.
+/// `time` in seconds since 1970; a clock before that counts as 1970.
 pub fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

@@ -1,3 +1,5 @@
+//! Limits of a session, and what survives its sealing.
+
 use super::*;
 use crate::config::values::{Period, Secret};
 use crate::identity::Claims;
