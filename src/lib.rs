@@ -24,6 +24,7 @@ pub mod oidc;
 pub mod pages;
 pub mod reason;
 pub mod server;
+pub mod service_accounts;
 pub mod session;
 pub mod telemetry;
 pub mod words;
