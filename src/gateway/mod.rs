@@ -219,6 +219,7 @@ impl Gateway {
             now: way.began,
             client: client_address(session).map(|a| a.ip()),
             over_tls: false,
+            body: &[],
         };
         Answer::refusal(&self.context, &visit, failure.into())
     }
@@ -389,6 +390,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         now: way.began,
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
+        body: &[],
     }
 }
 
