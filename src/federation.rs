@@ -15,11 +15,9 @@ use url::Url;
 use crate::authz::{self, Rules, Verdict};
 use crate::config::model;
 use crate::identity::{Claims, Identity};
+use crate::jwt::ACCOUNT_CLAIM;
 use crate::jwt::signing::Signer;
 use crate::reason::{Failure, Reason};
-
-/// Claim of the gateway's own tokens with the name of the service account that the token is of.
-pub const ACCOUNT_CLAIM: &str = "doorward_account";
 
 /// Claims of an assertion that mean something of their own in a token of the gateway's, and are not copied into it.
 const RESERVED: [&str; 21] = [
@@ -106,6 +104,12 @@ impl Federation {
             signer,
             random: SystemRandom::new(),
         })
+    }
+
+    /// Exchanges `assertion` at `now` (seconds since 1970).
+    pub async fn exchange(&self, _assertion: &str, _now: u64) -> Result<Exchanged, Refused> {
+        // Until there are issuers to ask, nothing can be said about any assertion.
+        Err(Failure::from(Reason::KeysNotReady).into())
     }
 
     /// A token for whoever `assertion` is of. `identity` is what was verified of it; `account` tells the registered

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
     pub upstream_errors: IntCounterVec,
+    /// Requests to exchange an assertion for a token: `outcome` (ok or a code).
+    pub token_exchanges: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
@@ -97,6 +99,11 @@ impl Metrics {
                 "Failures between gateway and app by reason.",
                 &["upstream", "reason"],
             ),
+            token_exchanges: counters(
+                "doorward_token_exchanges_total",
+                "Requests to exchange an assertion for a token by outcome.",
+                &["outcome"],
+            ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
@@ -116,6 +123,7 @@ impl Metrics {
             Box::new(metrics.provider_ready.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
+            Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
