@@ -113,7 +113,7 @@ impl Gateway {
         way: &mut Way,
     ) -> std::result::Result<Step, Refusal> {
         // 3 one of the gateway's own addresses? Asked first: no route can take them away.
-        if endpoints::is_own(visit.path) {
+        if endpoints::is_own(&self.context, visit.host, visit.path) {
             return endpoints::answer(&self.context, visit).await.map(Step::Answer);
         }
         // 2 which route governs it; none = refused
