@@ -10,6 +10,7 @@
 mod key_file;
 pub mod key_set;
 mod metadata;
+pub mod signing;
 pub mod source;
 
 use bytes::Bytes;
@@ -54,3 +55,6 @@ pub enum Kind {
     /// Any other `typ`, in lower case and without `application/`; `logout+jwt` where `events` says so.
     Other(Box<str>),
 }
+
+/// The claim of the gateway's own tokens that names a service account.
+pub const ACCOUNT_CLAIM: &str = "doorward_account";

@@ -37,8 +37,16 @@ pub struct Metrics {
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
     pub upstream_errors: IntCounterVec,
+    /// Requests to exchange an assertion for a token: `outcome` (ok or a code).
+    pub token_exchanges: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
+    /// Uses of service accounts' keys: `account` (none where the key is not known), `outcome` (ok or a code).
+    pub api_key_uses: IntCounterVec,
+    /// Seconds since 1970 when a key was last accepted: `account`, `key` (its id).
+    pub api_key_last_use: IntGaugeVec,
+    /// 1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.
+    pub api_keys_file_good: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
     pub log_lines_dropped: IntCounter,
 }
@@ -118,7 +126,26 @@ impl Metrics {
                 "Failures between gateway and app by reason.",
                 &["upstream", "reason"],
             ),
+            token_exchanges: counters(
+                "doorward_token_exchanges_total",
+                "Requests to exchange an assertion for a token by outcome.",
+                &["outcome"],
+            ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
+            api_key_uses: counters(
+                "doorward_api_key_uses_total",
+                "Uses of service accounts' keys by account and outcome.",
+                &["account", "outcome"],
+            ),
+            api_key_last_use: gauges(
+                "doorward_api_key_last_use_timestamp_seconds",
+                "When a service account's key was last accepted.",
+                &["account", "key"],
+            ),
+            api_keys_file_good: gauge(
+                "doorward_api_keys_file_good",
+                "1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.",
+            ),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
                 "Log lines dropped because standard error was read too slowly.",
@@ -140,7 +167,11 @@ impl Metrics {
             Box::new(metrics.introspections.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
+            Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),
+            Box::new(metrics.api_key_uses.clone()),
+            Box::new(metrics.api_key_last_use.clone()),
+            Box::new(metrics.api_keys_file_good.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics
