@@ -1,6 +1,6 @@
 //! Tokens of other people's making: JWTs (RFC 7519) and, by introspection (RFC 7662), tokens that are none.
 //!
-//! The way of a token: which issuer says it is from , that issuer's keys ([`source`]), form, algorithm and
+//! The way of a token: which issuer says it is from, that issuer's keys ([`source`]), form, algorithm and
 //! signature, and then what its issuer's entry asks of it. A token that was verified is kept ([`cache`]) with what it
 //! says, never with what was decided about it: times, audience, type, scopes and required claims are judged at every hit.
 //!
@@ -12,6 +12,11 @@ pub mod key_set;
 mod metadata;
 pub mod signing;
 pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod token;
+pub mod verify;
+mod wanted;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -20,7 +25,7 @@ use crate::config::model::TokenAlgorithm;
 use crate::identity::Identity;
 
 /// A token whose signature holds, or which its issuer says is active, and what it says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verified {
     /// Index of the issuer.
     pub issuer: usize,
