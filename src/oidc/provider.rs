@@ -354,7 +354,7 @@ impl Provider {
                 claims.entry(name).or_insert(value);
             }
         }
-        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, claims)
+        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
     }
 
     /// The claims of the userinfo endpoint (OpenID Connect Core §5.3), of the same subject or not at all.

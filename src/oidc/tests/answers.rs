@@ -249,7 +249,7 @@ fn an_rsa_signature_is_verified() {
 
 fn identity_of(settings: &Settings, claims: Value) -> Result<Identity, Failure> {
     let Value::Object(claims) = claims else { panic!("an object") };
-    identity(&ClaimNames::of_provider(&settings.provider[0]), &NeededClaims::of(settings), "u-1", claims)
+    identity(&ClaimNames::of_provider(&settings.provider[0]), &NeededClaims::of(settings), "u-1", &claims)
 }
 
 #[test]
