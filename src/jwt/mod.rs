@@ -7,8 +7,11 @@
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
+mod key_file;
 pub mod key_set;
+mod metadata;
 pub mod signing;
+pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod token;

@@ -27,6 +27,12 @@ pub struct Metrics {
     pub provider_fetches: IntCounterVec,
     /// 1 where the provider's metadata and keys are at hand.
     pub provider_ready: IntGaugeVec,
+    /// Fetches of issuers' keys, metadata included: `issuer`, `outcome` (ok or a code).
+    pub issuer_key_fetches: IntCounterVec,
+    /// When an issuer's keys were last fetched, in seconds since 1970: `issuer`.
+    pub issuer_keys_fetched: IntGaugeVec,
+    /// Requests to introspection endpoints: `issuer`, `outcome` (active, inactive or a code).
+    pub introspections: IntCounterVec,
     /// Sealed bytes of each session made.
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
@@ -96,6 +102,21 @@ impl Metrics {
                 "1 where the provider's metadata and keys are at hand.",
                 &["provider"],
             ),
+            issuer_key_fetches: counters(
+                "doorward_issuer_key_fetches_total",
+                "Fetches of issuers' keys, metadata included, by outcome (ok, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
+            issuer_keys_fetched: gauges(
+                "doorward_issuer_keys_fetched_timestamp_seconds",
+                "When an issuer's keys were last fetched, in seconds since 1970.",
+                &["issuer"],
+            ),
+            introspections: counters(
+                "doorward_introspections_total",
+                "Requests to introspection endpoints by outcome (active, inactive, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
             session_bytes: histogram(
                 HistogramOpts::new("doorward_session_bytes", "Sealed bytes of each session made.")
                     .buckets(vec![512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0]),
@@ -141,6 +162,9 @@ impl Metrics {
             Box::new(metrics.sign_ins.clone()),
             Box::new(metrics.provider_fetches.clone()),
             Box::new(metrics.provider_ready.clone()),
+            Box::new(metrics.issuer_key_fetches.clone()),
+            Box::new(metrics.issuer_keys_fetched.clone()),
+            Box::new(metrics.introspections.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
             Box::new(metrics.token_exchanges.clone()),
