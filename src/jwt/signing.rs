@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
+use super::key_set::KeySet;
 use crate::config::values::Secret;
 use crate::keys;
 use crate::reason::{Failure, Reason};
@@ -58,6 +59,12 @@ impl Signer {
     /// Key id and public key of each, newest first.
     pub fn public_keys(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
         self.keys.iter().map(|key| (key.kid.as_str(), &key.public))
+    }
+
+    /// What the gateway's own tokens are verified with.
+    pub fn key_set(&self) -> KeySet {
+        let keys: Vec<_> = self.public_keys().map(|(kid, public)| (kid.to_owned(), *public)).collect();
+        KeySet::ed25519(&keys)
     }
 
     /// The key set as it is published (RFC 7517, RFC 8037 §2).
