@@ -21,7 +21,7 @@ mod wandb;
 
 use std::path::{Path, PathBuf};
 
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, nearest};
 pub use model::Settings;
 pub use origin::{KeyPath, Origin, Origins, Step};
 

@@ -18,5 +18,6 @@ mod proxying;
 mod radicale;
 mod rules;
 mod running;
+mod service_accounts;
 mod sessions;
 mod sign_in;
