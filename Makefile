@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench load install build-deps clean
+.PHONY: help demo test lint bench load instructions install build-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ bench: build-deps ## the benches of the hot path
 load: build-deps ## what the gateway costs beside plain proxying (needs wrk and nginx)
 	cargo build --locked --release --bin doorward --example plain_proxy --example demo_provider
 	benches/load.py
+
+instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
+	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider
+	benches/instructions.py --check benches/limits.toml
 
 install: build-deps ## the release binary into /usr/local/bin, or PREFIX=…
 	cargo build --locked --release

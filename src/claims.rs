@@ -28,6 +28,13 @@ impl NeededClaims {
         NeededClaims(headers.chain(rules).filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
     }
 
+    /// These, and the claim at `path`.
+    pub fn with(&self, path: &str) -> NeededClaims {
+        let mut more = self.clone();
+        more.0.insert(path.to_owned());
+        more
+    }
+
     /// These claims and nothing else, nested ones without their siblings.
     fn pick(&self, all: &Map<String, Value>) -> Claims {
         let mut picked = Map::new();

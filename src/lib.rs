@@ -14,6 +14,7 @@ pub mod claims;
 pub mod cli;
 pub mod config;
 pub mod endpoints;
+pub mod federation;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;

@@ -397,6 +397,11 @@ impl Reason {
         self.info().code
     }
 
+    /// Whether it is about a token or key. The details of such a failure are made for whoever sent it.
+    pub fn is_about_credentials(self) -> bool {
+        self.code().as_bytes()[3] == b'8'
+    }
+
     /// HTTP status of an answer that this reason causes; reasons that never answer a request are 500.
     pub fn status(self) -> u16 {
         match self.info().status {
@@ -414,8 +419,8 @@ impl std::fmt::Display for Reason {
 
 /// A [`Reason`] with what was seen on this occasion: the value an operation fails with.
 ///
-/// `detail` is for the log line and the admin only (expected and got, the provider's own words);
-/// it is never shown to whoever sent the request.
+/// `detail` is for the log line and the admin only (expected and got, the provider's own words); it is shown to whoever
+/// sent the request only where the reason [is about their credential](Reason::is_about_credentials).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,

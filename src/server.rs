@@ -22,10 +22,12 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::config::model::Settings;
 use crate::config::values::{AppScheme, AppUrl, Secret};
-use crate::endpoints::Context;
+use crate::endpoints::{Context, Published};
+use crate::federation::Federation;
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
 use crate::identity_headers::IdentityHeaders;
+use crate::jwt::signing::Signer;
 use crate::keys::Keyring;
 use crate::oidc::Providers;
 use crate::pages::Pages;
@@ -102,7 +104,14 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
         // Without a provider nothing is ever sealed; a key for the length of this run fills its place.
         None => one_run_keys()?,
     };
+    let signer = settings.federation.as_ref().and_then(|_| Signer::new(&settings.secrets)).map(Arc::new);
+    let federation = match (&settings.federation, &signer) {
+        (Some(federation), Some(signer)) => Some(Federation::new(federation, &settings.public_url, signer.clone())?),
+        _ => None,
+    };
     Ok(Context {
+        published: Published::new(settings, signer.as_deref()),
+        federation,
         keys,
         cookies: Cookies::new(&settings.session, &settings.public_url),
         providers: Arc::new(Providers::new(settings)?),

@@ -113,7 +113,7 @@ impl Gateway {
         way: &mut Way,
     ) -> std::result::Result<Step, Refusal> {
         // 3 one of the gateway's own addresses? Asked first: no route can take them away.
-        if endpoints::is_own(visit.path) {
+        if endpoints::is_own(&self.context, visit.host, visit.path) {
             return endpoints::answer(&self.context, visit).await.map(Step::Answer);
         }
         // 2 which route governs it; none = refused
@@ -219,6 +219,7 @@ impl Gateway {
             now: way.began,
             client: client_address(session).map(|a| a.ip()),
             over_tls: false,
+            body: &[],
         };
         Answer::refusal(&self.context, &visit, failure.into())
     }
@@ -389,6 +390,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         now: way.began,
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
+        body: &[],
     }
 }
 

@@ -7,6 +7,8 @@
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
+pub mod signing;
+
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -49,3 +51,6 @@ pub enum Kind {
     /// Any other `typ`, in lower case and without `application/`; `logout+jwt` where `events` says so.
     Other(Box<str>),
 }
+
+/// The claim of the gateway's own tokens that names a service account.
+pub const ACCOUNT_CLAIM: &str = "doorward_account";

@@ -130,7 +130,7 @@ impl ServiceAccounts {
         let found = table.keys.get(&beginning(&digest));
         let Some(key) = found.filter(|key| verify_slices_are_equal(&key.digest, &digest).is_ok()) else {
             self.unknown.inc();
-            return Err(Failure::new(Reason::KeyUnknown, format!("key '{}'", key::id_of(&digest))));
+            return Err(Failure::new(Reason::KeyUnknown, format!("key '{}' is not known here", key::id_of(&digest))));
         };
         key.judge(now)
     }
@@ -160,7 +160,8 @@ impl Key {
         }
         let Some(account) = &self.owner else {
             self.gone.inc();
-            let detail = format!("key '{}' is of the service account '{}'", self.id, self.account);
+            let detail =
+                format!("key '{}' is of the service account '{}', which there is no more", self.id, self.account);
             return Err(Failure::new(Reason::AccountGone, detail));
         };
         self.accepted.inc();

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
     pub upstream_errors: IntCounterVec,
+    /// Requests to exchange an assertion for a token: `outcome` (ok or a code).
+    pub token_exchanges: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
     /// Uses of service accounts' keys: `account` (none where the key is not known), `outcome` (ok or a code).
@@ -103,6 +105,11 @@ impl Metrics {
                 "Failures between gateway and app by reason.",
                 &["upstream", "reason"],
             ),
+            token_exchanges: counters(
+                "doorward_token_exchanges_total",
+                "Requests to exchange an assertion for a token by outcome.",
+                &["outcome"],
+            ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
             api_key_uses: counters(
                 "doorward_api_key_uses_total",
@@ -136,6 +143,7 @@ impl Metrics {
             Box::new(metrics.provider_ready.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
+            Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),
             Box::new(metrics.api_key_uses.clone()),
             Box::new(metrics.api_key_last_use.clone()),

@@ -122,6 +122,47 @@ pub struct Issuer {
     pub client_auth: ClientAuth,
 }
 
+impl Issuer {
+    /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
+    pub fn own(public_url: &Url) -> Issuer {
+        let origin = public_url.as_str().trim_end_matches('/').to_owned();
+        Issuer {
+            name: "doorward".into(),
+            provider: None,
+            issuer: Some(origin.clone()),
+            issuer_aliases: Vec::new(),
+            tenants: Vec::new(),
+            address: None,
+            jwks_uri: None,
+            jwks_file: None,
+            secret: None,
+            secret_file: None,
+            audiences: vec![origin],
+            any_audience: false,
+            algorithms: vec![TokenAlgorithm::EdDSA],
+            typ: vec!["at+jwt".into()],
+            id_tokens: false,
+            required_claims: Vec::new(),
+            required_scopes: Vec::new(),
+            leeway: default_leeway(),
+            user_claim: default_user_claim(),
+            email_claim: default_email_claim(),
+            groups_claim: default_groups_claim(),
+            ca_file: None,
+            timeout: default_provider_timeout(),
+            refresh_every: default_keys_refresh(),
+            keys_max_age: default_keys_limit(),
+            introspection: false,
+            introspection_endpoint: None,
+            introspection_cache: default_introspection_cache(),
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            client_auth: ClientAuth::Auto,
+        }
+    }
+}
+
 fn default_typ() -> Vec<String> {
     ["at+jwt", "JWT"].map(String::from).into()
 }
