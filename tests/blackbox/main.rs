@@ -21,3 +21,4 @@ mod running;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod wandb_sdk;
