@@ -19,5 +19,7 @@ mod proxying;
 mod radicale;
 mod rules;
 mod running;
+mod service_accounts;
 mod sessions;
 mod sign_in;
+mod wandb_sdk;
