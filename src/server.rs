@@ -27,7 +27,7 @@ use crate::federation::Federation;
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
 use crate::identity_headers::IdentityHeaders;
-use crate::jwt::signing::Signer;
+use crate::jwt::Signer;
 use crate::keys::Keyring;
 use crate::oidc::Providers;
 use crate::pages::Pages;

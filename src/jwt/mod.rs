@@ -7,7 +7,9 @@
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
-pub mod signing;
+mod signing;
+
+pub use signing::Signer;
 
 use bytes::Bytes;
 use http::HeaderValue;
