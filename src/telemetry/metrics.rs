@@ -27,6 +27,12 @@ pub struct Metrics {
     pub provider_fetches: IntCounterVec,
     /// 1 where the provider's metadata and keys are at hand.
     pub provider_ready: IntGaugeVec,
+    /// Fetches of issuers' keys, metadata included: `issuer`, `outcome` (ok or a code).
+    pub issuer_key_fetches: IntCounterVec,
+    /// When an issuer's keys were last fetched, in seconds since 1970: `issuer`.
+    pub issuer_keys_fetched: IntGaugeVec,
+    /// Requests to introspection endpoints: `issuer`, `outcome` (active, inactive or a code).
+    pub introspections: IntCounterVec,
     /// Sealed bytes of each session made.
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
@@ -35,6 +41,12 @@ pub struct Metrics {
     pub token_exchanges: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
+    /// Uses of service accounts' keys: `account` (none where the key is not known), `outcome` (ok or a code).
+    pub api_key_uses: IntCounterVec,
+    /// Seconds since 1970 when a key was last accepted: `account`, `key` (its id).
+    pub api_key_last_use: IntGaugeVec,
+    /// 1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.
+    pub api_keys_file_good: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
     pub log_lines_dropped: IntCounter,
 }
@@ -90,6 +102,21 @@ impl Metrics {
                 "1 where the provider's metadata and keys are at hand.",
                 &["provider"],
             ),
+            issuer_key_fetches: counters(
+                "doorward_issuer_key_fetches_total",
+                "Fetches of issuers' keys, metadata included, by outcome (ok, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
+            issuer_keys_fetched: gauges(
+                "doorward_issuer_keys_fetched_timestamp_seconds",
+                "When an issuer's keys were last fetched, in seconds since 1970.",
+                &["issuer"],
+            ),
+            introspections: counters(
+                "doorward_introspections_total",
+                "Requests to introspection endpoints by outcome (active, inactive, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
             session_bytes: histogram(
                 HistogramOpts::new("doorward_session_bytes", "Sealed bytes of each session made.")
                     .buckets(vec![512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0]),
@@ -105,6 +132,20 @@ impl Metrics {
                 &["outcome"],
             ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
+            api_key_uses: counters(
+                "doorward_api_key_uses_total",
+                "Uses of service accounts' keys by account and outcome.",
+                &["account", "outcome"],
+            ),
+            api_key_last_use: gauges(
+                "doorward_api_key_last_use_timestamp_seconds",
+                "When a service account's key was last accepted.",
+                &["account", "key"],
+            ),
+            api_keys_file_good: gauge(
+                "doorward_api_keys_file_good",
+                "1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.",
+            ),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
                 "Log lines dropped because standard error was read too slowly.",
@@ -121,10 +162,16 @@ impl Metrics {
             Box::new(metrics.sign_ins.clone()),
             Box::new(metrics.provider_fetches.clone()),
             Box::new(metrics.provider_ready.clone()),
+            Box::new(metrics.issuer_key_fetches.clone()),
+            Box::new(metrics.issuer_keys_fetched.clone()),
+            Box::new(metrics.introspections.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
             Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),
+            Box::new(metrics.api_key_uses.clone()),
+            Box::new(metrics.api_key_last_use.clone()),
+            Box::new(metrics.api_keys_file_good.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics
