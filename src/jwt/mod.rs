@@ -11,7 +11,7 @@ mod issuers;
 mod key_file;
 pub mod key_set;
 mod metadata;
-pub mod signing;
+mod signing;
 pub mod source;
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,7 @@ mod wanted;
 
 pub use issuers::{Cached, Issuer, Issuers};
 pub use key_set::KeySet;
+pub use signing::Signer;
 
 use bytes::Bytes;
 use http::HeaderValue;

@@ -98,6 +98,7 @@ fn thumbprint(public: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::TokenAlgorithm;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
     fn signer(secrets: &[&str]) -> Signer {
@@ -132,6 +133,21 @@ mod tests {
         assert!(!accepts(&renamed, &token));
         let header = decode_header(&token).expect("header");
         assert_eq!((header.typ.as_deref(), header.alg), (Some("at+jwt"), Algorithm::EdDSA));
+    }
+
+    #[test]
+    fn the_gateway_s_own_keys_are_those_that_are_published() {
+        let signer = signer(&["a", "b"]);
+        let published = KeySet::parse(signer.jwks().to_string().as_bytes()).expect("keys");
+        assert_eq!(signer.key_set().summary(), published.summary());
+        let token = signer.sign(&claims()).expect("token");
+        let (message, signature) = token.rsplit_once('.').expect("three parts");
+        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+        let kid = decode_header(&token).expect("header").kid;
+        for keys in [signer.key_set(), published] {
+            let verified = keys.verify(kid.as_deref(), TokenAlgorithm::EdDSA, message.as_bytes(), &signature);
+            assert_eq!(verified, Ok(()));
+        }
     }
 
     #[test]
