@@ -1,0 +1,2 @@
+"""The programs that are measured, one a file. Each is started with one worker, in front of the same app, with the same
+key, and is told to check signature, issuer, audience and expiry, and to hand the token's subject to the app."""
