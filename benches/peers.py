@@ -32,7 +32,8 @@ from gates.envoy import Envoy
 from gates.gate import Gate
 from gates.haproxy import HAProxy
 from harness import tokens
-from harness.processes import Processes, end_on_signals, free_port
+from harness.app import start_app
+from harness.processes import Processes, end_on_signals
 from harness.wrk import wrk
 
 ISSUER, AUDIENCE = "https://ci.example", "api"
@@ -49,7 +50,7 @@ class Lab:
         self.key = tokens.Key("RS256", "peers-1")
         self.jwks = self.file("jwks.json", [json.dumps({"keys": [self.key.jwk()]})])
         self.pem = self.file("key.pem", [self.key.public_pem().decode()])
-        self.app = self.start_app()
+        self.app = start_app(processes, "ok")
         print(f"signing {count + 4000} tokens…", file=sys.stderr)
         turn = tokens.many(self.key, ISSUER, AUDIENCE, 2000, first=1_000_000)
         spoilt = tokens.many(self.key, ISSUER, AUDIENCE, 2000, first=2_000_000)
@@ -84,21 +85,6 @@ class Lab:
             "alg none": tokens.unsigned(said),
             "HS256 with the public key": tokens.confused(self.key, said),
         }
-
-    def start_app(self):
-        port = free_port()
-        temporary = " ".join(f"{kind}_temp_path {self.folder};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        configuration = self.file(
-            "nginx.conf",
-            [
-                f"""daemon off; worker_processes 1; pid {self.folder}/nginx.pid; error_log /dev/null;
-                events {{ worker_connections 1024; }}
-                http {{ access_log off; keepalive_requests 1000000000; large_client_header_buffers 4 16k; {temporary}
-                    server {{ listen 127.0.0.1:{port}; location / {{ default_type text/plain; return 200 "ok"; }} }} }}"""
-            ],
-        )
-        self.processes.start("app", "nginx", "-c", configuration, port=port)
-        return port
 
 
 @dataclasses.dataclass
