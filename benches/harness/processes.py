@@ -40,8 +40,8 @@ class Processes:
         for process in list(self.running):
             self.stop(process)
 
-    def start(self, name, *command, port, seconds=20, environment=None):
-        """Starts a program that will listen on `port` of 127.0.0.1, with its output in a file `NAME.log`, and waits for it."""
+    def start(self, name, *command, port, address="127.0.0.1", seconds=20):
+        """Starts a program that will listen on `port` of `address`, with its output in a file `NAME.log`, and waits for it."""
         log = os.path.join(self.folder, f"{name}.log")
         # Opened for appending, so that the file can be cut while the program writes.
         with open(log, "ab") as output:
@@ -52,14 +52,13 @@ class Processes:
                 stderr=output,
                 # A group of its own, so that workers end with their parent, and Ctrl-C is ours to pass on.
                 start_new_session=True,
-                env={**os.environ, **(environment or {})},
             )
         process.log = log
         self.running.append(process)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection((address, port), 1).close()
                 return process
             time.sleep(0.02)
         sys.exit(f"{name} does not listen on port {port}; the end of its output:\n{tail(log)}")
