@@ -21,6 +21,8 @@ mod wandb;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use judge::programs::OWN_ISSUER;
+
 pub use error::{ConfigError, ConfigErrors};
 pub use model::Settings;
 pub use origin::{KeyPath, Origin, Origins, Step};

@@ -41,7 +41,8 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
     for (text, wanted) in [
         ("[[provider]]\n  isuer = \"x\"", "gateway.toml:2:3: provider.isuer: unknown key; did you mean `issuer`?"),
         ("public_ulr = \"x\"", "gateway.toml:1:1: public_ulr: unknown key; did you mean `public_url`?"),
-        ("issuer = \"x\"", "issuer: unknown key; `issuer` belongs under [[provider]]"),
+        ("client_id = \"x\"", "client_id: unknown key; `client_id` belongs under [[provider]]"),
+        ("issuer = \"x\"", "issuer: a list is wanted, and this is a string"),
         (
             "[listen]\npublic_url = \"x\"",
             "gateway.toml:2:1: listen.public_url: unknown key; `public_url` belongs at the top",

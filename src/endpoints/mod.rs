@@ -5,6 +5,7 @@
 
 mod answer;
 mod callback;
+pub mod challenge;
 pub mod renewal;
 mod return_address;
 mod sign_in;
@@ -74,6 +75,8 @@ pub struct Visit<'a> {
     pub client: Option<IpAddr>,
     /// Whether the first hop spoke TLS, as far as is known.
     pub over_tls: bool,
+    /// The body, where the address is one that reads it.
+    pub body: &'a [u8],
 }
 
 impl Visit<'_> {
@@ -118,10 +121,17 @@ pub fn is_own(path: &str) -> bool {
     matches!(path, LOGIN | CALLBACK | SIGNED_OUT | LOGOUT)
 }
 
+/// Methods that one of the gateway's own addresses takes, as `Allow` lists them.
+fn methods_of(path: &str) -> &'static str {
+    match path {
+        LOGOUT => "GET, HEAD, POST",
+        _ => "GET, HEAD",
+    }
+}
+
 /// Answers a request to one of the gateway's own addresses.
 pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    let safe = matches!(*visit.method, Method::GET | Method::HEAD);
-    let taken = safe || (visit.path == LOGOUT && *visit.method == Method::POST);
+    let taken = methods_of(visit.path).split(", ").any(|method| method == visit.method.as_str());
     if !taken {
         return Err(Failure::new(Reason::MethodNotAllowed, format!("{} {}", visit.method, visit.path)).into());
     }

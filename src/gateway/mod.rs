@@ -3,6 +3,7 @@
 //! Promise: a request reaches an app only by way of [`Step::Forward`], and only after every step before it said yes;
 //! what the app is told of the person is written by this room alone.
 
+mod account;
 mod failure;
 mod forwarded;
 mod headers;
@@ -15,7 +16,7 @@ mod upstream;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,7 +34,8 @@ use crate::endpoints::renewal::{Renewal, SessionRenewals, renew};
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visit};
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
-use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
+use crate::telemetry::metrics;
+use account::{Way, WayOutcome};
 use forwarded::{Forwarding, Host, Origin, Scheme};
 use headers::Sanitiser;
 use request::CanonicalRequest;
@@ -48,38 +50,6 @@ pub struct Gateway {
     sanitiser: Sanitiser,
     forwarding: Forwarding,
     renewals: SessionRenewals,
-}
-
-/// What is known of one request on its way.
-pub struct Way {
-    started: Instant,
-    /// The same moment by the clock on the wall.
-    began: SystemTime,
-    reference: Reference,
-    request: Option<CanonicalRequest>,
-    origin: Option<Origin>,
-    route: Option<usize>,
-    /// Which of the app's addresses was tried first, and how many failed to connect.
-    first_address: Option<usize>,
-    tries: usize,
-    /// What the app is told of the person.
-    identity: Vec<(Bytes, HeaderValue)>,
-    user: Option<String>,
-    /// Cookies that go out with the app's answer.
-    cookies: Vec<HeaderValue>,
-    /// Whether they hold new tokens, and not merely the note of a use.
-    renewed: bool,
-    /// The share of deciding who asks and whether they may.
-    deciding: Duration,
-    /// Whether a session was asked for.
-    authenticated: bool,
-    outcome: WayOutcome,
-}
-
-enum WayOutcome {
-    Passed,
-    Own,
-    Refused(Failure),
 }
 
 /// What follows from the steps.
@@ -249,6 +219,7 @@ impl Gateway {
             now: way.began,
             client: client_address(session).map(|a| a.ip()),
             over_tls: false,
+            body: &[],
         };
         Answer::refusal(&self.context, &visit, failure.into())
     }
@@ -263,80 +234,6 @@ impl Gateway {
         };
         response::write(session, answer, unread).await
     }
-
-    /// Step 9: one record for one request.
-    fn account(&self, session: &Session, way: &Way) {
-        let ended = Instant::now();
-        let took = ended - way.started;
-        let now = way.began + took;
-        listener::request_ended(ended);
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let route = way.route.map(|index| &self.routes[index]);
-        let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
-        if way.authenticated {
-            metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
-        }
-        let (outcome, failure) = match &way.outcome {
-            WayOutcome::Passed => {
-                counts.passed(took);
-                ("passed", None)
-            }
-            WayOutcome::Own => {
-                counts.answered("own", None, took);
-                ("own", None)
-            }
-            WayOutcome::Refused(failure) => {
-                let gone = failure.reason == Reason::ClientGone;
-                let outcome = match failure.reason.code().starts_with("DW-21") {
-                    true if gone => "gone",
-                    true => "failed",
-                    false => "refused",
-                };
-                counts.answered(outcome, Some(failure.reason), took);
-                (outcome, Some(failure))
-            }
-        };
-        let head = session.req_header();
-        let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
-        let user = way.user.as_deref();
-        access::record(
-            &AccessLine {
-                reference: way.reference,
-                peer: client,
-                method: head.method.as_str(),
-                host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
-                path: way.request.as_ref().map_or("", |r| r.path.as_str()),
-                protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
-                route: route.map_or("", |r| r.name.as_str()),
-                status,
-                outcome,
-                reason: failure.map(|f| f.reason),
-                detail: failure.map_or("", |f| f.detail.as_str()),
-                user,
-                upstream: route
-                    .filter(|_| way.first_address.is_some())
-                    .map(|r| self.upstreams[r.upstream].name.as_str()),
-                bytes_in: session.body_bytes_read() as u64,
-                bytes_out: session.body_bytes_sent() as u64,
-                took,
-                auth: way.deciding,
-                user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
-            },
-            now,
-        );
-        // Somebody who is known was turned away: that is for the audit log, too.
-        if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
-            let line = Audit {
-                reason: Some(failure.reason),
-                detail: &failure.detail,
-                user,
-                route: route.map(|r| r.name.as_str()),
-                peer: client,
-                ..Audit::new(way.reference, "refused", Decision::Deny)
-            };
-            audit::record(&line, now);
-        }
-    }
 }
 
 #[async_trait]
@@ -345,23 +242,7 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Way>;
 
     fn new_ctx(&self) -> Box<Way> {
-        Box::new(Way {
-            started: Instant::now(),
-            began: SystemTime::now(),
-            reference: Reference::next(),
-            request: None,
-            origin: None,
-            route: None,
-            first_address: None,
-            tries: 0,
-            identity: Vec::new(),
-            user: None,
-            cookies: Vec::new(),
-            renewed: false,
-            deciding: Duration::ZERO,
-            authenticated: false,
-            outcome: WayOutcome::Passed,
-        })
+        Box::new(Way::begin())
     }
 
     /// None: bodies pass as they are, and the library's compression would cost every request.
@@ -483,6 +364,7 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
+    /// Step 9: one record for one request.
     async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Box<Way>) {
         self.account(session, way);
     }
@@ -508,6 +390,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         now: way.began,
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
+        body: &[],
     }
 }
 

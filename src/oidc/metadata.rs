@@ -6,9 +6,9 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::response::in_words;
 use crate::config::model::ClientAuth;
 use crate::reason::{Failure, Reason};
+use crate::words::{in_words, json_fault};
 
 /// The part of the provider's metadata that the gateway uses.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ impl Metadata {
     /// Reads the document that was fetched for `configured`.
     pub fn parse(body: &[u8], configured: &Url) -> Result<Metadata, Failure> {
         let document: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| form(format!("JSON: no object ({} of line {})", kind(&error), error.line())))?;
+            .map_err(|error| form(format!("JSON: no object ({} of line {})", json_fault(&error), error.line())))?;
         let Some(issuer) = document.get("issuer").and_then(Value::as_str) else {
             return Err(form("issuer: the metadata names none"));
         };
@@ -148,14 +148,4 @@ fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
 
 fn form(why: impl Into<String>) -> Failure {
     Failure::new(Reason::DiscoveryForm, why)
-}
-
-/// What is wrong with a JSON text, without quoting it: serde's own messages hold the values.
-pub(super) fn kind(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Io => "unreadable at the end",
-        serde_json::error::Category::Syntax => "a syntax error at the end",
-        serde_json::error::Category::Data => "another type at the end",
-        serde_json::error::Category::Eof => "cut off at the end",
-    }
 }

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::support::{Signer, settings};
+use crate::claims::{ClaimNames, NeededClaims, identity};
 use crate::config::model::{ClientAuth, IdTokenAlgorithm, Settings};
 use crate::identity::{Identity, strings};
-use crate::oidc::claims::identity;
+use crate::oidc::AuthorizationResponse;
 use crate::oidc::keys::KeySet;
 use crate::oidc::metadata::{Metadata, discovery_url, is_issuer};
-use crate::oidc::{AuthorizationResponse, NeededClaims};
 use crate::reason::{Failure, Reason};
 
 #[test]
@@ -249,7 +249,7 @@ fn an_rsa_signature_is_verified() {
 
 fn identity_of(settings: &Settings, claims: Value) -> Result<Identity, Failure> {
     let Value::Object(claims) = claims else { panic!("an object") };
-    identity(&settings.provider[0], &NeededClaims::of(settings), "u-1", claims)
+    identity(&ClaimNames::of_provider(&settings.provider[0]), &NeededClaims::of(settings), "u-1", claims)
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! From verified claims to an [`Identity`]: who somebody is, in the terms of the configuration.
+//! From verified claims (of an ID token, a bearer token, an introspection) to an [`Identity`]: who somebody is, in the
+//! terms of the configuration.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::response::in_words;
-use crate::config::model::{Provider as ProviderSettings, Settings};
+use crate::config::model::{Issuer, Provider, Settings};
 use crate::identity::{Claims, Identity, scalar, strings};
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// The claims, by path, that header rules and route rules read beside the fields of [`Identity`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,8 +21,18 @@ impl NeededClaims {
     pub fn of(settings: &Settings) -> NeededClaims {
         let headers = settings.headers.set.iter().map(|rule| &rule.claim);
         let rules = settings.route.iter().filter_map(|route| route.allow.as_ref());
-        let rules = rules.flat_map(|allow| allow.claims.iter().map(|rule| &rule.claim));
+        let allow = rules.chain(settings.federation.iter().filter_map(|federation| federation.allow.as_ref()));
+        let rules =
+            allow.flat_map(|allow| &allow.claims).chain(settings.issuer.iter().flat_map(|i| &i.required_claims));
+        let rules = rules.map(|rule| &rule.claim);
         NeededClaims(headers.chain(rules).filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+    }
+
+    /// These, and the claim at `path`.
+    pub fn with(&self, path: &str) -> NeededClaims {
+        let mut more = self.clone();
+        more.0.insert(path.to_owned());
+        more
     }
 
     /// These claims and nothing else, nested ones without their siblings.
@@ -63,45 +74,75 @@ fn insert(into: &mut Map<String, Value>, names: &[&str], value: Value) {
     }
 }
 
-/// Makes the identity of `subject` from the claims of a verified ID token, with those of userinfo merged in.
+/// What the fields of [`Identity`] are called by whoever vouches for them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimNames {
+    /// Name of the `[[provider]]` or `[[issuer]]`.
+    pub voucher: Box<str>,
+    pub user_claim: Box<str>,
+    pub email_claim: Box<str>,
+    pub groups_claim: Box<str>,
+}
+
+impl ClaimNames {
+    pub fn of_provider(provider: &Provider) -> Self {
+        ClaimNames {
+            voucher: provider.name.as_str().into(),
+            user_claim: provider.user_claim.as_str().into(),
+            email_claim: provider.email_claim.as_str().into(),
+            groups_claim: provider.groups_claim.as_str().into(),
+        }
+    }
+
+    pub fn of_issuer(issuer: &Issuer) -> Self {
+        ClaimNames {
+            voucher: issuer.name.as_str().into(),
+            user_claim: issuer.user_claim.as_str().into(),
+            email_claim: issuer.email_claim.as_str().into(),
+            groups_claim: issuer.groups_claim.as_str().into(),
+        }
+    }
+}
+
+/// Makes the identity of `subject` from claims that were verified.
 ///
 /// [`Reason::ClaimMalformed`] names the claim that is missing or unusable; [`Reason::EmailUnverified`] where an
 /// unverified e-mail address would name the user, since anybody can write anybody's address into their profile.
-pub(super) fn identity(
-    settings: &ProviderSettings,
+pub fn identity(
+    names: &ClaimNames,
     needed: &NeededClaims,
     subject: &str,
     claims: Map<String, Value>,
 ) -> Result<Identity, Failure> {
     let claims = Claims(claims);
-    warn_of_overage(settings, &claims);
-    let user = match claims.at(&settings.user_claim) {
+    warn_of_overage(names, &claims);
+    let user = match claims.at(&names.user_claim) {
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
         Some(Value::Null) | None => None,
-        Some(_) => return Err(malformed(&settings.user_claim, "is neither a text nor a number")),
+        Some(_) => return Err(malformed(&names.user_claim, "is neither a text nor a number")),
     };
-    let user = user.ok_or_else(|| malformed(&settings.user_claim, "is missing or empty, and `user_claim` names it"))?;
-    let email = match claims.at(&settings.email_claim) {
+    let user = user.ok_or_else(|| malformed(&names.user_claim, "is missing or empty, and `user_claim` names it"))?;
+    let email = match claims.at(&names.email_claim) {
         None | Some(Value::Null) => None,
         Some(Value::String(email)) => Some(email.clone()).filter(|email| !email.is_empty()),
-        Some(_) => return Err(malformed(&settings.email_claim, "is no text")),
+        Some(_) => return Err(malformed(&names.email_claim, "is no text")),
     };
     // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
-    let email_verified = match settings.email_claim == "email" {
+    let email_verified = match &*names.email_claim == "email" {
         true => verified(&claims)?,
         false => None,
     };
-    if settings.user_claim == "email" && verified(&claims)? == Some(false) {
+    if &*names.user_claim == "email" && verified(&claims)? == Some(false) {
         let detail = "the claim `email` names the user, and `email_verified` is false";
         return Err(Failure::new(Reason::EmailUnverified, detail));
     }
-    let groups = match claims.at(&settings.groups_claim) {
+    let groups = match claims.at(&names.groups_claim) {
         None | Some(Value::Null) => None,
-        Some(Value::Object(_)) => return Err(malformed(&settings.groups_claim, "is neither a list nor a text")),
+        Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
         Some(value) => Some(once_each(strings(value))),
     };
     let identity = Identity {
-        provider: settings.name.clone(),
+        provider: names.voucher.to_string(),
         subject: subject.to_owned(),
         user,
         email,
@@ -111,12 +152,12 @@ pub(super) fn identity(
         groups,
         claims: needed.pick(&claims.0),
     };
-    refuse_control_characters(settings, &identity)?;
+    refuse_control_characters(names, &identity)?;
     Ok(identity)
 }
 
 /// Whether the identity holds anything beyond who it is. ID tokens of a refresh need not (Core §12.2).
-pub(super) fn says_something(identity: &Identity) -> bool {
+pub fn says_something(identity: &Identity) -> bool {
     identity.email.is_some()
         || identity.preferred_username.is_some()
         || identity.name.is_some()
@@ -146,13 +187,13 @@ fn once_each(items: Vec<String>) -> Vec<String> {
 }
 
 /// Entra leaves the groups out where there are more than about 200, and says so (a distributed claim, Core §5.6.2).
-fn warn_of_overage(settings: &ProviderSettings, claims: &Claims) {
+fn warn_of_overage(names: &ClaimNames, claims: &Claims) {
     let elsewhere =
         |name: &str| claims.0.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
-    let groups = settings.groups_claim.as_str();
+    let groups = &*names.groups_claim;
     if claims.at(groups).is_none() && (elsewhere(groups) || claims.0.get("hasgroups") == Some(&Value::Bool(true))) {
         tracing::warn!(
-            provider = settings.name,
+            provider = &*names.voucher,
             claim = groups,
             "the provider left the groups out because there are too many of them (_claim_names); have it send only \
              the groups assigned to this application"
@@ -161,17 +202,17 @@ fn warn_of_overage(settings: &ProviderSettings, claims: &Claims) {
 }
 
 /// A control character would end a header, or a log line, early.
-fn refuse_control_characters(settings: &ProviderSettings, identity: &Identity) -> Result<(), Failure> {
+fn refuse_control_characters(names: &ClaimNames, identity: &Identity) -> Result<(), Failure> {
     let text = |claim: &str, text: &str| match text.chars().any(char::is_control) {
         true => Err(malformed(claim, "holds a control character")),
         false => Ok(()),
     };
     text("sub", &identity.subject)?;
-    text(&settings.user_claim, &identity.user)?;
-    text(&settings.email_claim, identity.email.as_deref().unwrap_or_default())?;
+    text(&names.user_claim, &identity.user)?;
+    text(&names.email_claim, identity.email.as_deref().unwrap_or_default())?;
     text("preferred_username", identity.preferred_username.as_deref().unwrap_or_default())?;
     text("name", identity.name.as_deref().unwrap_or_default())?;
-    identity.groups.iter().flatten().try_for_each(|group| text(&settings.groups_claim, group))?;
+    identity.groups.iter().flatten().try_for_each(|group| text(&names.groups_claim, group))?;
     identity.claims.0.iter().try_for_each(|(name, value)| match holds_control_character(value) {
         true => Err(malformed(name, "holds a control character")),
         false => Ok(()),

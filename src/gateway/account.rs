@@ -1,0 +1,145 @@
+//! Step 9: what is known of a request on its way, and the one record that is made of it.
+//!
+//! Promise: each request counts once in the metrics and has one line in the access log, whatever became of it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use pingora_proxy::Session;
+
+use super::forwarded::Origin;
+use super::request::{self, CanonicalRequest};
+use super::{Gateway, client_address, listener};
+use crate::reason::{Failure, Reason};
+use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
+
+/// What is known of one request on its way.
+pub struct Way {
+    pub(super) started: Instant,
+    /// The same moment by the clock on the wall.
+    pub(super) began: SystemTime,
+    pub(super) reference: Reference,
+    pub(super) request: Option<CanonicalRequest>,
+    pub(super) origin: Option<Origin>,
+    pub(super) route: Option<usize>,
+    /// Which of the app's addresses was tried first, and how many failed to connect.
+    pub(super) first_address: Option<usize>,
+    pub(super) tries: usize,
+    /// What the app is told of the person.
+    pub(super) identity: Vec<(Bytes, HeaderValue)>,
+    pub(super) user: Option<String>,
+    /// Cookies that go out with the app's answer.
+    pub(super) cookies: Vec<HeaderValue>,
+    /// Whether they hold new tokens, and not merely the note of a use.
+    pub(super) renewed: bool,
+    /// The share of deciding who asks and whether they may.
+    pub(super) deciding: Duration,
+    /// Whether a session was asked for.
+    pub(super) authenticated: bool,
+    pub(super) outcome: WayOutcome,
+}
+
+pub(super) enum WayOutcome {
+    Passed,
+    Own,
+    Refused(Failure),
+}
+
+impl Way {
+    pub(super) fn begin() -> Self {
+        Way {
+            started: Instant::now(),
+            began: SystemTime::now(),
+            reference: Reference::next(),
+            request: None,
+            origin: None,
+            route: None,
+            first_address: None,
+            tries: 0,
+            identity: Vec::new(),
+            user: None,
+            cookies: Vec::new(),
+            renewed: false,
+            deciding: Duration::ZERO,
+            authenticated: false,
+            outcome: WayOutcome::Passed,
+        }
+    }
+}
+
+impl Gateway {
+    /// Step 9: one record for one request.
+    pub(super) fn account(&self, session: &Session, way: &Way) {
+        let ended = Instant::now();
+        let took = ended - way.started;
+        let now = way.began + took;
+        listener::request_ended(ended);
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let route = way.route.map(|index| &self.routes[index]);
+        let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
+        if way.authenticated {
+            metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
+        }
+        let (outcome, failure) = match &way.outcome {
+            WayOutcome::Passed => {
+                counts.passed(took);
+                ("passed", None)
+            }
+            WayOutcome::Own => {
+                counts.answered("own", None, took);
+                ("own", None)
+            }
+            WayOutcome::Refused(failure) => {
+                let gone = failure.reason == Reason::ClientGone;
+                let outcome = match failure.reason.code().starts_with("DW-21") {
+                    true if gone => "gone",
+                    true => "failed",
+                    false => "refused",
+                };
+                counts.answered(outcome, Some(failure.reason), took);
+                (outcome, Some(failure))
+            }
+        };
+        let head = session.req_header();
+        let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
+        let user = way.user.as_deref();
+        access::record(
+            &AccessLine {
+                reference: way.reference,
+                peer: client,
+                method: head.method.as_str(),
+                host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
+                path: way.request.as_ref().map_or("", |r| r.path.as_str()),
+                protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
+                route: route.map_or("", |r| r.name.as_str()),
+                status,
+                outcome,
+                reason: failure.map(|f| f.reason),
+                detail: failure.map_or("", |f| f.detail.as_str()),
+                user,
+                upstream: route
+                    .filter(|_| way.first_address.is_some())
+                    .map(|r| self.upstreams[r.upstream].name.as_str()),
+                bytes_in: session.body_bytes_read() as u64,
+                bytes_out: session.body_bytes_sent() as u64,
+                took,
+                auth: way.deciding,
+                user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
+            },
+            now,
+        );
+        // Somebody who is known was turned away: that is for the audit log, too.
+        if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
+            let line = Audit {
+                reason: Some(failure.reason),
+                detail: &failure.detail,
+                user,
+                route: route.map(|r| r.name.as_str()),
+                peer: client,
+                ..Audit::new(way.reference, "refused", Decision::Deny)
+            };
+            audit::record(&line, now);
+        }
+    }
+}
