@@ -41,6 +41,7 @@ endurance: build-deps ## ten issuers, rotating keys and failing key servers for 
 dashboard: build-deps ## every query of the Grafana dashboard against a real Prometheus (installs it), and its picture
 	cargo build --locked --bin doorward --example demo_provider
 	scripts/check-dashboard
+
 instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
 	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider
 	benches/instructions.py --check benches/limits.toml
@@ -55,4 +56,4 @@ build-deps:
 clean: ## take away what was built and what the demo made
 	cargo clean
 	rm -f examples/demo.secret examples/demo.client-secret
-	rm -rf tests/artifacts
+	rm -rf tests/artifacts benches/venv

@@ -7,7 +7,8 @@ measured once. The figure is requests per second of CPU that the program itself 
 median of the rounds is printed with the least and the greatest.
 
 All programs have one worker, the same app behind them (nginx, "ok"), the same RS256 key of 2048 bits and the same
-tokens of about 1.1 KB, check signature, issuer, audience and expiry, and hand the subject to the app. Each is asked with
+tokens of about 1.1 KB, check signature, issuer, audience and expiry, keep the token from the app and hand it the
+subject instead. Each is asked with
 good and bad tokens before it is measured and after each round; one that answers wrongly ends the run. For rows with a
 new token each request the program is started afresh in each round, so that no token was ever seen by it.
 

@@ -9,10 +9,8 @@ class Apache(Gate):
     name = "Apache mod_auth_openidc"
 
     def command(self):
-        loads = "\n".join(
-            f"LoadModule {name}_module {MODULES}/mod_{name}.so"
-            for name in ("mpm_event", "authn_core", "authz_core", "authz_user", "proxy", "proxy_http", "auth_openidc")
-        )
+        modules = "mpm_event authn_core authz_core authz_user headers proxy proxy_http auth_openidc"
+        loads = "\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so" for name in modules.split())
         configuration = self.write(
             "apache.conf",
             f"""
@@ -45,6 +43,7 @@ ProxyPass / http://127.0.0.1:{self.lab.app}/
         Require claim iss:{self.lab.issuer}
         Require claim aud:{self.lab.audience}
     </RequireAll>
+    RequestHeader unset Authorization
 </Location>
 """,
         )

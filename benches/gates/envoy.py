@@ -28,7 +28,6 @@ class Envoy(Gate):
                 "issuer": self.lab.issuer,
                 "audiences": [self.lab.audience],
                 "local_jwks": {"inline_string": f.read()},
-                "forward": True,
                 "claim_to_headers": [{"header_name": "x-forwarded-user", "claim_name": "sub"}],
             }
         if self.cached_tokens:

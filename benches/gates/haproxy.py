@@ -32,6 +32,7 @@ frontend gate
     http-request return status 401 unless {{ var(txn.bearer),jwt_payload_query('$.aud') -m str {self.lab.audience} }}
     http-request return status 401 if {{ var(txn.exp),sub(txn.now) -m int lt 0 }}
     http-request return status 401 unless {{ var(txn.bearer),jwt_verify(txn.alg,"{self.lab.pem}") -m int 1 }}
+    http-request del-header Authorization
     http-request set-header X-Forwarded-User %[var(txn.bearer),jwt_payload_query('$.sub')]
     default_backend app
 backend app

@@ -5,6 +5,8 @@ import collections
 import random
 import time
 
+from harness.processes import leave_signals_to_parent
+
 #: Around the expiry of a token, how long nothing is asked of it: the gateway's leeway, and the way there.
 UNSURE_BEFORE, UNSURE_AFTER = 2, 5
 
@@ -156,4 +158,5 @@ async def serve(pipe, port, connections, seed):
 
 
 def run(pipe, port, connections, seed):
+    leave_signals_to_parent()
     asyncio.run(serve(pipe, port, connections, seed))

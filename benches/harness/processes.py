@@ -23,7 +23,14 @@ def free_port():
 def end_on_signals():
     """SIGTERM and SIGHUP end the script as Ctrl-C does: through `finally`, which ends what it started."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(f"ended by signal {number}"))
+        signal.signal(number, lambda number, _: sys.exit(f"ended by signal {number}"))
+
+
+def leave_signals_to_parent():
+    """For the helpers that a script forks: they end when it says so, and do not clean up what is its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Processes:

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from harness.processes import leave_signals_to_parent
+
 
 def b64(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -138,5 +140,5 @@ def many(key, issuer, audience, count, seconds=3600, first=0):
         (key, issuer, audience, range(at, min(at + step, first + count)), seconds)
         for at in range(first, first + count, step)
     ]
-    with multiprocessing.Pool() as pool:
+    with multiprocessing.Pool(initializer=leave_signals_to_parent) as pool:
         return [token for part in pool.imap(_sign, work) for token in part]

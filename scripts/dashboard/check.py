@@ -133,6 +133,23 @@ name = "idp"
 issuer = "https://idp.example"
 jwks_file = "{folder}/jwks.json"
 audiences = ["{AUDIENCE}"]
+[[issuer]]
+name = "opaque"
+issuer = "https://opaque.example"
+jwks_uri = "http://127.0.0.1:{issuer.port}/jwks"
+audiences = ["{AUDIENCE}"]
+introspection = true
+introspection_endpoint = "http://127.0.0.1:{issuer.port}/introspect"
+introspection_cache = "1s"
+client_id = "doorward"
+client_secret_file = "{folder}/client"
+[federation]
+issuers = ["ci"]
+audiences = ["exchange"]
+subject_claim = "email"
+allow.email_domains = ["example.com"]
+[[service_account]]
+name = "ci-runner"
 """
 
 

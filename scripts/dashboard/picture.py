@@ -12,6 +12,8 @@ import tempfile
 COLUMN, LINE, GAP = 60, 32, 6
 PALETTE = ("#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#37872d", "#fade2a", "#96d98d")
 
+NAMED = {"green": "#73bf69", "blue": "#5794f2", "purple": "#b877d9", "orange": "#ff9830", "red": "#f2495c"}
+
 STYLE = """
 body { margin: 0; background: #111217; color: #ccccdc; font: 12px "DejaVu Sans", sans-serif; position: relative; }
 .panel { position: absolute; background: #181b1f; border: 1px solid #2a2d33; border-radius: 2px; overflow: hidden; }
@@ -48,6 +50,15 @@ def number(value, unit):
     text = f"{value / size:.{min(digits, 2)}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return f"{text} {name}{suffix}".strip()
+
+
+def colours(series, panel):
+    """One for each series: what the dashboard fixes for its name, else the next of the palette."""
+    fixed = {
+        override["matcher"]["options"]: NAMED[override["properties"][0]["value"]["fixedColor"]]
+        for override in panel["fieldConfig"]["overrides"]
+    }
+    return [fixed.get(name, PALETTE[at % len(PALETTE)]) for at, (name, _) in enumerate(series)]
 
 
 def chart(series, panel, width, height):
@@ -90,8 +101,7 @@ def chart(series, panel, width, height):
         t = first + (last - first) * part / 4
         anchor = "end" if part == 4 else "middle"
         out.append(f'<text x="{across(t):.1f}" y="{height - 4}" text-anchor="{anchor}">{t - first:.0f} s</text>')
-    for at, (_, here) in enumerate(lines):
-        colour = PALETTE[at % len(PALETTE)]
+    for colour, (_, here) in zip(colours(series, panel), lines):
         line = " ".join(f"{across(t):.1f},{place(v):.1f}" for t, _, v in here)
         if custom.get("fillOpacity"):
             floor = " ".join(f"{across(t):.1f},{place(b):.1f}" for t, b, _ in reversed(here))
@@ -121,8 +131,8 @@ def body(panel, series, width, height):
         )
         return f"<table><tr><th></th><th>Value</th></tr>{lines}</table>"
     keys = "".join(
-        f'<span><i style="background:{PALETTE[at % len(PALETTE)]}"></i>{html.escape(name)}</span>'
-        for at, (name, _) in enumerate(series)
+        f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>'
+        for colour, (name, _) in zip(colours(series, panel), series)
     )
     legend = 16 * (1 + sum(len(name) + 4 for name, _ in series) * 7 // width)
     return f'{chart(series, panel, width, height - 30 - legend)}<div class="legend">{keys}</div>'

@@ -93,7 +93,7 @@ class Traffic:
         self.every(1.0, lambda i: self.bearer(f"opaque-bad-{i}"), 401)
 
     def start_exchange(self):
-        self.every(0.5, lambda i: self.exchange(self.token(self.rsa, "https://ci.example", aud="exchange")), 200)
+        self.every(0.5, lambda i: self.exchange(self.token(self.rsa, "https://ci.example", aud=[AUDIENCE, "exchange"])), 200)
         self.every(2.0, lambda i: self.exchange("no assertion"), 400)
 
     def start_keys(self):
