@@ -206,7 +206,9 @@ access = "bearer"
         self.rotations["tokens of a withdrawn key"] += len(answers)
         if set(answers) != {401}:
             self.problems.append(f"issuer {issuer.number}: {answers} to tokens of the withdrawn key {old.kid}")
-        pause(5)
+        # The gateway looks for a key it does not know at most once in five seconds, and it just did: a token of a key that
+        # was withdrawn and one of a key that is published in the next moment are the same to it.
+        pause(8)
 
     def watch(self):
         """Prints where the run is, every ten seconds, until its time is over."""

@@ -161,7 +161,7 @@ def write(folder, name, text):
 
 
 def start(processes, binaries):
-    """The app, the provider and the gateway; returns the admin port and the traffic, not yet running."""
+    """Starts the app, the provider and the gateway. Returns the admin port and the traffic, not yet running."""
     for address in [("127.0.0.1", 8080), ("127.0.0.2", 8081)]:
         with socket.socket() as probe:
             if probe.connect_ex(address) == 0:
@@ -175,11 +175,15 @@ def start(processes, binaries):
     # It listens on another loopback address than the gateway, for the sake of cookies.
     processes.start("provider", f"{binaries}/examples/demo_provider", client, port=8081, address="127.0.0.2")
     path = write(folder, "gateway.toml", configuration(folder, admin, app, free_port(), issuer))
+    key = subprocess.run(
+        [f"{binaries}/doorward", "service-account", "new-key", "ci-runner", "--config", path],
+        check=True, capture_output=True, text=True, timeout=30,
+    ).stdout.strip()
     gateway = processes.start("doorward", f"{binaries}/doorward", "run", "--config", path, port=8080)
     for _ in range(100):
         try:
             get(f"http://127.0.0.1:{admin}/readyz")
-            return admin, Traffic(rsa, ec)
+            return admin, Traffic(rsa, ec, key)
         except OSError:
             time.sleep(0.1)
     sys.exit(f"the gateway is not ready; the end of its output:\n{tail(gateway.log)}")

@@ -57,7 +57,7 @@ class IssuerServer:
 class Traffic:
     """Threads that ask the gateway, each at its own pace, until they are stopped."""
 
-    def __init__(self, rsa, ec, api_key=None):
+    def __init__(self, rsa, ec, api_key):
         self.rsa, self.ec, self.api_key = rsa, ec, api_key
         self.stopping = threading.Event()
         self.problems = []
@@ -77,6 +77,7 @@ class Traffic:
             self.rsa.token({**said, "aud": "other"}),
             self.rsa.token({**said, "iss": "https://other.example"}),
         ]
+        mistyped = self.api_key[:-1] + ("A" if self.api_key[-1] != "A" else "B")
         person = {"Cookie": self.cookie}
         self.every(0.02, lambda i: self.ask("/public"), 200)
         self.every(0.05, lambda i: self.ask("/", person), 200)
@@ -87,18 +88,12 @@ class Traffic:
         self.every(0.01, lambda i: self.bearer(once[i % len(once)]), 200)
         self.every(0.05, lambda i: self.bearer(self.token(self.rsa, "https://ci.example")), 200)
         self.every(0.1, lambda i: self.bearer(wrong[i % len(wrong)]), 401)
-
-    def start_introspection(self):
         self.every(0.2, lambda i: self.bearer(f"opaque-good-{i // 10}"), 200)
         self.every(1.0, lambda i: self.bearer(f"opaque-bad-{i}"), 401)
-
-    def start_exchange(self):
         self.every(0.5, lambda i: self.exchange(self.token(self.rsa, "https://ci.example", aud=[AUDIENCE, "exchange"])), 200)
         self.every(2.0, lambda i: self.exchange("no assertion"), 400)
-
-    def start_keys(self):
         self.every(0.1, lambda i: self.bearer(self.api_key), 200)
-        self.every(0.7, lambda i: self.bearer(self.api_key[:-1] + ("A" if self.api_key[-1] != "A" else "B")), 401)
+        self.every(0.7, lambda i: self.bearer(mistyped), 401)
 
     def token(self, key, issuer, **more):
         self.number += 1
