@@ -202,8 +202,8 @@ def check(dashboard, prometheus, start_, end):
         if not series:
             wrong.append(f"{panel['title']}: nothing to show\n    {expression}")
     for variable in dashboard["templating"]["list"]:
-        found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable.get("definition", ""))
-        if found:
+        if variable["type"] == "query":
+            found = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
             selector = found.group(1).replace("$instance", ".*")
             if not prometheus.ask(f"label/{found.group(2)}/values", **{"match[]": selector}):
                 wrong.append(f"the variable {variable['name']} has no values")
