@@ -8,16 +8,21 @@
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
 pub mod introspection;
+mod issuers;
 mod key_file;
 pub mod key_set;
 mod metadata;
-pub mod signing;
+mod signing;
 pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod token;
 pub mod verify;
 mod wanted;
+
+pub use issuers::{Cached, Issuer, Issuers};
+pub use key_set::KeySet;
+pub use signing::Signer;
 
 use bytes::Bytes;
 use http::HeaderValue;
