@@ -7,6 +7,7 @@
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
+pub mod cache;
 pub mod key_set;
 #[cfg(test)]
 mod tests;
