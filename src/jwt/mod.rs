@@ -13,7 +13,6 @@ pub mod key_set;
 mod tests;
 pub mod token;
 pub mod verify;
-mod wanted;
 
 use bytes::Bytes;
 use http::HeaderValue;
