@@ -20,7 +20,8 @@ mod tests;
 pub mod token;
 pub mod verify;
 
-pub use issuers::{Cached, Issuer, Issuers};
+pub use cache::Cached;
+pub use issuers::{Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
 
