@@ -11,6 +11,7 @@ mod canonical;
 mod discovery;
 mod id_tokens;
 mod identity_headers;
+mod issuers;
 mod logout;
 mod operations;
 mod pages;
