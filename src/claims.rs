@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::config::model::{Issuer, Provider, Settings};
-use crate::identity::{Claims, Identity, scalar, strings};
+use crate::identity::{self, Claims, Identity, scalar, strings};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -22,10 +22,17 @@ impl NeededClaims {
         let headers = settings.headers.set.iter().map(|rule| &rule.claim);
         let rules = settings.route.iter().filter_map(|route| route.allow.as_ref());
         let allow = rules.chain(settings.federation.iter().filter_map(|federation| federation.allow.as_ref()));
+        let subjects = settings.federation.iter().map(|federation| &federation.subject_claim);
         let rules =
             allow.flat_map(|allow| &allow.claims).chain(settings.issuer.iter().flat_map(|i| &i.required_claims));
         let rules = rules.map(|rule| &rule.claim);
-        NeededClaims(headers.chain(rules).filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+        let all = headers.chain(rules).chain(subjects);
+        NeededClaims(all.filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+    }
+
+    /// Their paths.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     /// These, and the claim at `path`.
@@ -104,7 +111,7 @@ impl ClaimNames {
     }
 }
 
-/// Makes the identity of `subject` from claims that were verified.
+/// Makes the identity of `subject` (their `sub`) from claims that were verified.
 ///
 /// [`Reason::ClaimMalformed`] names the claim that is missing or unusable; [`Reason::EmailUnverified`] where an
 /// unverified e-mail address would name the user, since anybody can write anybody's address into their profile.
@@ -112,31 +119,32 @@ pub fn identity(
     names: &ClaimNames,
     needed: &NeededClaims,
     subject: &str,
-    claims: Map<String, Value>,
+    claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    let claims = Claims(claims);
-    warn_of_overage(names, &claims);
-    let user = match claims.at(&names.user_claim) {
+    let at = |path: &str| identity::value_at(claims, path);
+    warn_of_overage(names, claims);
+    let user = match at(&names.user_claim) {
+        _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
         Some(Value::Null) | None => None,
         Some(_) => return Err(malformed(&names.user_claim, "is neither a text nor a number")),
     };
     let user = user.ok_or_else(|| malformed(&names.user_claim, "is missing or empty, and `user_claim` names it"))?;
-    let email = match claims.at(&names.email_claim) {
+    let email = match at(&names.email_claim) {
         None | Some(Value::Null) => None,
         Some(Value::String(email)) => Some(email.clone()).filter(|email| !email.is_empty()),
         Some(_) => return Err(malformed(&names.email_claim, "is no text")),
     };
     // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
     let email_verified = match &*names.email_claim == "email" {
-        true => verified(&claims)?,
+        true => verified(claims)?,
         false => None,
     };
-    if &*names.user_claim == "email" && verified(&claims)? == Some(false) {
+    if &*names.user_claim == "email" && verified(claims)? == Some(false) {
         let detail = "the claim `email` names the user, and `email_verified` is false";
         return Err(Failure::new(Reason::EmailUnverified, detail));
     }
-    let groups = match claims.at(&names.groups_claim) {
+    let groups = match at(&names.groups_claim) {
         None | Some(Value::Null) => None,
         Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
         Some(value) => Some(once_each(strings(value))),
@@ -147,10 +155,10 @@ pub fn identity(
         user,
         email,
         email_verified,
-        preferred_username: optional_text(&claims, "preferred_username"),
-        name: optional_text(&claims, "name"),
+        preferred_username: optional_text(claims, "preferred_username"),
+        name: optional_text(claims, "name"),
         groups,
-        claims: needed.pick(&claims.0),
+        claims: needed.pick(claims),
     };
     refuse_control_characters(names, &identity)?;
     Ok(identity)
@@ -166,8 +174,8 @@ pub fn says_something(identity: &Identity) -> bool {
 }
 
 /// `email_verified` as a boolean, or as the text that Cognito sends.
-fn verified(claims: &Claims) -> Result<Option<bool>, Failure> {
-    match claims.0.get("email_verified") {
+fn verified(claims: &Map<String, Value>) -> Result<Option<bool>, Failure> {
+    match claims.get("email_verified") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(verified)) => Ok(Some(*verified)),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -177,8 +185,8 @@ fn verified(claims: &Claims) -> Result<Option<bool>, Failure> {
 }
 
 /// A claim that nothing depends on: of another type it is as good as absent.
-fn optional_text(claims: &Claims, name: &str) -> Option<String> {
-    claims.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+fn optional_text(claims: &Map<String, Value>, name: &str) -> Option<String> {
+    claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn once_each(items: Vec<String>) -> Vec<String> {
@@ -187,11 +195,13 @@ fn once_each(items: Vec<String>) -> Vec<String> {
 }
 
 /// Entra leaves the groups out where there are more than about 200, and says so (a distributed claim, Core §5.6.2).
-fn warn_of_overage(names: &ClaimNames, claims: &Claims) {
+fn warn_of_overage(names: &ClaimNames, claims: &Map<String, Value>) {
     let elsewhere =
-        |name: &str| claims.0.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
+        |name: &str| claims.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
     let groups = &*names.groups_claim;
-    if claims.at(groups).is_none() && (elsewhere(groups) || claims.0.get("hasgroups") == Some(&Value::Bool(true))) {
+    if identity::value_at(claims, groups).is_none()
+        && (elsewhere(groups) || claims.get("hasgroups") == Some(&Value::Bool(true)))
+    {
         tracing::warn!(
             provider = &*names.voucher,
             claim = groups,

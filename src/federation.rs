@@ -15,8 +15,7 @@ use url::Url;
 use crate::authz::{self, Rules, Verdict};
 use crate::config::model;
 use crate::identity::{Claims, Identity};
-use crate::jwt::ACCOUNT_CLAIM;
-use crate::jwt::signing::Signer;
+use crate::jwt::{ACCOUNT_CLAIM, Signer};
 use crate::reason::{Failure, Reason};
 
 /// Claims of an assertion that mean something of their own in a token of the gateway's, and are not copied into it.

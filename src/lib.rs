@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod authn;
 pub mod authz;
+pub mod background;
 pub mod canonical;
 pub mod claims;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod gateway;
 pub mod http_client;
 pub mod identity;
 pub mod identity_headers;
+pub mod issuer_metadata;
 pub mod jwt;
 pub mod keys;
 pub mod oidc;

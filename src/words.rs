@@ -22,6 +22,28 @@ pub fn in_words(text: &str) -> String {
     out
 }
 
+/// Somebody else's text for an answer to them, in single quotes: short, and nothing but what RFC 6750 §3 lets an
+/// `error_description` hold; whatever else becomes a question mark.
+pub fn in_quotes(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut out = String::with_capacity(text.len().min(LONGEST) + 6);
+    out.push('\'');
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST {
+            out.push_str("...");
+            break;
+        }
+        out.push(if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '\'') { c } else { '?' });
+    }
+    out.push('\'');
+    out
+}
+
+/// Several such texts: `'a', 'b'`.
+pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    texts.map(in_quotes).collect::<Vec<_>>().join(", ")
+}
+
 /// What is wrong with a JSON text, without quoting it: serde's own messages hold the values.
 pub fn json_fault(error: &serde_json::Error) -> &'static str {
     match error.classify() {

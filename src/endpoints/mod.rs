@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use crate::authn::SessionRules;
+use crate::authn::{Programs, SessionRules};
 use crate::config::Config;
 use crate::config::model::SignInStyle;
 use crate::federation::Federation;
@@ -52,6 +52,8 @@ pub struct Context {
     pub published: Published,
     /// Where the configuration has one.
     pub federation: Option<Federation>,
+    /// Programs whose credentials count.
+    pub programs: Programs,
 }
 
 impl Context {
@@ -134,9 +136,9 @@ fn is_for_persons(path: &str) -> bool {
     matches!(path, LOGIN | CALLBACK | SIGNED_OUT | LOGOUT)
 }
 
-/// How many bytes of a body the address reads; `None` where it reads none.
-pub fn reads_body(context: &Context, host: &str, path: &str) -> Option<usize> {
-    (path == TOKEN && is_own(context, host, path)).then_some(token::MAX_BODY)
+/// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
+pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
+    (path == TOKEN && *method == Method::POST && context.federation.is_some()).then_some(token::MAX_BODY)
 }
 
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.

@@ -14,7 +14,7 @@ use super::{Answer, Outcome, TOKEN};
 use crate::config::OWN_ISSUER;
 use crate::config::model::{Issuer, Route, Settings};
 use crate::federation::own_issuer;
-use crate::jwt::signing::Signer;
+use crate::jwt::Signer;
 
 const JWKS: &str = "/.well-known/jwks.json";
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";

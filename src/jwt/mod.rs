@@ -1,13 +1,27 @@
 //! Tokens of other people's making: JWTs (RFC 7519) and, by introspection (RFC 7662), tokens that are none.
 //!
-//! The way of a token: which issuer says it is from , that issuer's keys ([`source`]), form, algorithm and
+//! The way of a token: which issuer says it is from, that issuer's keys ([`source`]), form, algorithm and
 //! signature, and then what its issuer's entry asks of it. A token that was verified is kept ([`cache`]) with what it
 //! says, never with what was decided about it: times, audience, type, scopes and required claims are judged at every hit.
 //!
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
-pub mod signing;
+mod issuers;
+mod key_file;
+pub mod key_set;
+mod metadata;
+mod signing;
+pub mod source;
+#[cfg(test)]
+mod tests;
+pub mod token;
+pub mod verify;
+mod wanted;
+
+pub use issuers::{Cached, Issuer, Issuers};
+pub use key_set::KeySet;
+pub use signing::Signer;
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -16,7 +30,7 @@ use crate::config::model::TokenAlgorithm;
 use crate::identity::Identity;
 
 /// A token whose signature holds, or which its issuer says is active, and what it says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Verified {
     /// Index of the issuer.
     pub issuer: usize,

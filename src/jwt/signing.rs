@@ -10,6 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
+use super::key_set::KeySet;
 use crate::config::values::Secret;
 use crate::keys;
 use crate::reason::{Failure, Reason};
@@ -60,6 +61,12 @@ impl Signer {
         self.keys.iter().map(|key| (key.kid.as_str(), &key.public))
     }
 
+    /// What the gateway's own tokens are verified with.
+    pub fn key_set(&self) -> KeySet {
+        let keys: Vec<_> = self.public_keys().map(|(kid, public)| (kid.to_owned(), *public)).collect();
+        KeySet::ed25519(&keys)
+    }
+
     /// The key set as it is published (RFC 7517, RFC 8037 §2).
     pub fn jwks(&self) -> Value {
         let keys = self.public_keys().map(|(kid, public)| {
@@ -91,6 +98,7 @@ fn thumbprint(public: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::TokenAlgorithm;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 
     fn signer(secrets: &[&str]) -> Signer {
@@ -125,6 +133,21 @@ mod tests {
         assert!(!accepts(&renamed, &token));
         let header = decode_header(&token).expect("header");
         assert_eq!((header.typ.as_deref(), header.alg), (Some("at+jwt"), Algorithm::EdDSA));
+    }
+
+    #[test]
+    fn the_gateway_s_own_keys_are_those_that_are_published() {
+        let signer = signer(&["a", "b"]);
+        let published = KeySet::parse(signer.jwks().to_string().as_bytes()).expect("keys");
+        assert_eq!(signer.key_set().summary(), published.summary());
+        let token = signer.sign(&claims()).expect("token");
+        let (message, signature) = token.rsplit_once('.').expect("three parts");
+        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+        let kid = decode_header(&token).expect("header").kid;
+        for keys in [signer.key_set(), published] {
+            let verified = keys.verify(kid.as_deref(), TokenAlgorithm::EdDSA, message.as_bytes(), &signature);
+            assert_eq!(verified, Ok(()));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bearer;
 mod callback;
 mod canonical;
 mod discovery;
