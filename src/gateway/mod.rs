@@ -146,7 +146,7 @@ impl Gateway {
 
     /// The body of a request to one of the gateway's own addresses that reads it; empty for every other.
     async fn own_body(&self, session: &mut Session, request: &CanonicalRequest) -> std::result::Result<Bytes, Failure> {
-        match endpoints::reads_body(&self.context, &request.authority.host, request.path.as_str()) {
+        match endpoints::body_limit(&self.context, &request.method, request.path.as_str()) {
             Some(limit) => body::read(session, limit).await,
             None => Ok(Bytes::new()),
         }
