@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use crate::authn::SessionRules;
+use crate::authn::{Programs, SessionRules};
 use crate::config::Config;
 use crate::config::model::SignInStyle;
 use crate::federation::Federation;
@@ -52,6 +52,8 @@ pub struct Context {
     pub published: Published,
     /// Where the configuration has one.
     pub federation: Option<Federation>,
+    /// Programs whose credentials count.
+    pub programs: Programs,
 }
 
 impl Context {

@@ -61,7 +61,7 @@ impl Signer {
         self.keys.iter().map(|key| (key.kid.as_str(), &key.public))
     }
 
-    /// The keys, for verifying what they signed.
+    /// What the gateway's own tokens are verified with.
     pub fn key_set(&self) -> KeySet {
         let keys: Vec<_> = self.public_keys().map(|(kid, public)| (kid.to_owned(), *public)).collect();
         KeySet::ed25519(&keys)

@@ -74,15 +74,15 @@ pub fn check(text: &[u8]) -> Result<(), Failure> {
         return Err(malformed(format!("a key begins with '{PREFIX}'")));
     };
     if text.len() != LENGTH {
-        return Err(malformed(format!("it has {} characters; a key has {LENGTH}", text.len())));
+        return Err(malformed(format!("the key has {} characters; whole keys have {LENGTH}", text.len())));
     }
     if !rest.iter().all(u8::is_ascii_alphanumeric) {
-        return Err(malformed("it holds a character that no key has".into()));
+        return Err(malformed("the key holds a character that no key has".into()));
     }
     let (signed, sum) = text.split_at(LENGTH - CHECKSUM);
     match sum == checksum(signed) {
         true => Ok(()),
-        false => Err(malformed("its checksum is wrong".into())),
+        false => Err(malformed("the key's checksum is wrong".into())),
     }
 }
 
@@ -154,7 +154,10 @@ mod tests {
         }
         assert!(check(&[text, b"0"].concat()).is_err());
         let failure = check(b"dwk_short").expect_err("short");
-        assert_eq!((failure.reason, &*failure.detail), (Reason::KeyMalformed, "it has 9 characters; a key has 53"));
+        assert_eq!(
+            (failure.reason, &*failure.detail),
+            (Reason::KeyMalformed, "the key has 9 characters; whole keys have 53")
+        );
     }
 
     #[test]

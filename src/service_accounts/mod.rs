@@ -130,7 +130,7 @@ impl ServiceAccounts {
         let found = table.keys.get(&beginning(&digest));
         let Some(key) = found.filter(|key| verify_slices_are_equal(&key.digest, &digest).is_ok()) else {
             self.unknown.inc();
-            return Err(Failure::new(Reason::KeyUnknown, format!("key '{}'", key::id_of(&digest))));
+            return Err(Failure::new(Reason::KeyUnknown, format!("key '{}' is not known here", key::id_of(&digest))));
         };
         key.judge(now)
     }
@@ -160,7 +160,8 @@ impl Key {
         }
         let Some(account) = &self.owner else {
             self.gone.inc();
-            let detail = format!("key '{}' is of the service account '{}'", self.id, self.account);
+            let detail =
+                format!("key '{}' is of the service account '{}', which there is no more", self.id, self.account);
             return Err(Failure::new(Reason::AccountGone, detail));
         };
         self.accepted.inc();
@@ -227,14 +228,19 @@ impl Account {
         })
     }
 
-    /// Whether it may name `who`, a user name or an e-mail address, as the one it works for.
+    /// Whether it may name `who`, a user name or an e-mail address, as the one it works for. Itself it may always: W&B's SDK
+    /// asks the app for the address of whoever it is, and sends that.
     pub fn may_act_for(&self, who: &str) -> bool {
-        !who.is_empty() && self.acts_for.iter().any(|allowed| covers(allowed, who))
+        let itself = || self.identity.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(who));
+        who == &*self.name || itself() || self.acts_for.iter().any(|allowed| covers(allowed, who))
     }
 }
 
 /// Whether an entry of `acts_for` names `who`: `@domain` all addresses of it, an address itself, else the user name.
 fn covers(allowed: &str, who: &str) -> bool {
+    if who.is_empty() {
+        return false;
+    }
     let Some((local, domain)) = who.split_once('@') else { return allowed == who };
     match allowed.strip_prefix('@') {
         Some(whole) => domain.eq_ignore_ascii_case(whole) && is_local_part(local),

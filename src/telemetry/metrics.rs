@@ -21,6 +21,13 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     /// Seconds that deciding who is asking and whether they may took, without the app's share.
     pub authentication_seconds: Histogram,
+    token_verification_seconds: HistogramVec,
+    /// Tokens in the cache of verified tokens, and their bytes.
+    pub token_cache_entries: IntGauge,
+    pub token_cache_bytes: IntGauge,
+    pub token_cache_hits: IntCounter,
+    pub token_cache_misses: IntCounter,
+    pub token_cache_evictions: IntCounter,
     /// Steps of signing in and out: `step` (start, callback, refresh, logout), `outcome` (ok or a code).
     pub sign_ins: IntCounterVec,
     /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh), `outcome` (ok or a code).
@@ -63,6 +70,10 @@ const REQUEST_BUCKETS: [f64; 10] = [0.000_25, 0.001, 0.004, 0.016, 0.064, 0.25, 
 /// From 1 µs: what deciding costs without a look at the provider.
 const AUTHENTICATION_BUCKETS: [f64; 9] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1.0];
 
+/// From 1 µs, where a token from the cache is, over the signatures' tens of microseconds, to an introspection's second.
+const TOKEN_BUCKETS: [f64; 12] =
+    [1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5, 1.28e-4, 2.56e-4, 0.001, 0.016, 0.256];
+
 impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
@@ -86,6 +97,23 @@ impl Metrics {
                     "Seconds to decide who asks and whether they may.",
                 )
                 .buckets(AUTHENTICATION_BUCKETS.into()),
+            ),
+            token_verification_seconds: histograms(
+                HistogramOpts::new(
+                    "doorward_token_verification_seconds",
+                    "Seconds to judge a bearer token, by issuer, algorithm and how it was answered: cache, signature, \
+                     introspection or refused.",
+                )
+                .buckets(TOKEN_BUCKETS.into()),
+                &["issuer", "algorithm", "answer"],
+            ),
+            token_cache_entries: gauge("doorward_token_cache_entries", "Verified tokens that are kept."),
+            token_cache_bytes: gauge("doorward_token_cache_bytes", "Memory of the verified tokens that are kept."),
+            token_cache_hits: counter("doorward_token_cache_hits_total", "Tokens that were found in the cache."),
+            token_cache_misses: counter("doorward_token_cache_misses_total", "Tokens that were not."),
+            token_cache_evictions: counter(
+                "doorward_token_cache_evictions_total",
+                "Verified tokens that gave way to others.",
             ),
             sign_ins: counters(
                 "doorward_sign_ins_total",
@@ -159,6 +187,12 @@ impl Metrics {
             Box::new(metrics.requests.clone()),
             Box::new(metrics.request_seconds.clone()),
             Box::new(metrics.authentication_seconds.clone()),
+            Box::new(metrics.token_verification_seconds.clone()),
+            Box::new(metrics.token_cache_entries.clone()),
+            Box::new(metrics.token_cache_bytes.clone()),
+            Box::new(metrics.token_cache_hits.clone()),
+            Box::new(metrics.token_cache_misses.clone()),
+            Box::new(metrics.token_cache_evictions.clone()),
             Box::new(metrics.sign_ins.clone()),
             Box::new(metrics.provider_fetches.clone()),
             Box::new(metrics.provider_ready.clone()),
@@ -192,6 +226,11 @@ impl Metrics {
             passed: self.requests.with_label_values(&[route, "passed", ""]),
             seconds: self.request_seconds.with_label_values(&[route]),
         }
+    }
+
+    /// The handle for tokens of `issuer` signed by `algorithm` and answered for by `answer`.
+    pub fn token_verification(&self, issuer: &str, algorithm: &str, answer: &str) -> Histogram {
+        self.token_verification_seconds.with_label_values(&[issuer, algorithm, answer])
     }
 
     /// Everything in the Prometheus text format.
