@@ -8,6 +8,7 @@
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
 pub mod cache;
+pub mod introspection;
 mod issuers;
 mod key_file;
 pub mod key_set;
