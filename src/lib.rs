@@ -12,6 +12,7 @@ pub mod authz;
 pub mod canonical;
 pub mod cli;
 pub mod config;
+pub mod digits;
 pub mod endpoints;
 pub mod gateway;
 pub mod http_client;

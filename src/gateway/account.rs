@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
 use super::forwarded::Origin;
@@ -27,7 +26,7 @@ pub struct Way {
     pub(super) first_address: Option<usize>,
     pub(super) tries: usize,
     /// What the app is told of the person.
-    pub(super) identity: Vec<(Bytes, HeaderValue)>,
+    pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     pub(super) user: Option<String>,
     /// Cookies that go out with the app's answer.
     pub(super) cookies: Vec<HeaderValue>,
