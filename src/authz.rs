@@ -30,7 +30,7 @@ pub struct Rules {
 
 /// A rule on one claim.
 #[derive(Clone, Debug)]
-struct Rule {
+pub struct Rule {
     claim: Box<str>,
     wants: Wants,
 }
@@ -141,7 +141,7 @@ impl Rules {
 }
 
 impl Rule {
-    fn new(rule: &ClaimRule) -> Result<Rule, String> {
+    pub fn new(rule: &ClaimRule) -> Result<Rule, String> {
         let claim = &rule.claim;
         if claim.is_empty() {
             return Err("a rule names no claim".to_owned());
@@ -158,7 +158,21 @@ impl Rule {
         Ok(Rule { claim: claim.as_str().into(), wants })
     }
 
-    fn is_met(&self, identity: &Identity) -> bool {
+    /// The path of its claim.
+    pub fn claim(&self) -> &str {
+        &self.claim
+    }
+
+    /// The values that it takes.
+    pub fn wants(&self) -> impl Iterator<Item = &str> {
+        let entries = match &self.wants {
+            Wants::Equals(value) => std::slice::from_ref(value),
+            Wants::OneOf(entries) => entries,
+        };
+        entries.iter().map(|entry| &**entry)
+    }
+
+    pub fn is_met(&self, identity: &Identity) -> bool {
         let Some(said) = identity.at(&self.claim) else { return false };
         match &self.wants {
             Wants::Equals(value) => !Said::is_list(&said) && said.any(|text| text == &**value),
@@ -180,6 +194,11 @@ impl<'a> Address<'a> {
         let plain = |c: char| !c.is_control() && !c.is_whitespace() && !r#""(),:;<>[\]"#.contains(c);
         (!local.is_empty() && local.chars().all(plain) && is_domain(domain)).then_some(Address { domain })
     }
+}
+
+/// Whether `text` is an e-mail address that has one reading.
+pub fn is_email(text: &str) -> bool {
+    Address::read(text).is_some()
 }
 
 /// Whether `domain` is labels of ASCII letters, digits and hyphens. Full-width letters and the like would be folded

@@ -112,7 +112,8 @@ impl Claims {
     }
 }
 
-fn value_at<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+/// [`Claims::at`] of claims that are not picked yet.
+pub fn value_at<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = map.get(path) {
         return Some(value);
     }

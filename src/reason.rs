@@ -5,7 +5,7 @@
 //! `docs/reasons.md` is generated from this table (`doorward reasons`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
-//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start.
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs.
 
 /// Who most likely reads about a failure, and therefore whom the remedy addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,12 +302,104 @@ reasons! {
     Internal = "DW-7999", 500, Admin, "The gateway made a mistake",
         "Something happened that should not be possible.",
         "Report it with the log line of this reference.";
+
+    // 8 ── programs: tokens, exchange, keys. Their details are shown to whoever sent the credential, so they hold nothing
+    // but what is expected and what that credential itself says.
+    TokenMissing = "DW-8001", 401, Person, "A bearer token is needed",
+        "The request brought neither a bearer token nor a key, and this address is for programs.",
+        "Send `Authorization: Bearer` with a token or a service account's key.";
+    TokenForm = "DW-8002", 401, Person, "The token cannot be read",
+        "It is not a signed JWT in compact form (RFC 7519 §7.2) with the claims it must have in their types, nor anything else that is accepted here.",
+        "Send the access token as it was issued, whole and without quotes.";
+    TokenAlgorithm = "DW-8003", 401, Person, "The token's algorithm is not accepted",
+        "It is unsigned, or signed with an algorithm that its issuer's entry does not accept or its key is not for.",
+        "Have the issuer sign with an accepted algorithm, or add it to `algorithms` of the `[[issuer]]`.";
+    TokenIssuer = "DW-8004", 401, Person, "The token's issuer is not accepted here",
+        "Its `iss` is none of the configured issuers, or this route does not take that issuer's tokens.",
+        "Get a token of an accepted issuer; an admin compares `iss` with `issuer` of the `[[issuer]]`, to the letter.";
+    TokenKey = "DW-8005", 401, Person, "The token's key is not published",
+        "The issuer's key set holds no key, or no single key, for this token.",
+        "Get a new token; if it recurs, an admin looks at the issuer's key set.";
+    TokenSignature = "DW-8006", 401, Attacker, "The token's signature is wrong",
+        "The signature does not match the issuer's key: the token was altered, cut off, or signed by somebody else.",
+        "Get a new token and send it whole.";
+    TokenExpired = "DW-8007", 401, Person, "The token has expired",
+        "Its `exp` is past by the gateway's clock, the leeway included.",
+        "Get a new token; if new ones are refused, set the clocks of the gateway's and the issuer's hosts.";
+    TokenNotYetValid = "DW-8008", 401, Admin, "The token is not valid yet",
+        "Its `nbf` or `iat` is ahead of the gateway's clock, the leeway included.",
+        "Set the clocks of the gateway's and the issuer's hosts.";
+    TokenAudience = "DW-8009", 401, Person, "The token is meant for another service",
+        "Its `aud` names none of the audiences that are accepted here.",
+        "Ask the issuer for a token with the right audience; an admin compares `audiences`.";
+    TokenType = "DW-8010", 401, Person, "It is another kind of token",
+        "Its `typ` is not accepted, or it is an ID token or a logout token, which are not made for APIs.",
+        "Send an access token; an admin can accept others with `typ` and `id_tokens` of the `[[issuer]]`.";
+    TokenClaim = "DW-8011", 403, Person, "The token lacks a claim that is required",
+        "Its issuer's entry requires a claim that the token does not have, or has with another value.",
+        "Have the issuer put the claim into the token; an admin compares `required_claims`.";
+    TokenScope = "DW-8012", 403, Person, "The token lacks a scope",
+        "A scope that is required here is not among the token's.",
+        "Ask the issuer for a token with the scope.";
+    TokenRevoked = "DW-8013", 401, Person, "The token was revoked",
+        "An admin has revoked it, or its issuer says that it is not active.",
+        "Get a new token.";
+    AuthorizationForm = "DW-8014", 401, Person, "The Authorization header cannot be read",
+        "It is neither `Bearer` with one token nor `Basic` with a key as the password.",
+        "Send `Authorization: Bearer` with the token or key.";
+    TokenIdentity = "DW-8015", 401, Admin, "The token does not say who it is",
+        "The claim that names the user is missing or unusable, or a claim that a header needs has a control character.",
+        "Have the issuer send the claim, or set `user_claim` of the `[[issuer]]`.";
+    KeyMalformed = "DW-8101", 401, Person, "The key cannot be read",
+        "It begins like a key of a service account and is incomplete or mistyped: its checksum is wrong.",
+        "Copy the whole key.";
+    KeyUnknown = "DW-8102", 401, Person, "The key is not known",
+        "No service account has this key; it was revoked, or is another deployment's.",
+        "Ask an admin for a new key (`doorward service-account new-key`).";
+    KeyExpired = "DW-8103", 401, Person, "The key has expired",
+        "The key was made with an end, which has passed.",
+        "Ask an admin for a new key.";
+    AccountGone = "DW-8104", 401, Admin, "The service account does not exist any more",
+        "The credential is good, and the account it belongs to is not in the configuration.",
+        "An admin adds the `[[service_account]]` again, or revokes its keys.";
+    KeysNotReady = "DW-8201", 503, Admin, "The token's issuer cannot be reached yet",
+        "The issuer's keys have not been fetched since the gateway started, so nothing can be said about the token.",
+        "Try again in a moment; an admin reads on /readyz which step fails and why.";
+    KeysTooOld = "DW-8202", 503, Admin, "The token's issuer has not been reached for too long",
+        "The issuer's keys are older than `keys_max_age`, so nothing can be said about the token.",
+        "Try again in a moment; an admin reads on /readyz which step fails and why.";
+    IntrospectionUnavailable = "DW-8203", 503, Admin, "The token's issuer does not answer",
+        "The introspection endpoint could not be reached, or answered with an error or with what is no introspection response.",
+        "Try again in a moment; an admin looks at the issuer.";
+    IntrospectionRefused = "DW-8204", 503, Admin, "The token's issuer does not accept the gateway's secret",
+        "The introspection endpoint refused the gateway's own credentials.",
+        "An admin compares `client_id`, `client_secret` and `client_auth` of the `[[issuer]]` with the registration.";
+    TooManyIntrospections = "DW-8205", 503, Admin, "Too many unknown tokens at once",
+        "More tokens that are no JWT came than the issuer is asked about at the same time.",
+        "Try again in a moment.";
+    GrantUnsupported = "DW-8301", 400, Person, "That grant is not supported",
+        "The token endpoint takes `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523) and nothing else.",
+        "Send that `grant_type`, and the JWT as `assertion`.";
+    GrantMalformed = "DW-8302", 400, Person, "The token request cannot be read",
+        "It is no form with exactly one `grant_type` and one `assertion` (RFC 6749 §4.5), or is too large.",
+        "Send them form-encoded in the body of a POST.";
+    AssertionSubject = "DW-8303", 400, Person, "The assertion's subject is not known",
+        "Its subject is neither an e-mail address nor the subject of a registered service account.",
+        "Have the issuer put your e-mail address into the subject; an admin registers programs with `[[service_account]]`.";
+    AssertionNotAllowed = "DW-8304", 400, Person, "The assertion's subject may not exchange it",
+        "The rules of `[federation]` do not name the subject, or its e-mail address is not verified.",
+        "Ask an admin to add you to `allow` of `[federation]`.";
 }
 
 impl Reason {
     /// Stable code, `DW-` and four digits; also the metric label.
     pub fn code(self) -> &'static str {
         self.info().code
+    }
+
+    /// Whether it is about a token or key. The details of such a failure are made for whoever sent it.
+    pub fn is_about_credentials(self) -> bool {
+        self.code().as_bytes()[3] == b'8'
     }
 
     /// HTTP status of an answer that this reason causes; reasons that never answer a request are 500.
@@ -327,8 +419,8 @@ impl std::fmt::Display for Reason {
 
 /// A [`Reason`] with what was seen on this occasion: the value an operation fails with.
 ///
-/// `detail` is for the log line and the admin only (expected and got, the provider's own words);
-/// it is never shown to whoever sent the request.
+/// `detail` is for the log line and the admin only (expected and got, the provider's own words); it is shown to whoever
+/// sent the request only where the reason [is about their credential](Reason::is_about_credentials).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
@@ -375,6 +467,7 @@ pub fn as_markdown() -> String {
         ('5', "Who may"),
         ('6', "The provider"),
         ('7', "Configuration and start"),
+        ('8', "Programs"),
     ];
     for (digit, heading) in sections {
         let _ = write!(

@@ -5,6 +5,7 @@
 
 mod headers;
 mod listeners;
+pub(crate) mod programs;
 mod providers;
 mod routes;
 mod sessions;
@@ -33,6 +34,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.programs();
     judge.upstreams();
     judge.routes();
     judge.headers();

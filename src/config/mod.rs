@@ -21,7 +21,9 @@ mod wandb;
 
 use std::path::{Path, PathBuf};
 
-pub use error::{ConfigError, ConfigErrors};
+pub(crate) use judge::programs::OWN_ISSUER;
+
+pub use error::{ConfigError, ConfigErrors, nearest};
 pub use model::Settings;
 pub use origin::{KeyPath, Origin, Origins, Step};
 

@@ -13,6 +13,10 @@ use url::Url;
 
 use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network, Period, Secret};
 
+mod programs;
+
+pub use programs::{Bearer, Federation, Issuer, ServiceAccount, TokenAlgorithm};
+
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +44,18 @@ pub struct Settings {
     /// matches is refused.
     #[serde(default)]
     pub route: Vec<Route>,
+    /// Issuers whose bearer tokens are accepted.
+    #[serde(default)]
+    pub issuer: Vec<Issuer>,
+    #[serde(default)]
+    pub bearer: Bearer,
+    pub federation: Option<Federation>,
+    /// Accounts for programs.
+    #[serde(default)]
+    pub service_account: Vec<ServiceAccount>,
+    /// File with the digests of the service accounts' keys, written by `doorward service-account` and read again when it
+    /// changes; `api-keys.toml` beside the configuration unless set.
+    pub api_keys_file: Option<PathBuf>,
     #[serde(default)]
     pub headers: Headers,
     #[serde(default)]
@@ -269,9 +285,9 @@ pub enum Access {
     /// People who have signed in and whom the rules name.
     #[default]
     SignedIn,
-    /// Programs with a bearer token. Not built yet: refused when the configuration is read.
+    /// Programs with a bearer token or a service account's key; never a redirect.
     Bearer,
-    /// Either. Not built yet: refused when the configuration is read.
+    /// Either. A token or key that is there decides; a bad one never falls through to the session.
     SignedInOrBearer,
 }
 
@@ -306,8 +322,27 @@ pub struct Route {
     /// Where a person without a session goes.
     #[serde(default)]
     pub sign_in: SignInStyle,
-    /// Who may, among the signed in; everybody where it is not set.
+    /// Who may, among those who are known; all of them where it is not set.
     pub allow: Option<Allow>,
+    /// The `[[issuer]]` entries whose tokens are accepted here, and `doorward` for the gateway's own; every one's where it
+    /// is empty.
+    #[serde(default)]
+    pub issuers: Vec<String>,
+    /// Audiences of which a token must name one here, beside what its issuer asks for.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Scopes that a token must have here; all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Send the token on to the app. Without it the app gets the identity headers and no credential.
+    #[serde(default)]
+    pub forward_token: bool,
+    /// Pass on whom a service account says it works for, where the account may (`acts_for`).
+    #[serde(default)]
+    pub attribution: bool,
+    /// Describe this route at `/.well-known/oauth-protected-resource` and name that address in refusals (RFC 9728).
+    #[serde(default)]
+    pub resource_metadata: bool,
 }
 
 impl Route {

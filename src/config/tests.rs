@@ -41,7 +41,8 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
     for (text, wanted) in [
         ("[[provider]]\n  isuer = \"x\"", "gateway.toml:2:3: provider.isuer: unknown key; did you mean `issuer`?"),
         ("public_ulr = \"x\"", "gateway.toml:1:1: public_ulr: unknown key; did you mean `public_url`?"),
-        ("issuer = \"x\"", "issuer: unknown key; `issuer` belongs under [[provider]]"),
+        ("client_id = \"x\"", "client_id: unknown key; `client_id` belongs under [[provider]]"),
+        ("issuer = \"x\"", "issuer: a list is wanted, and this is a string"),
         (
             "[listen]\npublic_url = \"x\"",
             "gateway.toml:2:1: listen.public_url: unknown key; `public_url` belongs at the top",
@@ -218,4 +219,25 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     let missing = place.0.path().join("missing.toml");
     let errors = Config::load(Some(&missing), &env).expect_err("the flag wins");
     assert_eq!((errors.0[0].reason, errors.0[0].file.as_deref()), (Reason::ConfigUnreadable, Some(missing.as_path())));
+}
+
+#[test]
+fn the_configurations_in_the_page_about_tokens_are_good() {
+    let place = Place::new();
+    place.file("cluster-keys.json", "{\"keys\":[]}");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).expect("page");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 10, "{}", blocks.len());
+    for block in blocks {
+        let text = format!(
+            "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
+             {block}\n[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n"
+        );
+        let provider = "[[provider]]\nissuer = \"https://people.example.com\"\nclient_id = \"app\"\n";
+        // People sign in somewhere, unless the block is about routes for programs alone.
+        let text = if block.contains("[[provider]]") { text } else { format!("{text}{provider}") };
+        if let Err(errors) = place.load(&text, &[]) {
+            panic!("{block}\n{errors}");
+        }
+    }
 }

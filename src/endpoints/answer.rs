@@ -2,10 +2,13 @@
 //!
 //! The reason decides status, page and body here and nowhere else.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use super::challenge::{self, Challenge};
 use super::{Context, LOGOUT, Visit, sign_in_href};
 use crate::pages::{FailurePage, Page};
 use crate::reason::{Failure, Reason};
@@ -42,12 +45,14 @@ pub struct Refusal {
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
     pub user: Option<String>,
+    /// How a program may authenticate here.
+    pub challenge: Option<Arc<Challenge>>,
 }
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let offer_sign_in = matches!(failure.reason.code().as_bytes()[3], b'3' | b'4');
-        Refusal { failure, cookies: Vec::new(), seen: Vec::new(), offer_sign_in, user: None }
+        Refusal { failure, cookies: Vec::new(), seen: Vec::new(), offer_sign_in, user: None, challenge: None }
     }
 }
 
@@ -61,7 +66,7 @@ impl Refusal {
 impl Answer {
     /// A page of the gateway's own.
     pub fn page(context: &Context, status: StatusCode, page: Page) -> Self {
-        let mut headers = security_headers(context);
+        let mut headers = context.pages.security_headers().to_vec();
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")));
         Answer { status, headers, body: page.html.into(), outcome: Outcome::Own, user: None }
     }
@@ -70,7 +75,7 @@ impl Answer {
     pub fn redirect(context: &Context, location: &str) -> Result<Self, Failure> {
         let location = HeaderValue::from_str(location)
             .map_err(|_| Failure::new(Reason::Internal, "an address that is no header value"))?;
-        let mut headers = security_headers(context);
+        let mut headers = context.pages.security_headers().to_vec();
         headers.push((header::LOCATION, location));
         Ok(Answer { status: StatusCode::SEE_OTHER, headers, body: Bytes::new(), outcome: Outcome::Own, user: None })
     }
@@ -85,7 +90,10 @@ impl Answer {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let sign_in = (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(visit, None));
-        let mut answer = if visit.visitor().is_person() {
+        // Whoever sends a credential is a program, and looks for the reason in JSON.
+        let program =
+            refusal.failure.reason.is_about_credentials() && visit.headers.contains_key(header::AUTHORIZATION);
+        let mut answer = if !program && visit.visitor().is_person() {
             let page = context.pages.failure(&FailurePage {
                 reason,
                 reference: visit.reference.as_str(),
@@ -97,57 +105,53 @@ impl Answer {
             });
             Answer::page(context, status, page)
         } else {
-            Answer::json(context, status, reason, visit.reference.as_str(), sign_in.as_deref())
+            Answer::refusal_in_json(context, status, &refusal.failure, visit.reference.as_str(), sign_in.as_deref())
         };
+        if let Some(challenge) = refusal.challenge.as_ref().filter(|_| challenge::challenges(status)) {
+            answer.headers.push((header::WWW_AUTHENTICATE, challenge.header(&refusal.failure)));
+        } else if status == StatusCode::UNAUTHORIZED {
+            // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
+            answer.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Session realm=\"doorward\"")));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            let allowed = if visit.path == LOGOUT { "GET, HEAD, POST" } else { "GET, HEAD" };
-            answer.headers.push((header::ALLOW, HeaderValue::from_static(allowed)));
+            answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(visit.path))));
         }
         answer.user = refusal.user;
         answer.outcome = Outcome::Refused(refusal.failure);
         answer.with_cookies(refusal.cookies)
     }
 
-    /// The same text stands in the three places where clients look for one.
-    fn json(context: &Context, status: StatusCode, reason: Reason, reference: &str, sign_in: Option<&str>) -> Self {
-        let info = reason.info();
-        let text = format!("{}. {} {}", info.title, info.cause, info.remedy);
+    /// The same text stands in the three places where clients look for one: `error`, `error_description` (RFC 6750) and
+    /// `errors[0].message` (GraphQL).
+    fn refusal_in_json(
+        context: &Context,
+        status: StatusCode,
+        failure: &Failure,
+        reference: &str,
+        sign_in: Option<&str>,
+    ) -> Self {
+        let text = challenge::sentence(failure);
         let mut body = json!({
-            "error": error_word(status), "error_description": text, "errors": [{ "message": text }],
-            "reason": info.code, "reference": reference,
+            "error": text, "error_description": text, "errors": [{ "message": text }],
+            "reason": failure.reason.code(), "reference": reference,
         });
         let address = sign_in.and_then(|href| context.public_url().join(href).ok());
         if let (Some(address), Some(object)) = (address, body.as_object_mut()) {
             object.insert("sign_in".into(), address.as_str().into());
         }
-        let mut headers = security_headers(context);
-        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        if status == StatusCode::UNAUTHORIZED {
-            // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
-            headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Session realm=\"doorward\"")));
-        }
+        Answer::json(status, &body)
+    }
+
+    /// A JSON document that no cache may keep.
+    pub fn json(status: StatusCode, body: &serde_json::Value) -> Self {
+        let headers = vec![
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        ];
         Answer { status, headers, body: body.to_string().into(), outcome: Outcome::Own, user: None }
     }
-}
-
-/// The `error` of a JSON answer.
-fn error_word(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "unauthorized",
-        403 => "forbidden",
-        404 => "not_found",
-        400..=499 => "invalid_request",
-        503 => "temporarily_unavailable",
-        _ => "server_error",
-    }
-}
-
-fn security_headers(context: &Context) -> Vec<(HeaderName, HeaderValue)> {
-    let pairs = context.pages.security_headers().iter();
-    pairs
-        .filter_map(|(name, value)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value.parse().ok()?)))
-        .collect()
 }

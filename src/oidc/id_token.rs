@@ -19,10 +19,9 @@ use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
 use super::keys::KeySet;
-use super::metadata::kind;
-use super::response::in_words;
 use crate::config::model::IdTokenAlgorithm;
 use crate::reason::{Failure, Reason};
+use crate::words::{in_words, json_fault};
 
 /// Bytes of a whole token. Four hundred groups make about 20 kB.
 const MAX_TOKEN: usize = 512 * 1024;
@@ -286,7 +285,7 @@ fn object(json: &[u8], name: &str) -> Result<Map<String, Value>, Failure> {
     match serde_json::from_slice::<Members>(json) {
         Ok(Members(members)) => Ok(members),
         Err(error) => {
-            let why = if error.to_string().starts_with(TWICE) { TWICE } else { kind(&error) };
+            let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
             Err(form(format!("its {name} are no JSON object of single members ({why} of line {})", error.line())))
         }
     }

@@ -8,10 +8,9 @@ use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeyType, CoreJwsSigningAlgo
 use openidconnect::{JsonWebKey, JsonWebKeyAlgorithm};
 use serde_json::{Map, Value};
 
-use super::metadata::kind;
-use super::response::in_words;
 use crate::config::model::IdTokenAlgorithm;
 use crate::reason::{Failure, Reason};
+use crate::words::{in_words, json_fault};
 
 /// More keys than any provider has use for; the work for a token is bounded by it.
 const MAX_KEYS: usize = 100;
@@ -36,7 +35,7 @@ impl KeySet {
     pub fn parse(body: &[u8]) -> Result<KeySet, Failure> {
         let failed = |why: String| Failure::new(Reason::KeysFailed, format!("keys: {why}"));
         let document: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| failed(format!("no JSON object ({} of line {})", kind(&error), error.line())))?;
+            .map_err(|error| failed(format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
         let Some(Value::Array(entries)) = document.get("keys") else { return Err(failed("no list `keys`".into())) };
         if entries.len() > MAX_KEYS {
             return Err(failed(format!("{} keys, more than {MAX_KEYS}", entries.len())));

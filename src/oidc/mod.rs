@@ -9,7 +9,6 @@
 //! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
-mod claims;
 mod fresh;
 mod id_token;
 mod keys;
@@ -19,7 +18,7 @@ mod response;
 mod token;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -27,10 +26,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use attempt::{Attempt, Begun};
-pub use claims::NeededClaims;
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::AuthorizationResponse;
 
+use crate::claims::NeededClaims;
 use crate::config::model::Settings;
 use crate::reason::Failure;
 

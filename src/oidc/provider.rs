@@ -15,18 +15,18 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::attempt::{Attempt, Begun, unix_seconds};
-use super::claims::{self, NeededClaims};
 use super::fresh::LastKeyFetch;
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::keys::KeySet;
 use super::metadata::Metadata;
-use super::response::in_words;
 use super::token::{self, OidcClient, TokenFailure, Tokens};
+use crate::claims::{self, ClaimNames, NeededClaims};
 use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// Longest ID token that is sent as a hint: servers commonly take 8 kB of request line.
 const MAX_HINT: usize = 6 * 1024;
@@ -123,7 +123,7 @@ impl Provider {
     }
 
     /// The configured issuer, in the normal form of an address. The provider's own spelling may lack the slash of a
-    /// bare host; see [`is_issuer`](super::metadata::is_issuer).
+    /// bare host; see [`is_issuer`](crate::issuer_metadata::is_issuer).
     pub fn issuer(&self) -> &str {
         self.settings.issuer.as_str()
     }
@@ -354,7 +354,7 @@ impl Provider {
                 claims.entry(name).or_insert(value);
             }
         }
-        claims::identity(&self.settings, &self.needed, &verified.subject, claims)
+        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
     }
 
     /// The claims of the userinfo endpoint (OpenID Connect Core §5.3), of the same subject or not at all.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// Bytes of the whole query.
 const MAX_QUERY: usize = 16 * 1024;
@@ -117,28 +118,6 @@ pub(super) fn words(error: &str, description: Option<&str>) -> String {
     let description = description.filter(|text| !text.is_empty());
     let description = description.map(|text| format!(": {}", in_words(text)));
     format!("the provider said {}{}", in_words(error), description.unwrap_or_default())
-}
-
-/// Somebody else's text for a log line: at most 500 characters, with whatever could start a line, move the cursor or
-/// turn the direction of writing escaped.
-pub(super) fn in_words(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(512) + 2);
-    out.push('`');
-    for (count, c) in text.chars().enumerate() {
-        if count == 500 {
-            out.push('…');
-            break;
-        }
-        let turns =
-            matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || turns {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-    }
-    out.push('`');
-    out
 }
 
 fn malformed(why: impl Into<String>) -> Failure {

@@ -21,12 +21,13 @@ use openidconnect::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 use url::Url;
 
-use super::metadata::{Metadata, kind};
+use super::metadata::Metadata;
 use super::response::words;
 use crate::config::model::ClientAuth;
 use crate::config::values::Secret;
 use crate::http_client::{HttpClient, HttpError, require_success};
 use crate::reason::{Failure, Reason};
+use crate::words::json_fault;
 
 /// openidconnect's client, knowing where to send people and where to redeem codes.
 pub(super) type OidcClient = openidconnect::Client<
@@ -193,7 +194,7 @@ impl From<RequestTokenError<HttpError, TokenError>> for TokenFailure {
             RequestTokenError::Parse(error, _) => TokenFailure::Unusable(format!(
                 "token endpoint: at `{}` {} of line {}",
                 error.path(),
-                kind(error.inner()),
+                json_fault(error.inner()),
                 error.inner().line()
             )),
             RequestTokenError::Other(_) => {

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue, header};
 
 use crate::config::model::Brand;
 use crate::reason::{Failure, Reader, Reason};
@@ -20,7 +21,7 @@ use brand::Look;
 #[derive(Debug)]
 pub struct Pages {
     look: Look,
-    headers: [(&'static str, String); 8],
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// One page.
@@ -63,17 +64,20 @@ impl Pages {
              frame-ancestors 'none'",
             STANDARD.encode(hash)
         );
-        let headers = [
-            ("Content-Security-Policy", csp),
-            ("X-Content-Type-Options", "nosniff".to_owned()),
+        let fixed = [
+            ("x-content-type-options", "nosniff"),
             // The address of a callback page holds a code.
-            ("Referrer-Policy", "no-referrer".to_owned()),
-            ("Cache-Control", "no-store".to_owned()),
-            ("X-Frame-Options", "DENY".to_owned()),
-            ("Cross-Origin-Opener-Policy", "same-origin".to_owned()),
-            ("Cross-Origin-Resource-Policy", "same-origin".to_owned()),
-            ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()".to_owned()),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("x-frame-options", "DENY"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("permissions-policy", "camera=(), geolocation=(), microphone=(), payment=()"),
         ];
+        let unusable = |e| Failure::new(Reason::Internal, format!("the pages' policy: {e}"));
+        let policy = HeaderValue::from_str(&csp).map_err(unusable)?;
+        let fixed = fixed.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let headers = std::iter::once((header::CONTENT_SECURITY_POLICY, policy)).chain(fixed).collect();
         Ok(Pages { look, headers })
     }
 
@@ -119,11 +123,12 @@ impl Pages {
 
     /// The Content-Security-Policy of every page.
     pub fn csp(&self) -> &str {
-        &self.headers[0].1
+        // Made in `new`, of ASCII.
+        self.headers.first().and_then(|(_, value)| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The headers that go with every page, the Content-Security-Policy among them.
-    pub fn security_headers(&self) -> &[(&'static str, String)] {
+    pub fn security_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 }

@@ -66,7 +66,7 @@ fn the_policy_names_the_hash_of_the_style_and_nothing_else_may_load() {
     assert!(pages.csp().contains(&format!("style-src 'sha256-{hash}'")), "{}", pages.csp());
     assert!(pages.csp().starts_with("default-src 'none'"));
     assert!(!rest.contains("style=") && !rest.contains("<style") && !html.contains("<script"));
-    assert!(pages.security_headers().iter().any(|(name, value)| *name == "Cache-Control" && value == "no-store"));
+    assert!(pages.security_headers().iter().any(|(name, value)| name == "cache-control" && value == "no-store"));
 }
 
 #[test]

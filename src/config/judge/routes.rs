@@ -50,15 +50,21 @@ impl Judge<'_> {
         self.known(&key.key("provider"), route.provider.as_deref(), "provider", &providers);
         self.known(&key.key("upstream"), route.upstream.as_deref(), "upstream", &upstreams);
         match route.access {
-            Access::Bearer | Access::SignedInOrBearer => {
-                let hint = "it is built in the next release; use `signed-in` or `public`";
-                return self.error(&key.key("access"), "bearer tokens are not built yet", hint);
-            }
-            Access::SignedIn if providers.is_empty() => {
-                let hint = "add [[provider]], or set `access = \"public\"` on the route";
+            Access::SignedIn | Access::SignedInOrBearer if providers.is_empty() => {
+                let hint = "add [[provider]], or set `access` to \"public\" or \"bearer\" on the route";
                 self.error(&key.key("access"), "people cannot sign in: there is no provider", hint);
             }
-            Access::SignedIn => {}
+            Access::SignedIn | Access::SignedInOrBearer => {}
+            Access::Bearer => {
+                for (name, set) in
+                    [("provider", route.provider.is_some()), ("sign_in", route.sign_in == SignInStyle::Page)]
+                {
+                    if set {
+                        let hint = "take it away, or set `access = \"signed-in-or-bearer\"`";
+                        self.error(&key.key(name), "has no effect: nobody signs in on this route", hint);
+                    }
+                }
+            }
             Access::Public => {
                 for (name, set) in [
                     ("allow", route.allow.is_some()),
@@ -76,9 +82,10 @@ impl Judge<'_> {
         if let Some(allow) = &route.allow {
             self.allow(&key.key("allow"), allow);
         }
+        self.tokens_of_route(key, route);
     }
 
-    fn known(&mut self, key: &KeyPath, name: Option<&str>, what: &str, known: &[&str]) {
+    pub(super) fn known(&mut self, key: &KeyPath, name: Option<&str>, what: &str, known: &[&str]) {
         let Some(name) = name.filter(|name| !known.contains(name)) else { return };
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -147,7 +154,7 @@ impl Judge<'_> {
         }
     }
 
-    fn allow(&mut self, key: &KeyPath, allow: &Allow) {
+    pub(super) fn allow(&mut self, key: &KeyPath, allow: &Allow) {
         if allow.emails.is_empty()
             && allow.email_domains.is_empty()
             && allow.groups.is_empty()
@@ -175,11 +182,11 @@ impl Judge<'_> {
             self.error(&key.key("groups").index(index), format!("`{group}` is no group"), "take it away");
         }
         for (index, rule) in allow.claims.iter().enumerate() {
-            self.claim(&key.key("claims").index(index), rule);
+            self.claim_rule(&key.key("claims").index(index), rule);
         }
     }
 
-    fn claim(&mut self, key: &KeyPath, rule: &ClaimRule) {
+    pub(super) fn claim_rule(&mut self, key: &KeyPath, rule: &ClaimRule) {
         if rule.claim.is_empty() {
             self.error(&key.key("claim"), "is empty", "name a claim, as in \"realm_access.roles\"");
         }

@@ -191,8 +191,9 @@ fn what_breaks_a_rule_of_the_routes_is_refused() {
         ("provider = \"mian\"", "route.provider", "did you mean `main`?"),
         ("upstream = \"apps\"", "route.upstream", "did you mean `app`?"),
         ("upstream = \"elsewhere\"", "route.upstream", "there are: app"),
-        ("access = \"bearer\"", "route.access", "next release"),
-        ("access = \"signed-in-or-bearer\"", "route.access", "next release"),
+        ("access = \"bearer\"", "route.access", "neither issuer nor account"),
+        ("access = \"signed-in\"\nscopes = [\"a\"]", "route.scopes", "takes no tokens"),
+        ("access = \"bearer\"\nsign_in = \"page\"", "route.sign_in", "nobody signs in"),
         ("access = \"public\"\nallow = { groups = [\"a\"] }", "route.allow", "no effect on a public route"),
         ("access = \"public\"\nprovider = \"main\"", "route.provider", "no effect on a public route"),
         ("access = \"public\"\nsign_in = \"page\"", "route.sign_in", "no effect on a public route"),
@@ -316,4 +317,49 @@ fn all_broken_rules_are_reported_at_once() {
     let errors =
         errors_of(&with("", "client_auth = \"client_secret_post\"", "[limits]\nheaders = 0\n[[route]]\npath = \"a\""));
     assert_eq!(errors.len(), 3, "{errors:#?}");
+}
+
+const ISSUER: &str = "[[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example\"\n";
+
+#[test]
+fn what_breaks_a_rule_of_the_issuers_is_refused() {
+    for (issuer, key, wanted) in [
+        ("", "issuer.audiences", "for other services"),
+        ("audiences = [\"a\"]\nany_audience = true", "issuer.any_audience", "lists some"),
+        ("audiences = [\"a\"]\nprovider = \"main\"", "issuer.issuer", "says it too"),
+        ("audiences = [\"a\"]\ntenants = [\"t\"]", "issuer.tenants", "no effect"),
+        ("audiences = [\"a\"]\nissuer_aliases = [\"https://x/{tenantid}\"]", "issuer.tenants", "is needed"),
+        ("audiences = [\"a\"]\nissuer_aliases = [\"https://ci.example\"]", "issuer.issuer", "two entries"),
+        ("audiences = [\"a\"]\nalgorithms = [\"HS256\"]", "issuer.algorithms", "everybody's secret"),
+        ("audiences = [\"a\"]\nsecret = \"short\"", "issuer.secret", "at least 32"),
+        ("audiences = [\"a\"]\ntyp = []", "issuer.typ", "no token"),
+        ("audiences = [\"a\"]\naddress = \"http://ci/path\"", "issuer.address", "has a path"),
+        ("audiences = [\"a\"]\nintrospection = true", "issuer.client_id", "is needed"),
+        ("audiences = [\"a\"]\nclient_id = \"x\"", "issuer.client_id", "no effect"),
+        ("audiences = [\"a\"]\njwks_uri = \"https://a\"\njwks_file = \"x\"", "issuer.jwks_file", "one place"),
+    ] {
+        refuses(&with("", "", &format!("{ISSUER}{issuer}")), key, wanted);
+    }
+    let secret = format!("audiences = [\"a\"]\nsecret = \"{SECRET}\"\nalgorithms = ");
+    refuses(&with("", "", &format!("{ISSUER}{secret}[\"RS256\"]")), "issuer.algorithms", "not for a shared secret");
+    refuses(&with("", "", &format!("{ISSUER}{secret}[\"HS512\"]")), "issuer.algorithms", "64 characters");
+    warns(&with("", "", &format!("{ISSUER}any_audience = true")), "issuer.any_audience", "any other service");
+}
+
+#[test]
+fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
+    let issuer = format!("{ISSUER}audiences = [\"a\"]\n");
+    for (more, key, wanted) in [
+        ("[federation]\naudiences = [\"a\"]", "federation.allow", "nobody's assertion"),
+        ("[federation]\nallow = { groups = [\"g\"] }", "federation.audiences", "is required"),
+        ("[federation]\naudiences = [\"a\"]\nissuers = [\"co\"]", "federation.issuers", "did you mean `ci`?"),
+        ("[[service_account]]\nname = \"a b\"", "service_account.name", "no name"),
+        ("[[service_account]]\nname = \"a\"\nexternal_subject = \"s\"", "service_account.external_issuer", "needed"),
+        ("[[route]]\naccess = \"bearer\"\nissuers = [\"doorward\"]", "route.issuers", "there is no issuer"),
+        ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "act for anybody"),
+    ] {
+        refuses(&with("", "", &format!("{issuer}{more}")), key, wanted);
+    }
+    let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
+    warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");
 }

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::support::{Signer, settings};
+use crate::claims::{ClaimNames, NeededClaims, identity};
 use crate::config::model::{ClientAuth, IdTokenAlgorithm, Settings};
 use crate::identity::{Identity, strings};
-use crate::oidc::claims::identity;
+use crate::issuer_metadata::{is_issuer, openid_configuration};
+use crate::oidc::AuthorizationResponse;
 use crate::oidc::keys::KeySet;
-use crate::oidc::metadata::{Metadata, discovery_url, is_issuer};
-use crate::oidc::{AuthorizationResponse, NeededClaims};
+use crate::oidc::metadata::Metadata;
 use crate::reason::{Failure, Reason};
 
 #[test]
@@ -136,7 +137,7 @@ fn discovery_is_below_the_issuer() {
         ("https://a.example/realms/r", "https://a.example/realms/r/.well-known/openid-configuration"),
         ("https://a.example/realms/r/", "https://a.example/realms/r/.well-known/openid-configuration"),
     ] {
-        assert_eq!(discovery_url(&url(issuer)).expect("an address").as_str(), wanted);
+        assert_eq!(openid_configuration(&url(issuer)).expect("an address").as_str(), wanted);
     }
 }
 
@@ -249,7 +250,7 @@ fn an_rsa_signature_is_verified() {
 
 fn identity_of(settings: &Settings, claims: Value) -> Result<Identity, Failure> {
     let Value::Object(claims) = claims else { panic!("an object") };
-    identity(&settings.provider[0], &NeededClaims::of(settings), "u-1", claims)
+    identity(&ClaimNames::of_provider(&settings.provider[0]), &NeededClaims::of(settings), "u-1", &claims)
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! From verified claims to an [`Identity`]: who somebody is, in the terms of the configuration.
+//! From verified claims (of an ID token, a bearer token, an introspection) to an [`Identity`]: who somebody is, in the
+//! terms of the configuration.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::response::in_words;
-use crate::config::model::{Provider as ProviderSettings, Settings};
-use crate::identity::{Claims, Identity, scalar, strings};
+use crate::config::model::{Issuer, Provider, Settings};
+use crate::identity::{self, Claims, Identity, scalar, strings};
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// The claims, by path, that header rules and route rules read beside the fields of [`Identity`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,8 +21,25 @@ impl NeededClaims {
     pub fn of(settings: &Settings) -> NeededClaims {
         let headers = settings.headers.set.iter().map(|rule| &rule.claim);
         let rules = settings.route.iter().filter_map(|route| route.allow.as_ref());
-        let rules = rules.flat_map(|allow| allow.claims.iter().map(|rule| &rule.claim));
-        NeededClaims(headers.chain(rules).filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+        let allow = rules.chain(settings.federation.iter().filter_map(|federation| federation.allow.as_ref()));
+        let subjects = settings.federation.iter().map(|federation| &federation.subject_claim);
+        let rules =
+            allow.flat_map(|allow| &allow.claims).chain(settings.issuer.iter().flat_map(|i| &i.required_claims));
+        let rules = rules.map(|rule| &rule.claim);
+        let all = headers.chain(rules).chain(subjects);
+        NeededClaims(all.filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+    }
+
+    /// Their paths.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    /// These, and the claim at `path`.
+    pub fn with(&self, path: &str) -> NeededClaims {
+        let mut more = self.clone();
+        more.0.insert(path.to_owned());
+        more
     }
 
     /// These claims and nothing else, nested ones without their siblings.
@@ -63,60 +81,91 @@ fn insert(into: &mut Map<String, Value>, names: &[&str], value: Value) {
     }
 }
 
-/// Makes the identity of `subject` from the claims of a verified ID token, with those of userinfo merged in.
+/// What the fields of [`Identity`] are called by whoever vouches for them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimNames {
+    /// Name of the `[[provider]]` or `[[issuer]]`.
+    pub voucher: Box<str>,
+    pub user_claim: Box<str>,
+    pub email_claim: Box<str>,
+    pub groups_claim: Box<str>,
+}
+
+impl ClaimNames {
+    pub fn of_provider(provider: &Provider) -> Self {
+        ClaimNames {
+            voucher: provider.name.as_str().into(),
+            user_claim: provider.user_claim.as_str().into(),
+            email_claim: provider.email_claim.as_str().into(),
+            groups_claim: provider.groups_claim.as_str().into(),
+        }
+    }
+
+    pub fn of_issuer(issuer: &Issuer) -> Self {
+        ClaimNames {
+            voucher: issuer.name.as_str().into(),
+            user_claim: issuer.user_claim.as_str().into(),
+            email_claim: issuer.email_claim.as_str().into(),
+            groups_claim: issuer.groups_claim.as_str().into(),
+        }
+    }
+}
+
+/// Makes the identity of `subject` (their `sub`) from claims that were verified.
 ///
 /// [`Reason::ClaimMalformed`] names the claim that is missing or unusable; [`Reason::EmailUnverified`] where an
 /// unverified e-mail address would name the user, since anybody can write anybody's address into their profile.
-pub(super) fn identity(
-    settings: &ProviderSettings,
+pub fn identity(
+    names: &ClaimNames,
     needed: &NeededClaims,
     subject: &str,
-    claims: Map<String, Value>,
+    claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    let claims = Claims(claims);
-    warn_of_overage(settings, &claims);
-    let user = match claims.at(&settings.user_claim) {
+    let at = |path: &str| identity::value_at(claims, path);
+    warn_of_overage(names, claims);
+    let user = match at(&names.user_claim) {
+        _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
         Some(Value::Null) | None => None,
-        Some(_) => return Err(malformed(&settings.user_claim, "is neither a text nor a number")),
+        Some(_) => return Err(malformed(&names.user_claim, "is neither a text nor a number")),
     };
-    let user = user.ok_or_else(|| malformed(&settings.user_claim, "is missing or empty, and `user_claim` names it"))?;
-    let email = match claims.at(&settings.email_claim) {
+    let user = user.ok_or_else(|| malformed(&names.user_claim, "is missing or empty, and `user_claim` names it"))?;
+    let email = match at(&names.email_claim) {
         None | Some(Value::Null) => None,
         Some(Value::String(email)) => Some(email.clone()).filter(|email| !email.is_empty()),
-        Some(_) => return Err(malformed(&settings.email_claim, "is no text")),
+        Some(_) => return Err(malformed(&names.email_claim, "is no text")),
     };
     // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
-    let email_verified = match settings.email_claim == "email" {
-        true => verified(&claims)?,
+    let email_verified = match &*names.email_claim == "email" {
+        true => verified(claims)?,
         false => None,
     };
-    if settings.user_claim == "email" && verified(&claims)? == Some(false) {
+    if &*names.user_claim == "email" && verified(claims)? == Some(false) {
         let detail = "the claim `email` names the user, and `email_verified` is false";
         return Err(Failure::new(Reason::EmailUnverified, detail));
     }
-    let groups = match claims.at(&settings.groups_claim) {
+    let groups = match at(&names.groups_claim) {
         None | Some(Value::Null) => None,
-        Some(Value::Object(_)) => return Err(malformed(&settings.groups_claim, "is neither a list nor a text")),
+        Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
         Some(value) => Some(once_each(strings(value))),
     };
     let identity = Identity {
-        provider: settings.name.clone(),
+        provider: names.voucher.to_string(),
         subject: subject.to_owned(),
         user,
         email,
         email_verified,
-        preferred_username: optional_text(&claims, "preferred_username"),
-        name: optional_text(&claims, "name"),
+        preferred_username: optional_text(claims, "preferred_username"),
+        name: optional_text(claims, "name"),
         groups,
-        claims: needed.pick(&claims.0),
+        claims: needed.pick(claims),
     };
-    refuse_control_characters(settings, &identity)?;
+    refuse_control_characters(names, &identity)?;
     Ok(identity)
 }
 
 /// Whether the identity holds anything beyond who it is. ID tokens of a refresh need not (Core §12.2).
-pub(super) fn says_something(identity: &Identity) -> bool {
+pub fn says_something(identity: &Identity) -> bool {
     identity.email.is_some()
         || identity.preferred_username.is_some()
         || identity.name.is_some()
@@ -125,8 +174,8 @@ pub(super) fn says_something(identity: &Identity) -> bool {
 }
 
 /// `email_verified` as a boolean, or as the text that Cognito sends.
-fn verified(claims: &Claims) -> Result<Option<bool>, Failure> {
-    match claims.0.get("email_verified") {
+fn verified(claims: &Map<String, Value>) -> Result<Option<bool>, Failure> {
+    match claims.get("email_verified") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(verified)) => Ok(Some(*verified)),
         Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
@@ -136,8 +185,8 @@ fn verified(claims: &Claims) -> Result<Option<bool>, Failure> {
 }
 
 /// A claim that nothing depends on: of another type it is as good as absent.
-fn optional_text(claims: &Claims, name: &str) -> Option<String> {
-    claims.0.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+fn optional_text(claims: &Map<String, Value>, name: &str) -> Option<String> {
+    claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn once_each(items: Vec<String>) -> Vec<String> {
@@ -146,13 +195,15 @@ fn once_each(items: Vec<String>) -> Vec<String> {
 }
 
 /// Entra leaves the groups out where there are more than about 200, and says so (a distributed claim, Core §5.6.2).
-fn warn_of_overage(settings: &ProviderSettings, claims: &Claims) {
+fn warn_of_overage(names: &ClaimNames, claims: &Map<String, Value>) {
     let elsewhere =
-        |name: &str| claims.0.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
-    let groups = settings.groups_claim.as_str();
-    if claims.at(groups).is_none() && (elsewhere(groups) || claims.0.get("hasgroups") == Some(&Value::Bool(true))) {
+        |name: &str| claims.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
+    let groups = &*names.groups_claim;
+    if identity::value_at(claims, groups).is_none()
+        && (elsewhere(groups) || claims.get("hasgroups") == Some(&Value::Bool(true)))
+    {
         tracing::warn!(
-            provider = settings.name,
+            provider = &*names.voucher,
             claim = groups,
             "the provider left the groups out because there are too many of them (_claim_names); have it send only \
              the groups assigned to this application"
@@ -161,17 +212,17 @@ fn warn_of_overage(settings: &ProviderSettings, claims: &Claims) {
 }
 
 /// A control character would end a header, or a log line, early.
-fn refuse_control_characters(settings: &ProviderSettings, identity: &Identity) -> Result<(), Failure> {
+fn refuse_control_characters(names: &ClaimNames, identity: &Identity) -> Result<(), Failure> {
     let text = |claim: &str, text: &str| match text.chars().any(char::is_control) {
         true => Err(malformed(claim, "holds a control character")),
         false => Ok(()),
     };
     text("sub", &identity.subject)?;
-    text(&settings.user_claim, &identity.user)?;
-    text(&settings.email_claim, identity.email.as_deref().unwrap_or_default())?;
+    text(&names.user_claim, &identity.user)?;
+    text(&names.email_claim, identity.email.as_deref().unwrap_or_default())?;
     text("preferred_username", identity.preferred_username.as_deref().unwrap_or_default())?;
     text("name", identity.name.as_deref().unwrap_or_default())?;
-    identity.groups.iter().flatten().try_for_each(|group| text(&settings.groups_claim, group))?;
+    identity.groups.iter().flatten().try_for_each(|group| text(&names.groups_claim, group))?;
     identity.claims.0.iter().try_for_each(|(name, value)| match holds_control_character(value) {
         true => Err(malformed(name, "holds a control character")),
         false => Ok(()),

@@ -1,0 +1,247 @@
+//! Programs: whose tokens are accepted, what may be exchanged for one, and accounts with keys.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{
+    Allow, ClaimRule, ClientAuth, default_email_claim, default_groups_claim, default_leeway, default_provider_timeout,
+};
+use crate::config::values::{ByteSize, Period, Secret};
+
+/// Bearer tokens (RFC 6750), whoever issued them.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bearer {
+    /// `realm` of the `WWW-Authenticate` that a refusal carries.
+    pub realm: String,
+    /// Longest token that is looked at.
+    pub max_token_bytes: ByteSize,
+    /// Memory for verified tokens, so that the next request with the same token costs no signature check; 0 for none.
+    pub cache_bytes: ByteSize,
+}
+
+impl Default for Bearer {
+    fn default() -> Self {
+        Bearer {
+            realm: "doorward".into(),
+            max_token_bytes: ByteSize(16 * 1024),
+            cache_bytes: ByteSize(32 * 1024 * 1024),
+        }
+    }
+}
+
+/// One issuer whose tokens are accepted on routes with `access = "bearer"` or `"signed-in-or-bearer"`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Name used by routes, in metrics and in logs.
+    pub name: String,
+    /// Take `issuer`, `ca_file`, `timeout` and the names of claims from the `[[provider]]` of this name.
+    pub provider: Option<String>,
+    /// `iss` of its tokens, to the letter. `{tenantid}` in it stands for each of `tenants`.
+    pub issuer: Option<String>,
+    /// Further values of `iss` that its tokens may have. Entra signs v1 tokens as `https://sts.windows.net/TENANT/`.
+    #[serde(default)]
+    pub issuer_aliases: Vec<String>,
+    /// Tenants that `{tenantid}` in `issuer` and `issuer_aliases` may stand for.
+    #[serde(default)]
+    pub tenants: Vec<String>,
+    /// Scheme, host and port at which the issuer is reached from here, where that differs from `issuer` (containers):
+    /// metadata, keys and introspection are asked for there. Tokens are held to `issuer` all the same.
+    pub address: Option<Url>,
+    /// Address of the key set (RFC 7517), instead of looking it up in the issuer's metadata.
+    pub jwks_uri: Option<Url>,
+    /// File with the key set, instead of fetching it. Read again when it changes.
+    pub jwks_file: Option<PathBuf>,
+    /// Secret shared with the issuer, for tokens signed with HS256, HS384 or HS512, instead of a key set.
+    pub secret: Option<Secret>,
+    /// File with the shared secret; used as `secret`.
+    pub secret_file: Option<PathBuf>,
+    /// Audiences of which a token must name one.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Accept tokens that are meant for anybody: whoever gets a token of this issuer for another service can use it here.
+    #[serde(default)]
+    pub any_audience: bool,
+    /// Signature algorithms accepted; all but the HMAC family unless set, and those alone with `secret`.
+    #[serde(default)]
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// `typ` of the header that a token may have (RFC 9068 §2.1): `at+jwt`, `JWT` (which includes none), or `any`.
+    #[serde(default = "default_typ")]
+    pub typ: Vec<String>,
+    /// Also accept ID tokens, which are made for signing in and not for APIs.
+    #[serde(default)]
+    pub id_tokens: bool,
+    /// Claims that a token must have, and their values; all of them.
+    #[serde(default)]
+    pub required_claims: Vec<ClaimRule>,
+    /// Scopes that a token must have (`scope` or `scp`); all of them.
+    #[serde(default)]
+    pub required_scopes: Vec<String>,
+    /// How far the issuer's clock may be off.
+    #[serde(default = "default_leeway")]
+    pub leeway: Period,
+    /// Claim that names the user to the app.
+    #[serde(default = "default_user_claim")]
+    pub user_claim: String,
+    /// Claim with the e-mail address.
+    #[serde(default = "default_email_claim")]
+    pub email_claim: String,
+    /// Claim with the groups, by path (`realm_access.roles`).
+    #[serde(default = "default_groups_claim")]
+    pub groups_claim: String,
+    /// PEM file with the certificate authorities trusted for this issuer, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Longest wait for an answer of the issuer.
+    #[serde(default = "default_provider_timeout")]
+    pub timeout: Period,
+    /// Keys are fetched again at least this often; sooner where the answer's `Cache-Control` says so.
+    #[serde(default = "default_keys_refresh")]
+    pub refresh_every: Period,
+    /// How long keys are used while no newer ones can be fetched.
+    #[serde(default = "default_keys_limit")]
+    pub keys_max_age: Period,
+    /// Ask the issuer about tokens that are no JWT (RFC 7662), at the endpoint that its metadata names.
+    #[serde(default)]
+    pub introspection: bool,
+    /// Address of the introspection endpoint, instead of looking it up in the metadata.
+    pub introspection_endpoint: Option<Url>,
+    /// How long an answer of the introspection endpoint is used, at most; never longer than the token's `exp`.
+    #[serde(default = "default_introspection_cache")]
+    pub introspection_cache: Period,
+    /// The client id that the introspection endpoint knows the gateway by.
+    pub client_id: Option<String>,
+    /// The client secret for introspection.
+    pub client_secret: Option<Secret>,
+    /// File with the client secret; used as `client_secret`.
+    pub client_secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+}
+
+impl Issuer {
+    /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
+    pub fn own(public_url: &Url) -> Issuer {
+        let origin = public_url.as_str().trim_end_matches('/').to_owned();
+        Issuer {
+            name: "doorward".into(),
+            provider: None,
+            issuer: Some(origin.clone()),
+            issuer_aliases: Vec::new(),
+            tenants: Vec::new(),
+            address: None,
+            jwks_uri: None,
+            jwks_file: None,
+            secret: None,
+            secret_file: None,
+            audiences: vec![origin],
+            any_audience: false,
+            algorithms: vec![TokenAlgorithm::EdDSA],
+            typ: vec!["at+jwt".into()],
+            id_tokens: false,
+            required_claims: Vec::new(),
+            required_scopes: Vec::new(),
+            leeway: default_leeway(),
+            user_claim: default_user_claim(),
+            email_claim: default_email_claim(),
+            groups_claim: default_groups_claim(),
+            ca_file: None,
+            timeout: default_provider_timeout(),
+            refresh_every: default_keys_refresh(),
+            keys_max_age: default_keys_limit(),
+            introspection: false,
+            introspection_endpoint: None,
+            introspection_cache: default_introspection_cache(),
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            client_auth: ClientAuth::Auto,
+        }
+    }
+}
+
+fn default_typ() -> Vec<String> {
+    ["at+jwt", "JWT"].map(String::from).into()
+}
+fn default_user_claim() -> String {
+    "sub".into()
+}
+fn default_keys_refresh() -> Period {
+    Period::seconds(3600)
+}
+fn default_keys_limit() -> Period {
+    Period::seconds(24 * 3600)
+}
+fn default_introspection_cache() -> Period {
+    Period::seconds(60)
+}
+
+/// Signature algorithm of a token (RFC 7518 §3.1, RFC 8037 §3.1).
+#[allow(clippy::upper_case_acronyms)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum TokenAlgorithm {
+    RS256,
+    RS384,
+    RS512,
+    PS256,
+    PS384,
+    PS512,
+    ES256,
+    ES384,
+    ES512,
+    EdDSA,
+    HS256,
+    HS384,
+    HS512,
+}
+
+/// Exchanging an issuer's JWT for a token of the gateway's own (RFC 7523), at `/oidc/token`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Federation {
+    /// The `[[issuer]]` entries whose assertions are taken; every one's where it is empty.
+    #[serde(default)]
+    pub issuers: Vec<String>,
+    /// Audiences of which an assertion must name one.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// Take assertions that are meant for anybody.
+    #[serde(default)]
+    pub skip_audience_validation: bool,
+    /// Claim of the assertion that has to be the person's e-mail address.
+    #[serde(default = "default_user_claim")]
+    pub subject_claim: String,
+    /// Whose assertions are taken. Without it, those of registered service accounts alone.
+    pub allow: Option<Allow>,
+    /// How long a token of the gateway is valid.
+    #[serde(default = "default_token_lifetime")]
+    pub token_lifetime: Period,
+}
+
+fn default_token_lifetime() -> Period {
+    Period::seconds(3600)
+}
+
+/// An account for programs, with keys of its own or known by an issuer's tokens.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAccount {
+    /// Name: the user that the app sees, and the label in metrics and logs.
+    pub name: String,
+    /// E-mail address that the app sees.
+    pub email: Option<String>,
+    /// Groups or teams it is a member of.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The `[[issuer]]` whose tokens with `external_subject` are this account's.
+    pub external_issuer: Option<String>,
+    /// `sub` of those tokens.
+    pub external_subject: Option<String>,
+    /// Users whom it may name as those it works for (`X-Wandb-Username`, `X-Wandb-User-Email`), on routes with
+    /// `attribution = true`: user names, e-mail addresses, or `@example.com` for all of a domain.
+    #[serde(default)]
+    pub acts_for: Vec<String>,
+}

@@ -1,0 +1,337 @@
+//! What one issuer's entry asks of a token.
+//!
+//! Two steps, because the first is dear and can be remembered, and the second is cheap and never is: [`Policy::verify`]
+//! makes a [`Verified`] of a token, and [`Policy::judge`] holds it against the entry and the clock. Nothing that the
+//! second one says is kept anywhere.
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::key_set::KeySet;
+use super::token::{self, Event, MAX_TIME, Unverified};
+use super::{Kind, Verified};
+use crate::authz::Rule;
+use crate::claims::{self, ClaimNames, NeededClaims};
+use crate::config::model::{self, TokenAlgorithm};
+use crate::identity::{Identity, strings};
+use crate::identity_headers::IdentityHeaders;
+use crate::reason::{Failure, Reason};
+use crate::words::{all_in_quotes, in_quotes};
+
+/// All that can be asked for; those for a shared secret are the last three.
+const ALGORITHMS: [TokenAlgorithm; 13] = {
+    use TokenAlgorithm::*;
+    [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512]
+};
+
+/// Types that are made for something else than to be sent to an API, and that `any` does not stand for.
+const NOT_FOR_APIS: [&str; 10] = [
+    "logout+jwt",
+    "secevent+jwt",
+    "dpop+jwt",
+    "oauth-authz-req+jwt",
+    "token-introspection+jwt",
+    "client-authentication+jwt",
+    "authorization-grant+jwt",
+    "entity-statement+jwt",
+    "kb+jwt",
+    "rt+jwt",
+];
+
+/// The `[[issuer]]` entry, compiled.
+pub struct Policy {
+    /// Index of the issuer.
+    index: usize,
+    /// Every value of `iss` it stands for.
+    issuers: Box<[Box<str>]>,
+    /// Empty where it takes tokens for anybody.
+    audiences: Box<[Box<str>]>,
+    algorithms: Box<[TokenAlgorithm]>,
+    types: Box<[Box<str>]>,
+    id_tokens: bool,
+    required_claims: Box<[Rule]>,
+    required_scopes: Box<[Box<str>]>,
+    /// In seconds.
+    leeway: u64,
+    names: ClaimNames,
+    needed: NeededClaims,
+}
+
+impl Policy {
+    /// Compiles the entry of the issuer at `index`; `settings.issuer` is set, were it by `provider`.
+    pub fn new(index: usize, settings: &model::Issuer, needed: NeededClaims) -> Result<Policy, Failure> {
+        let invalid = |why: String| Failure::new(Reason::ConfigInvalid, format!("issuer `{}`: {why}", settings.name));
+        let issuers: Vec<Box<str>> = settings
+            .issuer
+            .iter()
+            .chain(&settings.issuer_aliases)
+            .flat_map(|iss| match iss.contains("{tenantid}") {
+                true => settings.tenants.iter().map(|tenant| iss.replace("{tenantid}", tenant).into()).collect(),
+                false => vec![Box::from(iss.as_str())],
+            })
+            .collect();
+        if issuers.is_empty() {
+            return Err(invalid("`issuer` is not set".into()));
+        }
+        let texts = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+        let types = settings.typ.iter().map(|typ| bare(typ).into()).collect();
+        let rules = settings.required_claims.iter().map(Rule::new).collect::<Result<_, _>>();
+        Ok(Policy {
+            index,
+            issuers: issuers.into(),
+            audiences: if settings.any_audience { Box::default() } else { texts(&settings.audiences) },
+            algorithms: algorithms(settings),
+            types,
+            id_tokens: settings.id_tokens,
+            required_claims: rules.map_err(invalid)?,
+            required_scopes: texts(&settings.required_scopes),
+            leeway: settings.leeway.0.as_secs(),
+            names: ClaimNames::of_issuer(settings),
+            needed,
+        })
+    }
+
+    /// Every `iss` it stands for.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(|iss| &**iss)
+    }
+
+    /// Paths of the claims that are read of its tokens, beside those that are read of every token.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        // `identity` takes `sub` from where every token has it.
+        let user = Some(&*self.names.user_claim).filter(|claim| *claim != "sub");
+        user.into_iter().chain([&*self.names.email_claim, &*self.names.groups_claim]).chain(self.needed.paths())
+    }
+
+    /// Algorithm, signature, and who it is. Not times, audience, type, scopes and required claims: [`Policy::judge`].
+    pub fn verify(
+        &self,
+        token: &Unverified<'_>,
+        keys: &KeySet,
+        headers: &IdentityHeaders,
+    ) -> Result<Verified, Failure> {
+        self.check_issuer(token.iss())?;
+        let named = token::algorithm(token.alg());
+        let Some(algorithm) = named.filter(|algorithm| self.algorithms.contains(algorithm)) else {
+            let accepted: Vec<String> = self.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+            let detail = format!("algorithm is {}; accepted is {}", in_quotes(token.alg()), accepted.join(", "));
+            return Err(Failure::new(Reason::TokenAlgorithm, detail));
+        };
+        keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
+        let identity = self.identity(token.subject(), token.wanted())?;
+        Ok(Verified {
+            issuer: self.index,
+            algorithm: Some(algorithm),
+            kind: kind(token),
+            audiences: token.audiences().map(Box::from).collect(),
+            scopes: token.scopes().map(Box::from).collect(),
+            expires_at: token.expires_at(),
+            not_before: token.not_before(),
+            token_id: token.token_id().map(Box::from),
+            headers: self.headers(&identity, headers)?,
+            identity,
+        })
+    }
+
+    /// From the claims of an introspection response (RFC 7662 §2.2), which has no signature of its own.
+    pub fn introspected(&self, claims: &Map<String, Value>, headers: &IdentityHeaders) -> Result<Verified, Failure> {
+        let form = |name: &str, why: &str| {
+            Failure::new(Reason::TokenForm, format!("`{name}` of the introspection response is {why}"))
+        };
+        let text = |name: &str| match claims.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.as_str())),
+            Some(_) => Err(form(name, "no text")),
+        };
+        let time = |name: &str| match claims.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(time) => match time.as_u64().filter(|seconds| *seconds <= MAX_TIME) {
+                Some(seconds) => Ok(Some(seconds)),
+                None => Err(form(name, "no time in whole seconds")),
+            },
+        };
+        let list = |name: &str| match claims.get(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(value @ Value::String(_)) => Ok(strings(value)),
+            Some(value @ Value::Array(items)) if items.iter().all(Value::is_string) => Ok(strings(value)),
+            Some(_) => Err(form(name, "neither a text nor a list of texts")),
+        };
+        if let Some(iss) = text("iss")? {
+            self.check_issuer(iss)?;
+        }
+        // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
+        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
+        let subject = text("sub")?.or(user).filter(|subject| !subject.is_empty());
+        let subject = subject.ok_or_else(|| form("sub", "missing"))?;
+        let identity = self.identity(subject, claims)?;
+        let scopes = [list("scope")?, list("scp")?].concat();
+        Ok(Verified {
+            issuer: self.index,
+            algorithm: None,
+            kind: Kind::AccessToken,
+            audiences: list("aud")?.into_iter().map(String::into_boxed_str).collect(),
+            scopes: scopes
+                .iter()
+                .flat_map(|all| all.split(' '))
+                .filter(|scope| !scope.is_empty())
+                .map(Box::from)
+                .collect(),
+            expires_at: time("exp")?.unwrap_or(MAX_TIME),
+            not_before: time("nbf")?.max(time("iat")?).unwrap_or(0),
+            token_id: text("jti")?.map(Box::from),
+            headers: self.headers(&identity, headers)?,
+            identity,
+        })
+    }
+
+    /// Times, type, audience, scopes and claims, in this order. To pass allocates nothing.
+    pub fn judge(&self, verified: &Verified, now: u64) -> Result<(), Failure> {
+        self.check_times(verified, now)?;
+        self.check_type(verified, self.id_tokens)?;
+        if !self.audiences.is_empty() {
+            check_audience(verified, self.audiences.iter().map(|audience| &**audience))?;
+        }
+        self.check_rights(verified)
+    }
+
+    /// The same of an assertion that is to be exchanged: with audiences of its own, any where `None`, and ID tokens are as
+    /// good as others.
+    pub fn judge_assertion(&self, verified: &Verified, now: u64, audiences: Option<&[String]>) -> Result<(), Failure> {
+        self.check_times(verified, now)?;
+        self.check_type(verified, true)?;
+        if let Some(audiences) = audiences {
+            check_audience(verified, audiences.iter().map(String::as_str))?;
+        }
+        self.check_rights(verified)
+    }
+
+    fn check_issuer(&self, iss: &str) -> Result<(), Failure> {
+        match self.issuers().any(|own| own == iss) {
+            true => Ok(()),
+            false => Err(Failure::new(Reason::TokenIssuer, format!("issuer is {}", in_quotes(iss)))),
+        }
+    }
+
+    fn identity(&self, subject: &str, claims: &Map<String, Value>) -> Result<Identity, Failure> {
+        claims::identity(&self.names, &self.needed, subject, claims).map_err(unusable)
+    }
+
+    fn headers(&self, who: &Identity, headers: &IdentityHeaders) -> Result<Box<[(HeaderName, HeaderValue)]>, Failure> {
+        headers.of(who).map(Vec::into_boxed_slice).map_err(unusable)
+    }
+
+    /// RFC 7519 §4.1.4 to §4.1.6.
+    fn check_times(&self, verified: &Verified, now: u64) -> Result<(), Failure> {
+        if now >= verified.expires_at.saturating_add(self.leeway) {
+            let detail = format!("expired {} s ago", now.saturating_sub(verified.expires_at));
+            return Err(Failure::new(Reason::TokenExpired, detail));
+        }
+        if verified.not_before > now.saturating_add(self.leeway) {
+            let detail = format!("not valid for another {} s", verified.not_before - now);
+            return Err(Failure::new(Reason::TokenNotYetValid, detail));
+        }
+        Ok(())
+    }
+
+    /// RFC 8725 §3.11: a token that was made for something else is no access token, though its signature holds.
+    fn check_type(&self, verified: &Verified, id_tokens: bool) -> Result<(), Failure> {
+        let listed = |typ: &str| self.types.iter().any(|accepted| **accepted == *typ);
+        let (typ, accepted): (&str, _) = match &verified.kind {
+            // The issuer itself said that it is good for access; there is no header that could say more.
+            _ if verified.algorithm.is_none() => return Ok(()),
+            Kind::IdToken if id_tokens => return Ok(()),
+            Kind::IdToken => {
+                let detail = "it is an ID token, which is made for signing in; this takes access tokens";
+                return Err(Failure::new(Reason::TokenType, detail));
+            }
+            Kind::AccessToken => ("at+jwt", listed("at+jwt") || listed("any")),
+            Kind::Jwt => ("JWT", listed("jwt") || listed("any")),
+            Kind::Other(typ) => (typ, listed(typ) || listed("any") && !NOT_FOR_APIS.contains(&&**typ)),
+        };
+        if accepted {
+            return Ok(());
+        }
+        let wanted = all_in_quotes(self.types.iter().map(|typ| &**typ));
+        Err(Failure::new(Reason::TokenType, format!("type is {}; accepted is {wanted}", in_quotes(typ))))
+    }
+
+    fn check_rights(&self, verified: &Verified) -> Result<(), Failure> {
+        if let Some(missing) = self.required_scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
+            let got = match &*verified.scopes {
+                [] => "there is none".into(),
+                some => format!("it has {}", all_in_quotes(some.iter().take(5).map(|scope| &**scope))),
+            };
+            let detail = format!("scope {} is needed; {got}", in_quotes(missing));
+            return Err(Failure::new(Reason::TokenScope, detail));
+        }
+        // An address that its owner has not proved is somebody else's word.
+        let unproved = verified.identity.email_verified == Some(false);
+        let met = |rule: &&Rule| rule.is_met(&verified.identity) && !(unproved && rule.claim() == "email");
+        let Some(rule) = self.required_claims.iter().find(|rule| !met(rule)) else { return Ok(()) };
+        let got = match verified.identity.at(rule.claim()).map(|said| said.strings()) {
+            None => "missing".into(),
+            Some(said) => all_in_quotes(said.iter().take(5).map(String::as_str)),
+        };
+        let wanted = all_in_quotes(rule.wants());
+        let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
+        Err(Failure::new(Reason::TokenClaim, detail))
+    }
+}
+
+/// RFC 7519 §4.1.3.
+fn check_audience<'a>(verified: &Verified, accepted: impl Iterator<Item = &'a str> + Clone) -> Result<(), Failure> {
+    if accepted.clone().any(|wanted| verified.audiences.iter().any(|audience| **audience == *wanted)) {
+        return Ok(());
+    }
+    let got = match &*verified.audiences {
+        [] => "missing".into(),
+        some => all_in_quotes(some.iter().take(5).map(|audience| &**audience)),
+    };
+    let detail = format!("audience is {got}; accepted is {}", all_in_quotes(accepted.take(5)));
+    Err(Failure::new(Reason::TokenAudience, detail))
+}
+
+/// The algorithms of the entry. For a secret those whose hash is no longer than it (RFC 7518 §3.2).
+fn algorithms(settings: &model::Issuer) -> Box<[TokenAlgorithm]> {
+    if !settings.algorithms.is_empty() {
+        return settings.algorithms.as_slice().into();
+    }
+    let (public, hmac) = ALGORITHMS.split_at(10);
+    match settings.secret.as_ref().map(|secret| secret.expose().len()) {
+        None => public.into(),
+        Some(length) => {
+            let long_enough = hmac.iter().zip([32, 48, 64]).filter(|(_, least)| *least <= length);
+            long_enough.map(|(algorithm, _)| *algorithm).collect()
+        }
+    }
+}
+
+/// A `typ` as types are compared (RFC 7515 §4.1.9).
+fn bare(typ: &str) -> String {
+    let mut typ = typ.to_ascii_lowercase();
+    if let Some(rest) = typ.strip_prefix("application/").filter(|rest| !rest.contains('/')) {
+        typ = rest.to_owned();
+    }
+    typ
+}
+
+/// What the header's `typ` and the claims say it is.
+fn kind(token: &Unverified<'_>) -> Kind {
+    match (token.event(), token.typ().map(bare).as_deref()) {
+        (Some(Event::Logout), _) => Kind::Other("logout+jwt".into()),
+        (Some(Event::Other), _) => Kind::Other("secevent+jwt".into()),
+        (None, Some("at+jwt")) => Kind::AccessToken,
+        (None, Some("id_token+jwt" | "id+jwt")) => Kind::IdToken,
+        (None, None | Some("" | "jwt")) if token.has_marks_of_an_id_token() => Kind::IdToken,
+        (None, None | Some("" | "jwt")) => Kind::Jwt,
+        (None, Some(other)) => Kind::Other(other.into()),
+    }
+}
+
+/// What keeps a token from saying who it is. The names of claims stand in the detail, and no values.
+fn unusable(failure: Failure) -> Failure {
+    match failure.reason {
+        Reason::ClaimMalformed | Reason::EmailUnverified => Failure::new(Reason::TokenIdentity, failure.detail),
+        _ => failure,
+    }
+}

@@ -1,0 +1,55 @@
+//! Somebody else's text in our sentences: shown so that it can do no harm, or not shown at all.
+
+/// Somebody else's text for a log line: at most 500 characters, with whatever could start a line, move the cursor or
+/// turn the direction of writing escaped.
+pub fn in_words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(512) + 2);
+    out.push('`');
+    for (count, c) in text.chars().enumerate() {
+        if count == 500 {
+            out.push('…');
+            break;
+        }
+        let turns =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || turns {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('`');
+    out
+}
+
+/// Somebody else's text for an answer to them, in single quotes: short, and nothing but what RFC 6750 §3 lets an
+/// `error_description` hold; whatever else becomes a question mark.
+pub fn in_quotes(text: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut out = String::with_capacity(text.len().min(LONGEST) + 6);
+    out.push('\'');
+    for (count, c) in text.chars().enumerate() {
+        if count == LONGEST {
+            out.push_str("...");
+            break;
+        }
+        out.push(if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '\'') { c } else { '?' });
+    }
+    out.push('\'');
+    out
+}
+
+/// Several such texts: `'a', 'b'`.
+pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    texts.map(in_quotes).collect::<Vec<_>>().join(", ")
+}
+
+/// What is wrong with a JSON text, without quoting it: serde's own messages hold the values.
+pub fn json_fault(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        serde_json::error::Category::Io => "unreadable at the end",
+        serde_json::error::Category::Syntax => "a syntax error at the end",
+        serde_json::error::Category::Data => "another type at the end",
+        serde_json::error::Category::Eof => "cut off at the end",
+    }
+}
