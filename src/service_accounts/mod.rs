@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use prometheus::{IntCounter, IntGauge};
 
 use crate::authz;
@@ -53,7 +52,7 @@ pub struct Account {
     pub name: Box<str>,
     pub identity: Identity,
     /// What the app is told of it.
-    pub headers: Box<[(Bytes, HeaderValue)]>,
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
     acts_for: Box<[Box<str>]>,
 }
 
