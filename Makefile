@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench load instructions install build-deps clean
+.PHONY: help demo test lint bench load instructions peers endurance dashboard install build-deps clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,20 @@ load: build-deps ## what the gateway costs beside plain proxying (needs wrk and 
 	cargo build --locked --release --bin doorward --example plain_proxy --example demo_provider
 	benches/load.py
 
+peers: build-deps ## what verified tokens cost beside HAProxy, Envoy and Apache (installs them, a quarter of an hour)
+	@scripts/install-peers
+	cargo build --locked --release --bin doorward --example plain_proxy
+	benches/venv/bin/python benches/peers.py
+
+endurance: build-deps ## ten issuers, rotating keys and failing key servers for five minutes
+	@scripts/install-peers
+	cargo build --locked --release --bin doorward
+	benches/venv/bin/python benches/endurance.py
+
+dashboard: build-deps ## every query of the Grafana dashboard against a real Prometheus (installs it), and its picture
+	cargo build --locked --bin doorward --example demo_provider
+	scripts/check-dashboard
+
 instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
 	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider
 	benches/instructions.py --check benches/limits.toml
@@ -42,4 +56,4 @@ build-deps:
 clean: ## take away what was built and what the demo made
 	cargo clean
 	rm -f examples/demo.secret examples/demo.client-secret
-	rm -rf tests/artifacts
+	rm -rf tests/artifacts benches/venv

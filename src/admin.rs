@@ -1,30 +1,34 @@
 //! The listener for operators: `/metrics`, `/healthz`, `/readyz`. Nothing of it is reachable on the public one.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use http::{Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::jwt::{Issuers, source};
 use crate::oidc::{Providers, Readiness};
+use crate::reason::Failure;
 use crate::telemetry::metrics;
 
 /// The handler of the admin listener.
 pub struct Admin {
     providers: Arc<Providers>,
+    issuers: Arc<Issuers>,
     /// Becomes true when the gateway is asked to stop.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Admin {
-    pub fn new(providers: Arc<Providers>, stopping: tokio::sync::watch::Receiver<bool>) -> Self {
-        Admin { providers, stopping }
+    pub fn new(providers: Arc<Providers>, issuers: Arc<Issuers>, stopping: tokio::sync::watch::Receiver<bool>) -> Self {
+        Admin { providers, issuers, stopping }
     }
 
-    /// Ready is who can sign people in: each provider's metadata and keys are at hand. Public routes and open sessions
-    /// are served all the same.
+    /// Ready is who can sign people in and judge tokens: each provider's metadata and keys and each issuer's keys are at
+    /// hand. Public routes, open sessions and other issuers' tokens are served all the same.
     fn readiness(&self) -> Response<Vec<u8>> {
         let mut ready = !*self.stopping.borrow();
         let providers: Vec<_> = self
@@ -36,25 +40,55 @@ impl Admin {
                 }
                 Readiness::NotReady(failure) => {
                     ready = false;
-                    let info = failure.reason.info();
-                    json!({
-                        "name": provider.name(), "ready": false, "reason": info.code, "title": info.title,
-                        "detail": failure.detail, "remedy": info.remedy,
-                    })
+                    not_ready(provider.name(), &failure)
                 }
             })
             .collect();
-        let body = json!({ "ready": ready, "stopping": *self.stopping.borrow(), "providers": providers });
+        let issuers: Vec<_> = self
+            .issuers
+            .iter()
+            .map(|issuer| {
+                let mut said = match issuer.source.readiness(SystemTime::now()) {
+                    source::Readiness::Ready { fetched_at, keys, trouble } => json!({
+                        "name": issuer.name, "ready": true, "keys": keys,
+                        "fetched_at": httpdate::fmt_http_date(fetched_at),
+                        "trouble": trouble.map(|failure| failure.to_string()),
+                    }),
+                    source::Readiness::NotReady(failure) => {
+                        ready = false;
+                        not_ready(&issuer.name, &failure)
+                    }
+                };
+                if issuer.any_audience() {
+                    said["warning"] = json!("any_audience: tokens that it issued for any other service are accepted");
+                }
+                said
+            })
+            .collect();
+        let stopping = *self.stopping.borrow();
+        let body = json!({ "ready": ready, "stopping": stopping, "providers": providers, "issuers": issuers });
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, "application/json", format!("{body:#}\n").into_bytes())
     }
+}
+
+/// What there is to say about a provider or issuer that cannot be used.
+fn not_ready(name: &str, failure: &Failure) -> Value {
+    let info = failure.reason.info();
+    json!({
+        "name": name, "ready": false, "reason": info.code, "title": info.title, "detail": failure.detail,
+        "remedy": info.remedy,
+    })
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
-            "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render()),
+            "/metrics" => {
+                self.issuers.tell_cache();
+                answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render())
+            }
             "/healthz" => answer(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
             "/readyz" => self.readiness(),
             _ => answer(StatusCode::NOT_FOUND, "text/plain", b"There is /metrics, /healthz and /readyz.\n".to_vec()),

@@ -196,6 +196,11 @@ impl<'a> Address<'a> {
     }
 }
 
+/// Whether `text` is an e-mail address that has one reading.
+pub fn is_email(text: &str) -> bool {
+    Address::read(text).is_some()
+}
+
 /// Whether `domain` is labels of ASCII letters, digits and hyphens. Full-width letters and the like would be folded
 /// into ASCII by some readers and not by others.
 fn is_domain(domain: &str) -> bool {

@@ -3,6 +3,9 @@
 //! Exit codes: 0 well, 1 failed at run time, 2 wrong usage, 69 an address cannot be listened on, 78 the
 //! configuration is not good.
 
+mod service_account;
+mod token;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -17,6 +20,8 @@ use crate::{reason, server};
 
 /// The configuration is not good (`EX_CONFIG` of sysexits).
 pub const EXIT_CONFIG: u8 = 78;
+/// Wrong usage; what the parser of the command line exits with.
+pub const EXIT_USAGE: u8 = 2;
 /// An address cannot be listened on (`EX_UNAVAILABLE` of sysexits).
 pub const EXIT_LISTEN: u8 = 69;
 
@@ -46,6 +51,12 @@ enum Command {
         /// Configuration file; chosen as by `run` where it is not given
         file: Option<PathBuf>,
     },
+    /// Make, list and revoke the keys of service accounts
+    #[command(subcommand)]
+    ServiceAccount(service_account::Command),
+    /// Revoke bearer tokens
+    #[command(subcommand)]
+    Token(token::Command),
     /// Print the JSON Schema of gateway.toml
     Schema,
     /// Print docs/reasons.md
@@ -64,6 +75,8 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(flag) => run(flag.config.as_deref()),
         Command::Check { file } => check(file.as_deref()),
+        Command::ServiceAccount(command) => service_account::main(command),
+        Command::Token(command) => token::main(command),
         Command::Schema => print(&schema::json_schema()),
         Command::Reasons => print(&reason::as_markdown()),
         Command::ConfigDocs => print(&schema::markdown()),
@@ -117,6 +130,12 @@ fn load(file: Option<&Path>) -> Option<Config> {
 pub fn environment() -> Vec<(String, String)> {
     let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Tells what went wrong, and ends with `code`.
+fn fail(code: u8, message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(code)
 }
 
 fn print(text: &str) -> ExitCode {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use openidconnect::{HttpRequest, HttpResponse};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
@@ -35,6 +35,15 @@ pub struct HttpClient {
     proxy: bool,
     /// By [`Way::index`].
     clients: [OnceCell<reqwest::Client>; 4],
+}
+
+/// A JSON document that was fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    pub body: Vec<u8>,
+    /// How long it is fresh, where the answer says so: `max-age` of `Cache-Control` less `Age`, and no time at all for
+    /// `no-store` and `no-cache` (RFC 9111 §5.2.2).
+    pub fresh_for: Option<Duration>,
 }
 
 /// What a request needs of the client underneath.
@@ -95,6 +104,11 @@ impl HttpClient {
 
     /// The body of the JSON document at `url`. Anything but status 200 and a JSON content type is an error.
     pub async fn get_json(&self, url: &Url, bearer: Option<&Secret>) -> Result<Vec<u8>, HttpError> {
+        self.get_document(url, bearer).await.map(|document| document.body)
+    }
+
+    /// The same, with how long it may be used.
+    pub async fn get_document(&self, url: &Url, bearer: Option<&Secret>) -> Result<Document, HttpError> {
         let mut request = http::Request::get(url.as_str()).header(ACCEPT, "application/json");
         if let Some(token) = bearer {
             request = request.header(AUTHORIZATION, format!("Bearer {}", token.expose()));
@@ -103,7 +117,7 @@ impl HttpClient {
         let response = self.send(request).await?;
         require_success(&response)?;
         require_json(&response)?;
-        Ok(response.into_body())
+        Ok(Document { fresh_for: fresh_for(response.headers()), body: response.into_body() })
     }
 
     async fn client(&self, way: Way) -> Result<&reqwest::Client, HttpError> {
@@ -239,7 +253,7 @@ pub fn require_success(response: &HttpResponse) -> Result<(), HttpError> {
 }
 
 /// `application/json` or another type that ends in `+json` (RFC 6839 §3.1), in any case, with any parameters.
-fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
+pub fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
     let header = response.headers().get(CONTENT_TYPE);
     let text = header.map_or(Ok("none"), |value| value.to_str()).unwrap_or("what is no text");
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -247,6 +261,22 @@ fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
         return Ok(());
     }
     Err(HttpError::ContentType(essence.chars().take(80).collect()))
+}
+
+/// See [`Document::fresh_for`]. What cannot be read says nothing.
+fn fresh_for(headers: &http::HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in lines.flat_map(|line| line.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(Duration::ZERO),
+            "max-age" if max_age.is_none() => max_age = value.trim().trim_matches('"').parse::<u64>().ok(),
+            _ => {}
+        }
+    }
+    let age = headers.get(AGE).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok()).unwrap_or(0);
+    max_age.map(|seconds| Duration::from_secs(seconds.saturating_sub(age)))
 }
 
 /// The innermost message: the ones around it say "error sending request".
@@ -273,4 +303,34 @@ fn has_cause<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_fresh_as_long_as_its_answer_says() {
+        let table = [
+            (&[] as &[(&str, &str)], None),
+            (&[("cache-control", "public, max-age=3600")], Some(3600)),
+            (&[("cache-control", "max-age=3600"), ("age", "600")], Some(3000)),
+            (&[("cache-control", "max-age=60"), ("age", "600")], Some(0)),
+            (&[("cache-control", "public"), ("cache-control", "Max-Age=\"7\"")], Some(7)),
+            (&[("cache-control", "max-age=60, max-age=90")], Some(60)),
+            (&[("cache-control", "max-age=60, no-cache")], Some(0)),
+            (&[("cache-control", "No-Store")], Some(0)),
+            (&[("cache-control", "s-maxage=60")], None),
+            (&[("cache-control", "max-age=soon")], None),
+            (&[("cache-control", "max-age=-1")], None),
+            (&[("cache-control", "max-age=99999999999999999999")], None),
+        ];
+        for (lines, expected) in table {
+            let mut headers = http::HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().expect("a value"));
+            }
+            assert_eq!(fresh_for(&headers), expected.map(Duration::from_secs), "{lines:?}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Keys that come from the configured secrets, and sealing with them.
+//! Keys that come from the configured secrets, and sealing with some of them.
 //!
 //! Promise: what [`Keyring::open`] returns was sealed by a gateway with one of the same secrets, for the same
 //! purpose and under the same name; everything else is one of three errors, and the caller tells clients of no
@@ -12,8 +12,9 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
+use ring::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
 
 use crate::config::values::Secret;
 
@@ -161,9 +162,20 @@ impl KeyType for Length {
     }
 }
 
+fn extract(secret: &Secret) -> Prk {
+    Salt::new(HKDF_SHA256, b"doorward sealing v1").extract(secret.expose().as_bytes())
+}
+
+/// 32 bytes of `secret` for a use other than sealing; `label` is that use's own. `None` never happens for this length.
+pub fn derive(secret: &Secret, label: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    extract(secret).expand(&[b"other key ", label], Length(32)).ok()?.fill(&mut *key).ok()?;
+    Some(key)
+}
+
 impl KeySet {
     fn derive(secret: &Secret) -> Option<Self> {
-        let extracted = Salt::new(HKDF_SHA256, b"doorward sealing v1").extract(secret.expose().as_bytes());
+        let extracted = extract(secret);
         let key = |purpose: Purpose| {
             let info: [&[u8]; 2] = [b"key ", purpose.label()];
             let expanded = extracted.expand(&info, &AES_256_GCM).ok()?;

@@ -19,17 +19,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
+use crate::authn::Programs;
 use crate::config::Config;
 use crate::config::model::Settings;
 use crate::config::values::{AppScheme, AppUrl, Secret};
-use crate::endpoints::Context;
+use crate::endpoints::{Context, Published};
+use crate::federation::Federation;
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
 use crate::identity_headers::IdentityHeaders;
+use crate::jwt::{Issuers, Signer};
 use crate::keys::Keyring;
 use crate::oidc::Providers;
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
+use crate::service_accounts::ServiceAccounts;
 use crate::session::cookies::Cookies;
 use crate::telemetry::{flush, logs};
 
@@ -102,12 +106,25 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
         // Without a provider nothing is ever sealed; a key for the length of this run fills its place.
         None => one_run_keys()?,
     };
+    let signer = settings.federation.as_ref().and_then(|_| Signer::new(&settings.secrets)).map(Arc::new);
+    let identity_headers = IdentityHeaders::new(&settings.headers);
+    let accounts = Arc::new(ServiceAccounts::new(settings, config.file.as_deref(), &identity_headers)?);
+    let own_keys = signer.as_ref().map(|signer| signer.key_set());
+    let issuers = Arc::new(Issuers::new(settings, IdentityHeaders::new(&settings.headers), own_keys)?);
+    let programs = Programs { issuers, accounts };
+    let federation = match (&settings.federation, &signer) {
+        (Some(federation), Some(signer)) => Some(Federation::new(federation, &settings.public_url, signer.clone())?),
+        _ => None,
+    };
     Ok(Context {
+        published: Published::new(settings, signer.as_deref()),
+        federation,
         keys,
         cookies: Cookies::new(&settings.session, &settings.public_url),
         providers: Arc::new(Providers::new(settings)?),
         pages: Pages::new(&settings.brand)?,
-        identity_headers: IdentityHeaders::new(&settings.headers),
+        identity_headers,
+        programs,
         config,
     })
 }
@@ -127,12 +144,18 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let settings = &config.settings;
     let (stop, stopping) = watch::channel(false);
     let providers = gateway.context().providers.clone();
+    let issuers = gateway.context().programs.issuers.clone();
+    let admin = Admin::new(providers.clone(), issuers, stopping.clone());
     for upstream in gateway.upstreams() {
         let upstream = upstream.clone();
         tokio::spawn(async move { upstream.keep_resolved().await });
     }
     let (fresh, until) = (providers.clone(), stopping.clone());
     tokio::spawn(async move { fresh.keep_fresh(until).await });
+    let (issuers, until) = (gateway.context().programs.issuers.clone(), stopping.clone());
+    tokio::spawn(async move { issuers.keep_fresh(until).await });
+    let (accounts, until) = (gateway.context().programs.accounts.clone(), stopping.clone());
+    tokio::spawn(async move { accounts.keep_fresh(until).await });
 
     let proxy_conf = Arc::new(ServerConf {
         threads,
@@ -146,7 +169,7 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let connections = Arc::new(Semaphore::new(settings.listen.max_connections));
     let mut public = Service::new("public".into(), Listener::new(proxy, settings, connections.clone()));
     listen(&mut public, &config)?;
-    let mut admin = Service::new("admin".into(), Admin::new(providers, stopping.clone()));
+    let mut admin = Service::new("admin".into(), admin);
     admin.add_tcp(&settings.admin.address.to_string());
 
     tracing::info!(address = %settings.listen.address, admin = %settings.admin.address, "listening");

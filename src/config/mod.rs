@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use judge::programs::OWN_ISSUER;
 
-pub use error::{ConfigError, ConfigErrors};
+pub use error::{ConfigError, ConfigErrors, nearest};
 pub use model::Settings;
 pub use origin::{KeyPath, Origin, Origins, Step};
 

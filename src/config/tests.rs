@@ -220,3 +220,24 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     let errors = Config::load(Some(&missing), &env).expect_err("the flag wins");
     assert_eq!((errors.0[0].reason, errors.0[0].file.as_deref()), (Reason::ConfigUnreadable, Some(missing.as_path())));
 }
+
+#[test]
+fn the_configurations_in_the_page_about_tokens_are_good() {
+    let place = Place::new();
+    place.file("cluster-keys.json", "{\"keys\":[]}");
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).expect("page");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 10, "{}", blocks.len());
+    for block in blocks {
+        let text = format!(
+            "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
+             {block}\n[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n"
+        );
+        let provider = "[[provider]]\nissuer = \"https://people.example.com\"\nclient_id = \"app\"\n";
+        // People sign in somewhere, unless the block is about routes for programs alone.
+        let text = if block.contains("[[provider]]") { text } else { format!("{text}{provider}") };
+        if let Err(errors) = place.load(&text, &[]) {
+            panic!("{block}\n{errors}");
+        }
+    }
+}

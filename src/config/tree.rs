@@ -74,7 +74,6 @@ impl Node {
         Err(shown.collect())
     }
 
-    #[cfg(test)]
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.plain {
             Plain::Table(table) => table.get(key),

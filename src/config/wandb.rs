@@ -1,4 +1,5 @@
-//! The names that self-managed W&B deployments already use, understood as settings of the first provider.
+//! The names that self-managed W&B deployments already use, understood as settings of the first provider and of the
+//! exchange of tokens.
 //!
 //! They win over the file; a `DOORWARD_…` name for the same setting wins over them.
 
@@ -11,6 +12,8 @@ use super::tree::Node;
 const HOST: &str = "HOST";
 const AUTH_METHOD: &str = "OIDC_AUTH_METHOD";
 const SECRETS: [&str; 3] = ["OIDC_CLIENT_SECRET", "OIDC_SECRET", "GORILLA_OIDC_SECRET"];
+const AUDIENCES: &str = "FEDERATED_AUTH_AUDIENCES";
+const SKIP_AUDIENCE: &str = "SKIP_AUDIENCE_VALIDATION";
 /// Name and key of the provider.
 const PLAIN: [(&str, &str); 2] = [("OIDC_ISSUER", "issuer"), ("OIDC_CLIENT_ID", "client_id")];
 
@@ -39,6 +42,7 @@ pub(crate) fn overlay(
         }
     }
     client_secret(root, env, errors);
+    federation(root, env, errors, warnings);
     unknown(env, errors, warnings);
 }
 
@@ -98,9 +102,42 @@ fn client_secret(root: &mut Node, env: &[(String, String)], errors: &mut Vec<Con
     }
 }
 
+/// The audiences of assertions. The names are those of a deployment whose tokens the app itself took so far: without an
+/// issuer here there is nothing that could be exchanged, and `[federation]` would stop the start over a variable that
+/// was never meant for the gateway.
+fn federation(root: &mut Node, env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
+    let get = |name: &str| env.iter().find(|(n, v)| n == name && !v.trim().is_empty()).map(|(_, v)| v.as_str());
+    let named = |prefix: &str| env.iter().any(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty());
+    let has_issuer = root.get("issuer").is_some() || named("DOORWARD_ISSUER_");
+    let has_federation = root.get("federation").is_some() || named("DOORWARD_FEDERATION_");
+    for (name, key) in [(AUDIENCES, "audiences"), (SKIP_AUDIENCE, "skip_audience_validation")] {
+        let Some(value) = get(name) else { continue };
+        // What is not done anyway needs no table to say so.
+        let idle = name == SKIP_AUDIENCE && value.trim() == "false" && !has_federation && get(AUDIENCES).is_none();
+        if idle {
+            continue;
+        }
+        if !has_issuer {
+            warnings
+                .push(format!("environment {name}: not used, since there is no [[issuer]] whose tokens it is about"));
+        } else if let Some(field) = federation_field(key) {
+            let path = KeyPath::default().key("federation").key(key);
+            environment::lay(root, &path, field, name, value, true, errors);
+        }
+    }
+}
+
+fn federation_field(key: &str) -> Option<&'static Field> {
+    match &shape::settings().field("federation")?.shape {
+        Shape::Table(federation) => federation.field(key),
+        _ => None,
+    }
+}
+
 fn unknown(env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD]);
-    for (name, value) in env.iter().filter(|(name, _)| name.starts_with("OIDC_") || name.starts_with("GORILLA_OIDC_")) {
+    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD, AUDIENCES]);
+    let ours = |name: &str| ["OIDC_", "GORILLA_OIDC_", "FEDERATED_AUTH_"].iter().any(|start| name.starts_with(start));
+    for (name, value) in env.iter().filter(|(name, _)| ours(name)) {
         if known().any(|k| k == name) || environment::is_service_link(name, value) {
             continue;
         }
@@ -151,6 +188,41 @@ mod tests {
         }
     }
 
+    fn federation_of(root: &Node, key: &str) -> Option<String> {
+        match &root.get("federation")?.get(key)?.plain {
+            Plain::Flag(flag) => Some(flag.to_string()),
+            Plain::List(list) => Some(format!("{} entries", list.len())),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_deployment_s_own_names_configure_the_exchange_of_tokens() {
+        let issuer = ("DOORWARD_ISSUER_ISSUER", "https://ci.example");
+        let (root, errors, warnings) = laid(&[issuer, (AUDIENCES, "a, b"), (SKIP_AUDIENCE, "true")]);
+        assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+        assert_eq!(federation_of(&root, "audiences").as_deref(), Some("2 entries"));
+        assert_eq!(federation_of(&root, "skip_audience_validation").as_deref(), Some("true"));
+        let (root, ..) = laid(&[issuer, ("DOORWARD_FEDERATION_ISSUERS", "ci"), (SKIP_AUDIENCE, "false")]);
+        assert_eq!(federation_of(&root, "skip_audience_validation").as_deref(), Some("false"));
+        assert!(laid(&[issuer, (AUDIENCES, "a"), (SKIP_AUDIENCE, "yes")]).1[0].contains(SKIP_AUDIENCE));
+    }
+
+    #[test]
+    fn without_an_issuer_no_exchange_comes_into_being() {
+        for (name, value) in [(AUDIENCES, "a"), (SKIP_AUDIENCE, "true")] {
+            let (root, errors, warnings) = laid(&[(name, value)]);
+            assert!(root.get("federation").is_none() && errors.is_empty(), "{name}: {errors:?}");
+            assert!(warnings.len() == 1 && warnings[0].contains("no [[issuer]]"), "{name}: {warnings:?}");
+        }
+        let issuer = ("DOORWARD_ISSUER_ISSUER", "https://ci.example");
+        for env in [&[(SKIP_AUDIENCE, "false")][..], &[issuer, (SKIP_AUDIENCE, "false")], &[(AUDIENCES, " ")]] {
+            let (root, errors, warnings) = laid(env);
+            let nothing = errors.is_empty() && warnings.is_empty() && root.get("federation").is_none();
+            assert!(nothing, "{env:?}: {errors:?} {warnings:?}");
+        }
+    }
+
     #[test]
     fn two_secrets_that_differ_are_named_and_not_shown() {
         let (_, errors, _) = laid(&[("OIDC_CLIENT_SECRET", "hunter1"), ("GORILLA_OIDC_SECRET", "hunter2")]);
@@ -175,6 +247,7 @@ mod tests {
             ("OIDC_AUTH_METHOD", "magic", "`magic` is not known"),
             ("OIDC_ISUER", "x", "did you mean OIDC_ISSUER?"),
             ("OIDC_CLIENTID", "x", "did you mean OIDC_CLIENT_ID?"),
+            ("FEDERATED_AUTH_AUDIENCE", "x", "did you mean FEDERATED_AUTH_AUDIENCES?"),
             ("OIDC_SECRET", " ", "is set and empty"),
         ] {
             let (_, errors, _) = laid(&[(name, value)]);

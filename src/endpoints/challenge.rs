@@ -5,6 +5,8 @@
 
 use http::{HeaderValue, StatusCode};
 
+use super::published::metadata_address;
+use crate::config::model::{self, Settings};
 use crate::reason::{Failure, Reason};
 
 /// Most characters of `error_description`.
@@ -32,6 +34,12 @@ impl Challenge {
             },
             metadata: metadata.map(|url| format!(", resource_metadata=\"{}\"", plain(url))).unwrap_or_default(),
         }
+    }
+
+    /// The challenge of a route for programs.
+    pub fn of(route: &model::Route, settings: &Settings) -> Self {
+        let metadata = metadata_address(&settings.public_url, route);
+        Challenge::new(&settings.bearer.realm, &route.scopes, metadata.as_deref())
     }
 
     /// The header for `failure`. Nobody's fault has no error code: who sent no credential is only told what to send

@@ -1,4 +1,5 @@
-//! Step 3: the gateway's own addresses, which a browser can hit: signing in, the provider's answer, signing out.
+//! Step 3: the gateway's own addresses: signing in, the provider's answer, signing out; for programs, the exchange of
+//! tokens and what is published about it.
 //!
 //! Handlers take a [`Visit`] and return an [`Answer`] or a [`Refusal`]; they know neither the proxy library nor how an
 //! answer is written. Everything else on the public listener belongs to the app.
@@ -6,10 +7,12 @@
 mod answer;
 mod callback;
 pub mod challenge;
+pub mod published;
 pub mod renewal;
 mod return_address;
 mod sign_in;
 mod sign_out;
+pub mod token;
 mod visitor;
 
 use std::net::IpAddr;
@@ -19,9 +22,10 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use crate::authn::SessionRules;
+use crate::authn::{Programs, SessionRules};
 use crate::config::Config;
 use crate::config::model::SignInStyle;
+use crate::federation::Federation;
 use crate::identity_headers::IdentityHeaders;
 use crate::keys::Keyring;
 use crate::oidc::Providers;
@@ -32,6 +36,7 @@ use crate::session::unix_seconds;
 use crate::telemetry::Reference;
 
 pub use answer::{Answer, Outcome, Refusal};
+pub use published::Published;
 pub use return_address::ReturnAddress;
 pub use sign_in::send_to_sign_in;
 pub use visitor::Visitor;
@@ -44,6 +49,11 @@ pub struct Context {
     pub providers: Arc<Providers>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
+    pub published: Published,
+    /// Where the configuration has one.
+    pub federation: Option<Federation>,
+    /// Programs whose credentials count.
+    pub programs: Programs,
 }
 
 impl Context {
@@ -115,16 +125,27 @@ pub const LOGIN: &str = "/oidc/login";
 pub const CALLBACK: &str = "/oidc/callback";
 pub const SIGNED_OUT: &str = "/oidc/signed-out";
 pub const LOGOUT: &str = "/logout";
+pub const TOKEN: &str = "/oidc/token";
 
-/// Whether `path` is one of the gateway's own addresses.
-pub fn is_own(path: &str) -> bool {
+/// Whether `path` at `host` is one of the gateway's own addresses.
+pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
+    is_for_persons(path) || context.published.is_own(host, path)
+}
+
+fn is_for_persons(path: &str) -> bool {
     matches!(path, LOGIN | CALLBACK | SIGNED_OUT | LOGOUT)
+}
+
+/// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
+pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
+    (path == TOKEN && *method == Method::POST && context.federation.is_some()).then_some(token::MAX_BODY)
 }
 
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.
 fn methods_of(path: &str) -> &'static str {
     match path {
         LOGOUT => "GET, HEAD, POST",
+        TOKEN => "POST",
         _ => "GET, HEAD",
     }
 }
@@ -139,13 +160,16 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
         LOGIN => sign_in::login(context, visit),
         CALLBACK => callback::callback(context, visit).await,
         SIGNED_OUT => sign_out::signed_out(context, visit),
-        _ => sign_out::logout(context, visit),
+        LOGOUT => sign_out::logout(context, visit),
+        TOKEN => Ok(token::token(context, visit).await),
+        path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
     }
 }
 
 /// The sign-in address that leads back to where `visit` is.
 fn sign_in_href(visit: &Visit<'_>, provider: Option<&str>) -> String {
-    let return_to = if is_own(visit.path) || !visit.visitor().is_person() { "/".to_owned() } else { visit.target() };
+    let return_to =
+        if is_for_persons(visit.path) || !visit.visitor().is_person() { "/".to_owned() } else { visit.target() };
     login_href(&return_to, provider)
 }
 

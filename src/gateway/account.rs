@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
 use super::{Gateway, client_address, listener};
+use crate::authn::Program;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
 
@@ -28,6 +29,10 @@ pub struct Way {
     pub(super) tries: usize,
     /// What the app is told of the person.
     pub(super) identity: Vec<(Bytes, HeaderValue)>,
+    /// The program that sent a good credential.
+    pub(super) program: Option<Program>,
+    /// Whether the app is not to see that credential.
+    pub(super) credential_ends_here: bool,
     pub(super) user: Option<String>,
     /// Cookies that go out with the app's answer.
     pub(super) cookies: Vec<HeaderValue>,
@@ -58,6 +63,8 @@ impl Way {
             first_address: None,
             tries: 0,
             identity: Vec::new(),
+            program: None,
+            credential_ends_here: false,
             user: None,
             cookies: Vec::new(),
             renewed: false,
@@ -103,7 +110,7 @@ impl Gateway {
         };
         let head = session.req_header();
         let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
-        let user = way.user.as_deref();
+        let user = way.user.as_deref().or_else(|| way.program.as_ref().map(|program| &*program.identity().user));
         access::record(
             &AccessLine {
                 reference: way.reference,

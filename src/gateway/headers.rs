@@ -24,7 +24,9 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 31] = [
+const FORBIDDEN: [&str; 33] = [
+    "x-wandb-username",
+    "x-wandb-user-email",
     "x-user",
     "forwarded",
     "x-forwarded",
@@ -113,6 +115,11 @@ impl Sanitiser {
             return true;
         }
         FAMILIES.iter().any(|family| spelling.starts_with(family)) || self.forbidden.contains(spelling.as_ref())
+    }
+
+    /// Takes off the credential that was meant for the gateway.
+    pub fn take_credential(&self, request: &mut RequestHeader) {
+        request.remove_header(&header::AUTHORIZATION);
     }
 
     /// Takes off what a client may not say.

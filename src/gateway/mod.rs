@@ -4,6 +4,8 @@
 //! what the app is told of the person is written by this room alone.
 
 mod account;
+mod body;
+mod caller;
 mod failure;
 mod forwarded;
 mod headers;
@@ -27,19 +29,17 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use crate::authn::Verdict;
-use crate::authz;
+use crate::authn::Program;
 use crate::config::model::{Access, Settings};
-use crate::endpoints::renewal::{Renewal, SessionRenewals, renew};
-use crate::endpoints::{self, Answer, Context, Outcome, Refusal, SignInWish, Visit};
+use crate::endpoints::renewal::SessionRenewals;
+use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
-use crate::session::Session as PersonSession;
 use crate::telemetry::metrics;
 use account::{Way, WayOutcome};
 use forwarded::{Forwarding, Host, Origin, Scheme};
 use headers::Sanitiser;
 use request::CanonicalRequest;
-use route::{Route, Routes};
+use route::Routes;
 use upstream::{HostHeader, Upstream};
 
 /// The gateway: what it was configured to be, compiled.
@@ -98,7 +98,11 @@ impl Gateway {
                 return Step::Answer(self.refuse_unread(session, way, failure));
             }
         };
-        let visit = visit(session.req_header(), &request, &origin, way);
+        let body = match self.own_body(session, &request).await {
+            Ok(body) => body,
+            Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
+        };
+        let visit = Visit { body: &body, ..visit(session.req_header(), &request, &origin, way) };
         let step = self.decide_for(&visit, &request, way).await;
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);
@@ -113,7 +117,7 @@ impl Gateway {
         way: &mut Way,
     ) -> std::result::Result<Step, Refusal> {
         // 3 one of the gateway's own addresses? Asked first: no route can take them away.
-        if endpoints::is_own(visit.path) {
+        if endpoints::is_own(&self.context, visit.host, visit.path) {
             return endpoints::answer(&self.context, visit).await.map(Step::Answer);
         }
         // 2 which route governs it; none = refused
@@ -127,29 +131,8 @@ impl Gateway {
             let refused = Refusal::from(Failure::from(Reason::PreflightNotAllowed));
             return if route.preflight { Ok(Step::Forward) } else { Err(refused) };
         }
-        // 4 who is asking
-        way.authenticated = true;
-        let person = match self.authenticate(visit, route, way).await {
-            Verdict::Known(person) => person,
-            // 6 nobody: a person is sent to sign in, a program is told
-            verdict => {
-                let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in };
-                return endpoints::send_to_sign_in(&self.context, visit, &verdict, wish).map(Step::Answer);
-            }
-        };
-        way.user = Some(person.identity.user.clone());
-        // 5 may they
-        if let Some(rules) = &route.rules
-            && let authz::Verdict::Deny(failure) = rules.judge(&person.identity)
-        {
-            return Err(self.deny(&person, failure, way));
-        }
-        // 7 what the app is told of them; written by `upstream_request_filter`
-        match self.context.identity_headers.of(&person.identity) {
-            Ok(headers) => way.identity = headers,
-            Err(failure) => return Err(self.deny(&person, failure, way)),
-        }
-        Ok(Step::Forward)
+        // 4 to 7 who is asking, may they, and what the app is told of them
+        self.admit(visit, route, way).await.map(|admitted| admitted.map_or(Step::Forward, Step::Answer))
     }
 
     fn canonical_request(&self, session: &Session) -> std::result::Result<(CanonicalRequest, Origin), Failure> {
@@ -161,49 +144,12 @@ impl Gateway {
         Ok((request, origin))
     }
 
-    /// The verdict on the request's session, renewed where it is due, its use noted.
-    async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
-        let accepted = |name: &str| {
-            self.context.providers.get(name).is_some() && route.provider.as_deref().is_none_or(|wanted| wanted == name)
-        };
-        let now = visit.seconds();
-        let verdict = self.context.session_rules().judge(visit.headers, now, accepted);
-        let Verdict::Known(mut person) = verdict else { return verdict };
-        let limits = &self.context.config.settings.session;
-        let mut changed = person.note_use(limits, now);
-        if person.renewal_due(limits, now) {
-            match renew(&self.context, visit, &self.renewals, &person).await {
-                Renewal::Store(renewed) => {
-                    person = renewed;
-                    changed = true;
-                    way.renewed = true;
-                }
-                Renewal::Keep => {}
-                Renewal::SignIn(failure) => return Verdict::Rejected(failure),
-            }
+    /// The body of a request to one of the gateway's own addresses that reads it; empty for every other.
+    async fn own_body(&self, session: &mut Session, request: &CanonicalRequest) -> std::result::Result<Bytes, Failure> {
+        match endpoints::body_limit(&self.context, &request.method, request.path.as_str()) {
+            Some(limit) => body::read(session, limit).await,
+            None => Ok(Bytes::new()),
         }
-        if changed {
-            self.store(visit, &person, way);
-        }
-        Verdict::Known(person)
-    }
-
-    fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {
-        let limit = self.context.config.settings.session.max_bytes.0;
-        match person.seal(&self.context.keys, self.context.cookies.sealed_for(), limit) {
-            Ok(sealed) => way.cookies = self.context.cookies.store_session(&sealed, visit.headers),
-            // The old cookie goes on working until its own limits.
-            Err(failure) => {
-                tracing::warn!(%failure, reference = way.reference.as_str(), "a session could not be stored anew")
-            }
-        }
-    }
-
-    fn deny(&self, person: &PersonSession, failure: Failure, way: &mut Way) -> Refusal {
-        let mut refusal = Refusal::from(failure).with_cookies(std::mem::take(&mut way.cookies));
-        let who = &person.identity;
-        refusal.user = Some(who.email.clone().unwrap_or_else(|| who.user.clone()));
-        refusal
     }
 
     /// Refuses a request that was not understood well enough to say anything about it.
@@ -294,7 +240,11 @@ impl ProxyHttp for Gateway {
             upstream_request.insert_header(header::HOST, named.clone())?;
         }
         self.forwarding.write(upstream_request, origin, &host, route.strip.as_deref())?;
-        for (name, value) in &way.identity {
+        if way.credential_ends_here {
+            self.sanitiser.take_credential(upstream_request);
+        }
+        let told = way.program.as_ref().map_or(&[][..], Program::headers);
+        for (name, value) in told.iter().chain(&way.identity) {
             upstream_request.insert_header(name.clone(), value.clone())?;
         }
         Ok(())

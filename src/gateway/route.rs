@@ -5,12 +5,15 @@
 //! however many routes there are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use http::Method;
 
 use super::request::CanonicalRequest;
+use crate::authn::Wanted;
 use crate::authz::Rules;
 use crate::config::model::{self, Access, Settings, SignInStyle};
+use crate::endpoints::challenge::Challenge;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::{RouteMetrics, metrics};
 
@@ -29,8 +32,31 @@ pub struct Route {
     pub sign_in: SignInStyle,
     /// Provider whose sessions count here; every provider's where `None`.
     pub provider: Option<String>,
+    /// What is asked of tokens, where they are taken at all.
+    pub tokens: Option<RouteTokens>,
     pub metrics: RouteMetrics,
     methods: Vec<Method>,
+}
+
+/// What a route asks of programs, and what it tells them.
+pub struct RouteTokens {
+    pub wanted: Wanted,
+    pub challenge: Arc<Challenge>,
+    /// Whether the app gets to see the credential.
+    pub forward: bool,
+    /// Whether the app is told whom a service account works for.
+    pub attribution: bool,
+}
+
+impl RouteTokens {
+    fn of(route: &model::Route, settings: &Settings) -> Option<Self> {
+        matches!(route.access, Access::Bearer | Access::SignedInOrBearer).then(|| RouteTokens {
+            wanted: Wanted::new(route, settings),
+            challenge: Arc::new(Challenge::of(route, settings)),
+            forward: route.forward_token,
+            attribution: route.attribution,
+        })
+    }
 }
 
 /// All routes, arranged for looking up.
@@ -94,6 +120,7 @@ impl Routes {
             preflight: route.preflight,
             sign_in: route.sign_in,
             provider: route.provider.clone(),
+            tokens: RouteTokens::of(route, settings),
             metrics: metrics().route(&route_name(route)),
             methods: route.methods.iter().map(|m| m.0.clone()).collect(),
         });

@@ -8,11 +8,22 @@
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
 pub mod cache;
+pub mod introspection;
+mod issuers;
+mod key_file;
 pub mod key_set;
+mod metadata;
+mod signing;
+pub mod source;
 #[cfg(test)]
 mod tests;
 pub mod token;
 pub mod verify;
+
+pub use cache::Cached;
+pub use issuers::{Issuer, Issuers};
+pub use key_set::KeySet;
+pub use signing::Signer;
 
 use bytes::Bytes;
 use http::HeaderValue;

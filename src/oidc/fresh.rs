@@ -7,18 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 
 use super::keys::KeySet;
-use super::metadata::{Metadata, discovery_url};
+use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
-use crate::http_client::HttpError;
+use crate::background::{self, FIRST_RETRY};
+use crate::issuer_metadata::{discovery_failed, openid_configuration};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// Between two fetches of the keys for the sake of unknown key ids.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
@@ -28,29 +26,20 @@ pub(super) struct LastKeyFetch(Option<Instant>);
 
 impl Provider {
     /// Fetches metadata and keys until `shutdown` turns true or its sender is gone.
-    pub(super) async fn keep_fresh(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let mut retry = FIRST_RETRY;
-        loop {
-            let fetched = tokio::select! {
-                fetched = self.fetch() => fetched,
-                _ = stopped(&mut shutdown) => return,
-            };
-            let wait = match fetched {
-                Ok(snapshot) => {
-                    self.arrived(snapshot);
-                    retry = FIRST_RETRY;
-                    self.settings.refresh_every.0.max(FIRST_RETRY)
-                }
-                Err(failure) => {
-                    self.failed(failure, retry);
-                    let wait = retry;
-                    retry = (retry * 2).min(LONGEST_RETRY);
-                    wait
-                }
-            };
-            tokio::select! {
-                () = tokio::time::sleep(jittered(wait)) => {}
-                _ = stopped(&mut shutdown) => return,
+    pub(super) async fn keep_fresh(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
+        background::repeat(shutdown, |retry| self.renew(retry)).await;
+    }
+
+    /// The time until the next one; `None` where it failed.
+    async fn renew(&self, retry: Duration) -> Option<Duration> {
+        match self.fetch().await {
+            Ok(snapshot) => {
+                self.arrived(snapshot);
+                Some(self.settings.refresh_every.0.max(FIRST_RETRY))
+            }
+            Err(failure) => {
+                self.failed(failure, retry);
+                None
             }
         }
     }
@@ -58,7 +47,7 @@ impl Provider {
     /// Metadata, then keys; nothing is stored.
     pub(super) async fn fetch(&self) -> Result<Snapshot, Failure> {
         let discovery = async {
-            let url = discovery_url(&self.settings.issuer)?;
+            let url = openid_configuration(&self.settings.issuer)?;
             let body = self.http.get_json(&url, None).await;
             let body = body.map_err(|error| discovery_failed(&error, url.as_str()))?;
             Metadata::parse(&body, &self.settings.issuer)
@@ -90,7 +79,10 @@ impl Provider {
             return None;
         }
         last.0 = Some(Instant::now());
-        match self.fetch_keys(&current.metadata).await {
+        let fetched = self.fetch_keys(&current.metadata).await;
+        // Also from its end: else each of those who wait here for a slow provider would ask it once more.
+        last.0 = Some(Instant::now());
+        match fetched {
             Ok(keys) if keys == known.keys => None,
             Ok(keys) => {
                 tracing::info!(provider = self.name(), keys = keys.summary(), "the provider has new keys");
@@ -146,28 +138,6 @@ impl Provider {
     }
 }
 
-fn discovery_failed(error: &HttpError, url: &str) -> Failure {
-    let reason = match error {
-        // Something answers there, and it is no metadata: most often the address of a page.
-        HttpError::ContentType(_) | HttpError::TooLarge => Reason::DiscoveryForm,
-        _ => Reason::DiscoveryFailed,
-    };
-    Failure::new(reason, format!("{error}, at {url}"))
-}
-
 fn without_query(url: &url::Url) -> String {
     url.as_str().split('?').next().unwrap_or_default().to_owned()
-}
-
-/// Returns when `shutdown` is true, or can never become so.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
-/// Up to a fifth more or less, so that replicas which started together do not ask together.
-fn jittered(wait: Duration) -> Duration {
-    let mut byte = [128u8];
-    // Without randomness the wait is what it is.
-    let _ = SystemRandom::new().fill(&mut byte);
-    wait.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
 }

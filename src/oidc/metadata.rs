@@ -3,12 +3,12 @@
 //! Only what the code flow needs is read, and only that can be wrong: a document with members of odd types, unknown
 //! algorithms or empty addresses elsewhere is a document that many providers publish.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use crate::config::model::ClientAuth;
+use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
-use crate::words::{in_words, json_fault};
 
 /// The part of the provider's metadata that the gateway uses.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,42 +27,25 @@ pub(super) struct Metadata {
     pub sends_issuer: bool,
 }
 
-/// Where the metadata of `issuer` is (OpenID Connect Discovery §4). An issuer with a path has it below that path.
-pub(super) fn discovery_url(issuer: &Url) -> Result<Url, Failure> {
-    let address = format!("{}/.well-known/openid-configuration", issuer.as_str().trim_end_matches('/'));
-    Url::parse(&address).map_err(|error| Failure::new(Reason::ConfigInvalid, format!("issuer: {error}")))
-}
-
-/// Whether `said` is the configured issuer.
-///
-/// Discovery §4.3 wants the same letters. The configuration keeps the issuer as an address, which cannot tell
-/// `https://a.example` from `https://a.example/`, nor `https://A.example:443` from either; all of these name one
-/// address. So the address has to be the same, path to the letter, and from then on the provider's own spelling is
-/// the one that tokens and responses are held to, to the letter.
-pub(super) fn is_issuer(configured: &Url, said: &str) -> bool {
-    Url::parse(said).is_ok_and(|said| said == *configured)
-}
-
 impl Metadata {
     /// Reads the document that was fetched for `configured`.
     pub fn parse(body: &[u8], configured: &Url) -> Result<Metadata, Failure> {
-        let document: Map<String, Value> = serde_json::from_slice(body)
-            .map_err(|error| form(format!("JSON: no object ({} of line {})", json_fault(&error), error.line())))?;
-        let Some(issuer) = document.get("issuer").and_then(Value::as_str) else {
-            return Err(form("issuer: the metadata names none"));
-        };
+        let document = document(body)?;
+        let issuer = issuer(&document)?;
         if !is_issuer(configured, issuer) {
             let hint = match issuer.contains("{tenantid}") {
                 true => "; write the tenant's own issuer, an issuer for several tenants is a placeholder",
                 false => "",
             };
-            let detail = format!("issuer: expected `{configured}`, got {}{hint}", in_words(issuer));
-            return Err(Failure::new(Reason::DiscoveryIssuer, detail));
+            return Err(other_issuer(configured.as_str(), issuer, hint));
         }
-        let needed =
-            |name| endpoint(&document, name, configured)?.ok_or_else(|| form(format!("endpoints: no `{name}`")));
+        let plain = |_: &Url| match configured.scheme() {
+            "http" => Ok(()),
+            _ => Err("is not https, and the issuer is"),
+        };
+        let needed = |name| endpoint(&document, name, plain)?.ok_or_else(|| no_endpoint(name));
         // Sign-in works without these; an address that cannot be used is as good as none.
-        let optional = |name| endpoint(&document, name, configured).unwrap_or_default();
+        let optional = |name| endpoint(&document, name, plain).unwrap_or_default();
         Ok(Metadata {
             issuer: issuer.to_owned(),
             authorization_endpoint: needed("authorization_endpoint")?,
@@ -116,36 +99,4 @@ impl Metadata {
         }
         found
     }
-}
-
-/// An endpoint that may be absent, null or empty, but where it is set has to be usable.
-fn endpoint(document: &Map<String, Value>, name: &str, issuer: &Url) -> Result<Option<Url>, Failure> {
-    let text = match document.get(name) {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::String(text)) if text.is_empty() => return Ok(None),
-        Some(Value::String(text)) => text,
-        Some(_) => return Err(form(format!("endpoints: `{name}` is no text"))),
-    };
-    let wrong = |why: &str| form(format!("endpoints: `{name}` {} {why}", in_words(text)));
-    let url = Url::parse(text).map_err(|_| wrong("is no address"))?;
-    match url.scheme() {
-        "https" => {}
-        "http" if issuer.scheme() == "http" => {}
-        "http" => return Err(wrong("is not https, and the issuer is")),
-        _ => return Err(wrong("is neither http nor https")),
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err(wrong("holds a user, a password or a fragment"));
-    }
-    Ok(Some(url))
-}
-
-/// The strings of a list; members of another type are left out.
-fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
-    let items = document.get(name)?.as_array()?;
-    Some(items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
-}
-
-fn form(why: impl Into<String>) -> Failure {
-    Failure::new(Reason::DiscoveryForm, why)
 }

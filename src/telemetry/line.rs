@@ -280,6 +280,14 @@ fn digit(number: u32) -> u8 {
     b'0' + (number % 10) as u8
 }
 
+/// Seconds since 1970 as RFC 3339 writes them: `2026-11-22T03:08:21Z`.
+pub fn rfc3339(seconds: u64) -> String {
+    let mut text = String::from_utf8_lossy(&second(seconds)).into_owned();
+    text.pop();
+    text.push('Z');
+    text
+}
+
 /// `2026-11-22T03:08:21.`: the civil date from the day number by Howard Hinnant's algorithm, years 1970 to 9999.
 fn second(seconds: u64) -> [u8; 20] {
     let (days, rest) = (seconds / 86_400, (seconds % 86_400) as u32);

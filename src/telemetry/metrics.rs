@@ -21,18 +21,39 @@ pub struct Metrics {
     request_seconds: HistogramVec,
     /// Seconds that deciding who is asking and whether they may took, without the app's share.
     pub authentication_seconds: Histogram,
+    token_verification_seconds: HistogramVec,
+    /// Tokens in the cache of verified tokens, and their bytes.
+    pub token_cache_entries: IntGauge,
+    pub token_cache_bytes: IntGauge,
+    pub token_cache_hits: IntCounter,
+    pub token_cache_misses: IntCounter,
+    pub token_cache_evictions: IntCounter,
     /// Steps of signing in and out: `step` (start, callback, refresh, logout), `outcome` (ok or a code).
     pub sign_ins: IntCounterVec,
     /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh), `outcome` (ok or a code).
     pub provider_fetches: IntCounterVec,
     /// 1 where the provider's metadata and keys are at hand.
     pub provider_ready: IntGaugeVec,
+    /// Fetches of issuers' keys, metadata included: `issuer`, `outcome` (ok or a code).
+    pub issuer_key_fetches: IntCounterVec,
+    /// When an issuer's keys were last fetched, in seconds since 1970: `issuer`.
+    pub issuer_keys_fetched: IntGaugeVec,
+    /// Requests to introspection endpoints: `issuer`, `outcome` (active, inactive or a code).
+    pub introspections: IntCounterVec,
     /// Sealed bytes of each session made.
     pub session_bytes: Histogram,
     /// Failures between gateway and app: `upstream`, `reason`.
     pub upstream_errors: IntCounterVec,
+    /// Requests to exchange an assertion for a token: `outcome` (ok or a code).
+    pub token_exchanges: IntCounterVec,
     /// Connections of clients that are open.
     pub connections: IntGauge,
+    /// Uses of service accounts' keys: `account` (none where the key is not known), `outcome` (ok or a code).
+    pub api_key_uses: IntCounterVec,
+    /// Seconds since 1970 when a key was last accepted: `account`, `key` (its id).
+    pub api_key_last_use: IntGaugeVec,
+    /// 1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.
+    pub api_keys_file_good: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
     pub log_lines_dropped: IntCounter,
 }
@@ -48,6 +69,10 @@ pub fn metrics() -> &'static Metrics {
 const REQUEST_BUCKETS: [f64; 10] = [0.000_25, 0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
 /// From 1 µs: what deciding costs without a look at the provider.
 const AUTHENTICATION_BUCKETS: [f64; 9] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1.0];
+
+/// From 1 µs, where a token from the cache is, over the signatures' tens of microseconds, to an introspection's second.
+const TOKEN_BUCKETS: [f64; 12] =
+    [1e-6, 2e-6, 4e-6, 8e-6, 1.6e-5, 3.2e-5, 6.4e-5, 1.28e-4, 2.56e-4, 0.001, 0.016, 0.256];
 
 impl Metrics {
     fn new() -> Self {
@@ -73,6 +98,23 @@ impl Metrics {
                 )
                 .buckets(AUTHENTICATION_BUCKETS.into()),
             ),
+            token_verification_seconds: histograms(
+                HistogramOpts::new(
+                    "doorward_token_verification_seconds",
+                    "Seconds to judge a bearer token, by issuer, algorithm and how it was answered: cache, signature, \
+                     introspection or refused.",
+                )
+                .buckets(TOKEN_BUCKETS.into()),
+                &["issuer", "algorithm", "answer"],
+            ),
+            token_cache_entries: gauge("doorward_token_cache_entries", "Verified tokens that are kept."),
+            token_cache_bytes: gauge("doorward_token_cache_bytes", "Memory of the verified tokens that are kept."),
+            token_cache_hits: counter("doorward_token_cache_hits_total", "Tokens that were found in the cache."),
+            token_cache_misses: counter("doorward_token_cache_misses_total", "Tokens that were not."),
+            token_cache_evictions: counter(
+                "doorward_token_cache_evictions_total",
+                "Verified tokens that gave way to others.",
+            ),
             sign_ins: counters(
                 "doorward_sign_ins_total",
                 "Steps of signing in and out by outcome.",
@@ -88,6 +130,21 @@ impl Metrics {
                 "1 where the provider's metadata and keys are at hand.",
                 &["provider"],
             ),
+            issuer_key_fetches: counters(
+                "doorward_issuer_key_fetches_total",
+                "Fetches of issuers' keys, metadata included, by outcome (ok, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
+            issuer_keys_fetched: gauges(
+                "doorward_issuer_keys_fetched_timestamp_seconds",
+                "When an issuer's keys were last fetched, in seconds since 1970.",
+                &["issuer"],
+            ),
+            introspections: counters(
+                "doorward_introspections_total",
+                "Requests to introspection endpoints by outcome (active, inactive, or the code of the failure).",
+                &["issuer", "outcome"],
+            ),
             session_bytes: histogram(
                 HistogramOpts::new("doorward_session_bytes", "Sealed bytes of each session made.")
                     .buckets(vec![512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0]),
@@ -97,7 +154,26 @@ impl Metrics {
                 "Failures between gateway and app by reason.",
                 &["upstream", "reason"],
             ),
+            token_exchanges: counters(
+                "doorward_token_exchanges_total",
+                "Requests to exchange an assertion for a token by outcome.",
+                &["outcome"],
+            ),
             connections: gauge("doorward_connections", "Connections of clients that are open."),
+            api_key_uses: counters(
+                "doorward_api_key_uses_total",
+                "Uses of service accounts' keys by account and outcome.",
+                &["account", "outcome"],
+            ),
+            api_key_last_use: gauges(
+                "doorward_api_key_last_use_timestamp_seconds",
+                "When a service account's key was last accepted.",
+                &["account", "key"],
+            ),
+            api_keys_file_good: gauge(
+                "doorward_api_keys_file_good",
+                "1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.",
+            ),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
                 "Log lines dropped because standard error was read too slowly.",
@@ -111,12 +187,25 @@ impl Metrics {
             Box::new(metrics.requests.clone()),
             Box::new(metrics.request_seconds.clone()),
             Box::new(metrics.authentication_seconds.clone()),
+            Box::new(metrics.token_verification_seconds.clone()),
+            Box::new(metrics.token_cache_entries.clone()),
+            Box::new(metrics.token_cache_bytes.clone()),
+            Box::new(metrics.token_cache_hits.clone()),
+            Box::new(metrics.token_cache_misses.clone()),
+            Box::new(metrics.token_cache_evictions.clone()),
             Box::new(metrics.sign_ins.clone()),
             Box::new(metrics.provider_fetches.clone()),
             Box::new(metrics.provider_ready.clone()),
+            Box::new(metrics.issuer_key_fetches.clone()),
+            Box::new(metrics.issuer_keys_fetched.clone()),
+            Box::new(metrics.introspections.clone()),
             Box::new(metrics.session_bytes.clone()),
             Box::new(metrics.upstream_errors.clone()),
+            Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),
+            Box::new(metrics.api_key_uses.clone()),
+            Box::new(metrics.api_key_last_use.clone()),
+            Box::new(metrics.api_keys_file_good.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics
@@ -137,6 +226,11 @@ impl Metrics {
             passed: self.requests.with_label_values(&[route, "passed", ""]),
             seconds: self.request_seconds.with_label_values(&[route]),
         }
+    }
+
+    /// The handle for tokens of `issuer` signed by `algorithm` and answered for by `answer`.
+    pub fn token_verification(&self, issuer: &str, algorithm: &str, answer: &str) -> Histogram {
+        self.token_verification_seconds.with_label_values(&[issuer, algorithm, answer])
     }
 
     /// Everything in the Prometheus text format.

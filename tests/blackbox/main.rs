@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bearer;
 mod callback;
 mod canonical;
 mod discovery;
@@ -18,5 +19,7 @@ mod proxying;
 mod radicale;
 mod rules;
 mod running;
+mod service_accounts;
 mod sessions;
 mod sign_in;
+mod wandb_sdk;

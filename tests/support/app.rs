@@ -47,7 +47,8 @@ impl Seen {
     }
 }
 
-type Kept = Arc<Mutex<Vec<Seen>>>;
+/// Where the requests are kept.
+pub(super) type Kept = Arc<Mutex<Vec<Seen>>>;
 
 /// A running app; it ends with the test's runtime.
 pub struct App {
@@ -136,7 +137,7 @@ fn router(kept: &Kept) -> Router {
         .layer(axum::middleware::from_fn_with_state(Arc::clone(kept), keep))
 }
 
-async fn keep(State(kept): State<Kept>, request: Request, next: axum::middleware::Next) -> Response {
+pub(super) async fn keep(State(kept): State<Kept>, request: Request, next: axum::middleware::Next) -> Response {
     let seen = Seen {
         method: request.method().to_string(),
         target: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What the black-box tests share: real parts that are started for a test and end with it.
 //!
 //! [`gateway`] starts the built binary, [`provider`] the certified OpenID provider, [`browser`] Chromium, [`app`]
-//! an app that tells what reached it, [`radicale`] an app nobody wrote for us. [`person`] is a browser as far as
+//! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us. [`person`] is a browser as far as
 //! HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
 //!
 //! Nothing here sleeps in the hope that something has happened by then: [`eventually`] awaits a condition.
@@ -18,6 +18,7 @@ pub mod radicale;
 pub mod raw;
 pub mod setup;
 pub mod tls;
+pub mod wandb;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};

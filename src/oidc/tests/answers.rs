@@ -7,9 +7,10 @@ use super::support::{Signer, settings};
 use crate::claims::{ClaimNames, NeededClaims, identity};
 use crate::config::model::{ClientAuth, IdTokenAlgorithm, Settings};
 use crate::identity::{Identity, strings};
+use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::oidc::AuthorizationResponse;
 use crate::oidc::keys::KeySet;
-use crate::oidc::metadata::{Metadata, discovery_url, is_issuer};
+use crate::oidc::metadata::Metadata;
 use crate::reason::{Failure, Reason};
 
 #[test]
@@ -136,7 +137,7 @@ fn discovery_is_below_the_issuer() {
         ("https://a.example/realms/r", "https://a.example/realms/r/.well-known/openid-configuration"),
         ("https://a.example/realms/r/", "https://a.example/realms/r/.well-known/openid-configuration"),
     ] {
-        assert_eq!(discovery_url(&url(issuer)).expect("an address").as_str(), wanted);
+        assert_eq!(openid_configuration(&url(issuer)).expect("an address").as_str(), wanted);
     }
 }
 

@@ -3,5 +3,5 @@
 mod answers;
 mod faults;
 mod sign_in;
-mod support;
+pub(crate) mod support;
 mod tokens;

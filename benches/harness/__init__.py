@@ -1,0 +1,1 @@
+"""What the load scripts share: processes and their cost, tokens, the client."""

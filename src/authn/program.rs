@@ -1,0 +1,215 @@
+//! Programs: from the `Authorization` header to who sent it.
+//!
+//! Promise: a credential that is there decides. What is wrong with it is the answer, whatever else the request brought.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::config::OWN_ISSUER;
+use crate::config::model::{self, Settings};
+use crate::identity::Identity;
+use crate::jwt::{ACCOUNT_CLAIM, Cached, Issuers, Verified};
+use crate::reason::{Failure, Reason};
+use crate::service_accounts::{Account, ServiceAccounts};
+
+/// Longest `Basic` password beside a token of the longest length: user names are short.
+const MAX_BASIC: usize = 4096;
+
+/// Whoever holds a good credential.
+#[derive(Clone, Debug)]
+pub enum Program {
+    Token(Arc<Cached>),
+    Account(Arc<Account>),
+}
+
+impl Program {
+    pub fn identity(&self) -> &Identity {
+        match self {
+            Program::Token(cached) => &cached.verified.identity,
+            Program::Account(account) => &account.identity,
+        }
+    }
+
+    /// What the app is told of it.
+    pub fn headers(&self) -> &[(Bytes, HeaderValue)] {
+        match self {
+            Program::Token(cached) => &cached.verified.headers,
+            Program::Account(account) => &account.headers,
+        }
+    }
+
+    /// Whether it may name `user` as whom it works for.
+    pub fn may_act_for(&self, user: &str) -> bool {
+        match self {
+            Program::Token(_) => false,
+            Program::Account(account) => account.may_act_for(user),
+        }
+    }
+}
+
+/// Those whose credentials count.
+pub struct Programs {
+    pub issuers: Arc<Issuers>,
+    pub accounts: Arc<ServiceAccounts>,
+}
+
+impl Programs {
+    /// Who sent `authorization`, and whether that counts where `wanted` is asked for, at `now` (seconds since 1970).
+    /// Every failure is of room 8.
+    pub async fn judge(&self, authorization: &HeaderValue, wanted: &Wanted, now: u64) -> Result<Program, Failure> {
+        let credential = read(authorization.as_bytes(), self.issuers.max_token_bytes())?;
+        if ServiceAccounts::looks_like_key(&credential) {
+            return self.judge_key(&credential, wanted, now);
+        }
+        let cached = self.issuers.judge(&credential, wanted.issuers.as_deref(), now).await?;
+        let verified = &cached.verified;
+        if verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
+            return Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it"));
+        }
+        let own = self.issuers.own() == Some(verified.issuer);
+        wanted.judge(verified, own)?;
+        match self.account_of(verified, own)? {
+            Some(account) => Ok(Program::Account(account)),
+            None => Ok(Program::Token(cached)),
+        }
+    }
+
+    fn judge_key(&self, key: &[u8], wanted: &Wanted, now: u64) -> Result<Program, Failure> {
+        let account = self.accounts.judge(key, now)?;
+        let own = self.issuers.own_slot();
+        if wanted.issuers.as_ref().is_some_and(|taken| !taken.get(own).copied().unwrap_or(false)) {
+            let detail = "it is a service account's key; this route takes the tokens of certain issuers alone";
+            return Err(Failure::new(Reason::TokenIssuer, detail));
+        }
+        match wanted.scopes.first() {
+            Some(scope) => {
+                let detail = format!("a service account's key has no scope; this route needs '{scope}'");
+                Err(Failure::new(Reason::TokenScope, detail))
+            }
+            None => Ok(Program::Account(account)),
+        }
+    }
+
+    /// The service account that a token stands for: by name in the gateway's own tokens, by `iss` and `sub` in others'.
+    fn account_of(&self, verified: &Verified, own: bool) -> Result<Option<Arc<Account>>, Failure> {
+        let identity = &verified.identity;
+        if !own {
+            return Ok(self.accounts.external(&identity.provider, &identity.subject));
+        }
+        let Some(name) = identity.claims.0.get(ACCOUNT_CLAIM) else { return Ok(None) };
+        let account = name.as_str().and_then(|name| self.accounts.get(name));
+        let gone = || Failure::new(Reason::AccountGone, format!("the token is of the service account '{name}'"));
+        account.map(Some).ok_or_else(gone)
+    }
+}
+
+/// What a route asks of tokens, compiled.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// By index of the issuer, the gateway's own last; every one's where `None`.
+    pub issuers: Option<Box<[bool]>>,
+    audiences: Box<[Box<str>]>,
+    scopes: Box<[Box<str>]>,
+}
+
+impl Wanted {
+    pub fn new(route: &model::Route, settings: &Settings) -> Self {
+        let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
+        let names = settings.issuer.iter().map(|issuer| issuer.name.as_str()).chain([OWN_ISSUER]);
+        let taken = names.map(|name| route.issuers.iter().any(|wanted| wanted == name)).collect();
+        Wanted {
+            issuers: (!route.issuers.is_empty()).then_some(taken),
+            audiences: boxed(&route.audiences),
+            scopes: boxed(&route.scopes),
+        }
+    }
+
+    /// Judged at every hit: these are the route's wishes, and a token that was verified knows nothing of them. The
+    /// gateway's own tokens are meant for the gateway as a whole, so a route's audiences do not concern them.
+    fn judge(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
+        let named = |wanted: &Box<str>| verified.audiences.contains(wanted);
+        if !own && !self.audiences.is_empty() && !self.audiences.iter().any(named) {
+            let (got, wanted) = (list(&verified.audiences), list(&self.audiences));
+            return Err(Failure::new(Reason::TokenAudience, format!("audience is {got}; this route takes {wanted}")));
+        }
+        match self.scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
+            Some(missing) => {
+                let got = list(&verified.scopes);
+                Err(Failure::new(Reason::TokenScope, format!("scope is {got}; this route needs '{missing}'")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Texts in single quotes, at most five of them.
+fn list(texts: &[Box<str>]) -> String {
+    if texts.is_empty() {
+        return "absent".to_owned();
+    }
+    let shown: Vec<String> = texts.iter().take(5).map(|text| format!("'{text}'")).collect();
+    format!("{}{}", shown.join(", "), if texts.len() > 5 { ", …" } else { "" })
+}
+
+/// The token or key in the header: after `Bearer`, or as the password of `Basic`, whoever the user is (W&B's SDK sends
+/// `api:KEY`).
+fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
+    let form = |detail: &str| Failure::new(Reason::AuthorizationForm, detail);
+    let (scheme, rest) = match header.iter().position(|&b| b == b' ') {
+        Some(space) => (&header[..space], header[space..].trim_ascii()),
+        None => (header, &header[..0]),
+    };
+    if rest.is_empty() {
+        return Err(form("it holds no credential"));
+    }
+    if rest.len() > max_bytes + MAX_BASIC {
+        let detail = format!("it has {} bytes, and tokens are looked at up to {max_bytes}", rest.len());
+        return Err(Failure::new(Reason::TokenForm, detail));
+    }
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return match rest.contains(&b' ') {
+            true => Err(form("there is a space inside the token")),
+            false => Ok(Cow::Borrowed(rest)),
+        };
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Err(form("the scheme is neither 'Bearer' nor 'Basic'"));
+    }
+    let mut pair = STANDARD.decode(rest).map_err(|_| form("the part after 'Basic' is no base64"))?;
+    let colon = pair.iter().position(|&b| b == b':').ok_or_else(|| form("there is no ':' before the password"))?;
+    let password = pair.split_off(colon + 1);
+    match password.is_empty() {
+        true => Err(form("the password is empty; it has to be the key")),
+        false => Ok(Cow::Owned(password)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(header: &str) -> Result<String, Reason> {
+        let read = read(header.as_bytes(), 1000).map_err(|failure| failure.reason)?;
+        Ok(String::from_utf8_lossy(&read).into_owned())
+    }
+
+    #[test]
+    fn a_token_comes_after_bearer_and_a_key_also_as_a_password() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        assert_eq!(text("Bearer abc").as_deref(), Ok("abc"));
+        assert_eq!(text("bEARER  abc ").as_deref(), Ok("abc"));
+        assert_eq!(text(&basic("api:abc")).as_deref(), Ok("abc"));
+        assert_eq!(text(&basic(":a:b")).as_deref(), Ok("a:b"));
+        for header in ["Bearer", "Bearer ", "", "abc", "Digest a", "Bearer a b", "Basic !", "Basic", "Negotiate x"] {
+            assert_eq!(text(header), Err(Reason::AuthorizationForm), "{header:?}");
+        }
+        assert_eq!(text(&basic("api")), Err(Reason::AuthorizationForm));
+        assert_eq!(text(&basic("api:")), Err(Reason::AuthorizationForm));
+        assert_eq!(text(&format!("Bearer {}", "a".repeat(6000))), Err(Reason::TokenForm));
+    }
+}

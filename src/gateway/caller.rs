@@ -1,0 +1,142 @@
+//! Steps 4 to 7: who is asking, whether they may, and what the app is told of them.
+//!
+//! Promise: where a route takes tokens, an `Authorization` header decides alone; a bad one never falls through to the
+//! session that came along.
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+
+use super::Gateway;
+use super::account::Way;
+use super::route::{Route, RouteTokens};
+use crate::authn::{Program, Verdict};
+use crate::authz;
+use crate::config::model::Access;
+use crate::endpoints::renewal::{Renewal, renew};
+use crate::endpoints::{self, Answer, Refusal, SignInWish, Visit};
+use crate::identity::Identity;
+use crate::reason::{Failure, Reason};
+use crate::session::Session as PersonSession;
+
+/// Headers by which a client of W&B says whom it works for.
+const ATTRIBUTION: [&str; 2] = ["x-wandb-username", "x-wandb-user-email"];
+
+impl Gateway {
+    /// Lets the request through, or answers it (`Some`), or refuses it.
+    pub(super) async fn admit(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        way: &mut Way,
+    ) -> Result<Option<Answer>, Refusal> {
+        way.authenticated = true;
+        let Some(tokens) = &route.tokens else { return self.admit_person(visit, route, way).await };
+        let admitted = match visit.headers.get(header::AUTHORIZATION) {
+            Some(authorization) => self.admit_program(visit, route, tokens, authorization, way).await.map(|()| None),
+            None if route.access == Access::Bearer => Err(Failure::from(Reason::TokenMissing).into()),
+            None => self.admit_person(visit, route, way).await,
+        };
+        admitted.map_err(|refusal| Refusal { challenge: Some(tokens.challenge.clone()), ..refusal })
+    }
+
+    async fn admit_program(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        tokens: &RouteTokens,
+        authorization: &HeaderValue,
+        way: &mut Way,
+    ) -> Result<(), Refusal> {
+        let program = self.context.programs.judge(authorization, &tokens.wanted, visit.seconds()).await?;
+        may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;
+        if tokens.attribution {
+            way.identity = attribution(visit, &program);
+        }
+        way.credential_ends_here = !tokens.forward;
+        way.program = Some(program);
+        Ok(())
+    }
+
+    async fn admit_person(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Result<Option<Answer>, Refusal> {
+        let person = match self.authenticate(visit, route, way).await {
+            Verdict::Known(person) => person,
+            // 6 nobody: a person is sent to sign in, a program is told
+            verdict => {
+                let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in };
+                return endpoints::send_to_sign_in(&self.context, visit, &verdict, wish).map(Some);
+            }
+        };
+        way.user = Some(person.identity.user.clone());
+        let admitted = may(route, &person.identity)
+            // Written by `upstream_request_filter`.
+            .and_then(|()| self.context.identity_headers.of(&person.identity))
+            .map(|headers| way.identity = headers);
+        admitted.map_err(|failure| refuse(&person.identity, failure, way))?;
+        Ok(None)
+    }
+
+    /// The verdict on the request's session, renewed where it is due, its use noted.
+    async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
+        let accepted = |name: &str| {
+            self.context.providers.get(name).is_some() && route.provider.as_deref().is_none_or(|wanted| wanted == name)
+        };
+        let now = visit.seconds();
+        let verdict = self.context.session_rules().judge(visit.headers, now, accepted);
+        let Verdict::Known(mut person) = verdict else { return verdict };
+        let limits = &self.context.config.settings.session;
+        let mut changed = person.note_use(limits, now);
+        if person.renewal_due(limits, now) {
+            match renew(&self.context, visit, &self.renewals, &person).await {
+                Renewal::Store(renewed) => {
+                    person = renewed;
+                    changed = true;
+                    way.renewed = true;
+                }
+                Renewal::Keep => {}
+                Renewal::SignIn(failure) => return Verdict::Rejected(failure),
+            }
+        }
+        if changed {
+            self.store(visit, &person, way);
+        }
+        Verdict::Known(person)
+    }
+
+    fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {
+        let limit = self.context.config.settings.session.max_bytes.0;
+        match person.seal(&self.context.keys, self.context.cookies.sealed_for(), limit) {
+            Ok(sealed) => way.cookies = self.context.cookies.store_session(&sealed, visit.headers),
+            // The old cookie goes on working until its own limits.
+            Err(failure) => {
+                tracing::warn!(%failure, reference = way.reference.as_str(), "a session could not be stored anew")
+            }
+        }
+    }
+}
+
+/// Step 5: what the route's rules say.
+fn may(route: &Route, identity: &Identity) -> Result<(), Failure> {
+    match route.rules.as_ref().map(|rules| rules.judge(identity)) {
+        Some(authz::Verdict::Deny(failure)) => Err(failure),
+        Some(authz::Verdict::Allow) | None => Ok(()),
+    }
+}
+
+/// Turns somebody away who is known.
+fn refuse(who: &Identity, failure: Failure, way: &mut Way) -> Refusal {
+    let mut refusal = Refusal::from(failure).with_cookies(std::mem::take(&mut way.cookies));
+    refusal.user = Some(who.email.clone().unwrap_or_else(|| who.user.clone()));
+    refusal
+}
+
+/// Whom the program says it works for, as far as it may. An app that reads these has to take them for what they are: a
+/// note, and nobody's identity.
+fn attribution(visit: &Visit<'_>, program: &Program) -> Vec<(Bytes, HeaderValue)> {
+    let said = |name: &'static str| {
+        let mut values = visit.headers.get_all(name).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        let may = value.to_str().is_ok_and(|user| !user.is_empty() && program.may_act_for(user));
+        may.then(|| (Bytes::from_static(name.as_bytes()), value.clone()))
+    };
+    ATTRIBUTION.into_iter().filter_map(said).collect()
+}

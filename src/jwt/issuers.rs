@@ -1,0 +1,404 @@
+//! All issuers whose tokens count: which one a token is from, and what it says.
+//!
+//! The hot path is [`Issuers::judge`]: a token that is in the cache and whose issuer's keys are still the same costs one
+//! look-up; then its issuer's entry is held against it, as against one that was just verified.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
+
+use foldhash::fast::RandomState;
+use prometheus::Histogram;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::cache::{Cached, TokenCache};
+use super::introspection::Introspector;
+use super::key_set::KeySet;
+use super::source::KeySource;
+use super::token::{Unverified, WantedClaims};
+use super::verify::Policy;
+use super::{ACCOUNT_CLAIM, Verified};
+use crate::claims::NeededClaims;
+use crate::config::OWN_ISSUER;
+use crate::config::model::{self, Settings, TokenAlgorithm};
+use crate::identity_headers::IdentityHeaders;
+use crate::reason::{Failure, Reason};
+use crate::telemetry::metrics;
+
+/// All issuers, and the tokens of theirs that were verified.
+pub struct Issuers {
+    list: Vec<Issuer>,
+    /// Every value of `iss`.
+    by_iss: HashMap<Box<str>, usize, RandomState>,
+    /// Those who are asked about tokens that are no JWT.
+    introspecting: Vec<usize>,
+    own: Option<usize>,
+    cache: Option<TokenCache>,
+    wanted: WantedClaims,
+    headers: IdentityHeaders,
+    max_token_bytes: usize,
+    refused: Histogram,
+}
+
+/// One issuer.
+pub struct Issuer {
+    pub name: String,
+    pub source: Arc<KeySource>,
+    policy: Policy,
+    introspector: Option<Introspector>,
+    any_audience: bool,
+    /// Of the keys by which cached tokens were verified.
+    kept_generation: AtomicU64,
+    times: Times,
+}
+
+/// How long verifying took, by algorithm, for this issuer's tokens. Made when they are first needed.
+#[derive(Default)]
+struct Times {
+    cache: [OnceLock<Histogram>; ALGORITHMS],
+    signature: [OnceLock<Histogram>; ALGORITHMS],
+    introspection: OnceLock<Histogram>,
+    refused: OnceLock<Histogram>,
+}
+
+const ALGORITHMS: usize = TokenAlgorithm::HS512 as usize + 2;
+
+/// How an answer about a token was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Cache,
+    Signature,
+    Introspection,
+}
+
+impl Issuers {
+    /// Compiles the issuers of a configuration that has been judged. `own` are the keys of the gateway's own tokens.
+    pub fn new(settings: &Settings, headers: IdentityHeaders, own: Option<KeySet>) -> Result<Self, Failure> {
+        let needed = NeededClaims::of(settings);
+        let mut list = Vec::with_capacity(settings.issuer.len() + 1);
+        for configured in &settings.issuer {
+            let resolved = resolve(configured, settings)?;
+            list.push(Issuer::new(list.len(), &resolved, &needed)?);
+        }
+        let own = match own {
+            Some(keys) => {
+                list.push(Issuer::own(list.len(), settings, &needed, keys)?);
+                Some(list.len() - 1)
+            }
+            None => None,
+        };
+        let said =
+            list.iter().enumerate().flat_map(|(index, issuer)| issuer.policy.issuers().map(move |iss| (iss, index)));
+        let by_iss: HashMap<Box<str>, usize, RandomState> = said.map(|(iss, index)| (iss.into(), index)).collect();
+        let introspecting = list.iter().enumerate().filter(|(_, issuer)| issuer.introspector.is_some());
+        Ok(Issuers {
+            introspecting: introspecting.map(|(index, _)| index).collect(),
+            wanted: WantedClaims::new(list.iter().map(|issuer| &issuer.policy)),
+            cache: Some(settings.bearer.cache_bytes.0).filter(|bytes| *bytes > 0).map(TokenCache::new),
+            max_token_bytes: settings.bearer.max_token_bytes.0,
+            refused: metrics().token_verification("", "", "refused"),
+            by_iss,
+            own,
+            headers,
+            list,
+        })
+    }
+
+    /// Judges `token` at `now` (seconds since 1970): its signature, or what was kept of it, and what its issuer's entry
+    /// asks for. `taken` tells by index whose tokens count here; everybody's where `None`.
+    pub async fn judge(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<Arc<Cached>, Failure> {
+        let began = Instant::now();
+        if let Some(cached) = self.cached(token, now) {
+            return self.judged(cached, How::Cache, taken, now, began);
+        }
+        // In a box: the hot path should not carry the room for it.
+        match Box::pin(self.verified(token, taken, now)).await {
+            Ok((verified, how)) => self.judged(verified, how, taken, now, began),
+            Err((failure, index)) => {
+                self.count_refusal(index, began);
+                Err(failure)
+            }
+        }
+    }
+
+    /// An assertion of one of `issuers` (every one's where it is empty): verified anew, judged by its issuer's entry but
+    /// for the audience, which is `audiences` (any where `None`).
+    pub async fn verify_assertion(
+        &self,
+        token: &[u8],
+        now: u64,
+        issuers: &[String],
+        audiences: Option<&[String]>,
+    ) -> Result<Arc<Verified>, Failure> {
+        // The gateway's own tokens are no assertions: they would never end.
+        let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
+        let taken: Vec<bool> =
+            self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
+        let (cached, _) = self.from_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        let issuer = &self.list[cached.verified.issuer];
+        issuer.policy.judge_assertion(&cached.verified, now, audiences)?;
+        Ok(Arc::new(Verified::clone(&cached.verified)))
+    }
+
+    /// What was kept of `token`, if its issuer's keys are still those that verified it.
+    fn cached(&self, token: &[u8], now: u64) -> Option<Arc<Cached>> {
+        let cache = self.cache.as_ref()?;
+        let cached = cache.get(token)?;
+        let index = cached.verified.issuer;
+        let issuer = &self.list[index];
+        let generation = issuer.source.current(now).ok()?.generation;
+        if generation == cached.generation {
+            return Some(cached);
+        }
+        // The first who notices that the keys have changed empties the cache of what the old ones verified.
+        if issuer.kept_generation.swap(generation, Ordering::Relaxed) != generation {
+            cache.forget_issuer(index);
+        }
+        None
+    }
+
+    /// Step two, the same for every token however it was come by: judged at every hit, since nothing decided is kept.
+    fn judged(
+        &self,
+        cached: Arc<Cached>,
+        how: How,
+        taken: Option<&[bool]>,
+        now: u64,
+        began: Instant,
+    ) -> Result<Arc<Cached>, Failure> {
+        let index = cached.verified.issuer;
+        let issuer = &self.list[index];
+        match self.check_taken(index, taken).and_then(|()| issuer.policy.judge(&cached.verified, now)) {
+            Ok(()) => {
+                let algorithm = cached.verified.algorithm;
+                issuer.times.of(how, algorithm, &issuer.name).observe(began.elapsed().as_secs_f64());
+                Ok(cached)
+            }
+            Err(failure) => {
+                self.count_refusal(Some(index), began);
+                Err(failure)
+            }
+        }
+    }
+
+    fn count_refusal(&self, index: Option<usize>, began: Instant) {
+        let refused = match index.map(|index| &self.list[index]) {
+            Some(issuer) => {
+                let made = || metrics().token_verification(&issuer.name, "", "refused");
+                issuer.times.refused.get_or_init(made)
+            }
+            None => &self.refused,
+        };
+        refused.observe(began.elapsed().as_secs_f64());
+    }
+
+    fn check_taken(&self, index: usize, taken: Option<&[bool]>) -> Result<(), Failure> {
+        let Some(taken) = taken.filter(|taken| !taken.get(index).copied().unwrap_or(false)) else { return Ok(()) };
+        let names: Vec<String> = self
+            .list
+            .iter()
+            .zip(taken)
+            .filter(|(_, taken)| **taken)
+            .take(5)
+            .map(|(issuer, _)| format!("'{}'", issuer.name))
+            .collect();
+        let (got, wanted) = (&self.list[index].name, names.join(", "));
+        Err(Failure::new(Reason::TokenIssuer, format!("issuer is '{got}'; this route takes {wanted}")))
+    }
+
+    async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
+        if self.introspecting.is_empty() || Unverified::looks_like_one(token) {
+            return self.from_jwt(token, taken, now).await;
+        }
+        self.introspected(token, taken).await
+    }
+
+    async fn from_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
+        if token.len() > self.max_token_bytes {
+            let detail =
+                format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
+            return Err((Failure::new(Reason::TokenForm, detail), None));
+        }
+        let read = Unverified::read(token, &self.wanted).map_err(|failure| (failure, None))?;
+        let index = self.index_of(read.iss()).map_err(|failure| (failure, None))?;
+        let of_issuer = |failure| (failure, Some(index));
+        // Before any signature is checked: the answer would be the same.
+        self.check_taken(index, taken).map_err(of_issuer)?;
+        let issuer = &self.list[index];
+        let keys = issuer.source.current(now).map_err(of_issuer)?;
+        let verified = match issuer.policy.verify(&read, &keys.set, &self.headers) {
+            Err(failure) if failure.reason == Reason::TokenKey => {
+                let seen = keys.generation;
+                drop(keys);
+                if !issuer.source.newer_than(seen).await {
+                    return Err((failure, Some(index)));
+                }
+                let newer = issuer.source.current(now).map_err(of_issuer)?;
+                let verified = issuer.policy.verify(&read, &newer.set, &self.headers).map_err(of_issuer)?;
+                return Ok((self.keep(token, verified, newer.generation, now), How::Signature));
+            }
+            outcome => outcome.map_err(of_issuer)?,
+        };
+        let generation = keys.generation;
+        Ok((self.keep(token, verified, generation, now), How::Signature))
+    }
+
+    /// Offers a verified token to the cache; one that has ended is not worth the room.
+    fn keep(&self, token: &[u8], verified: Verified, generation: u64, now: u64) -> Arc<Cached> {
+        match self.cache.as_ref().filter(|_| verified.expires_at > now) {
+            Some(cache) => cache.offer(token, verified, generation),
+            None => Arc::new(Cached { verified, generation }),
+        }
+    }
+
+    /// Asks, one after the other, those issuers whose tokens count here and are no JWT.
+    async fn introspected(&self, token: &[u8], taken: Option<&[bool]>) -> Result<(Arc<Cached>, How), Refused> {
+        let form = |detail: &str| (Failure::new(Reason::TokenForm, detail), None);
+        if token.len() > self.max_token_bytes {
+            return Err(form("token is longer than tokens are looked at"));
+        }
+        let text = std::str::from_utf8(token).map_err(|_| form("token is no text"))?;
+        let mut last = form("token is no JWT, and no issuer that is asked about such tokens counts here");
+        for &index in self.introspecting.iter().filter(|index| self.check_taken(**index, taken).is_ok()) {
+            let issuer = &self.list[index];
+            let Some(introspector) = &issuer.introspector else { continue };
+            match introspector.ask(text, SystemTime::now()).await {
+                Ok(claims) => {
+                    let verified = issuer.policy.introspected(&claims, &self.headers);
+                    let verified = verified.map_err(|failure| (failure, Some(index)))?;
+                    return Ok((Arc::new(Cached { verified, generation: 0 }), How::Introspection));
+                }
+                // That another issuer cannot be asked weighs more than that this one does not know it.
+                Err(failure) if last.0.reason.status() == 503 && failure.reason.status() != 503 => {}
+                Err(failure) => last = (failure, Some(index)),
+            }
+        }
+        Err(last)
+    }
+
+    fn index_of(&self, iss: &str) -> Result<usize, Failure> {
+        self.by_iss.get(iss).copied().ok_or_else(|| {
+            let shown: String = iss.chars().take(200).collect();
+            Failure::new(Reason::TokenIssuer, format!("issuer is '{shown}', which is not configured here"))
+        })
+    }
+
+    /// Index of the gateway's own tokens, where it makes any.
+    pub fn own(&self) -> Option<usize> {
+        self.own
+    }
+
+    /// Where a list by issuers says something about the gateway's own credentials: behind all others.
+    pub fn own_slot(&self) -> usize {
+        self.list.len() - usize::from(self.own.is_some())
+    }
+
+    pub fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Issuer> {
+        self.list.iter()
+    }
+
+    /// Brings what the metrics say of the cache up to date.
+    pub fn tell_cache(&self) {
+        let Some(cache) = &self.cache else { return };
+        let (stats, metrics) = (cache.stats(), metrics());
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.token_cache_entries.set(gauge(stats.entries));
+        metrics.token_cache_bytes.set(gauge(stats.bytes));
+        for (counter, count) in [
+            (&metrics.token_cache_hits, stats.hits),
+            (&metrics.token_cache_misses, stats.misses),
+            (&metrics.token_cache_evictions, stats.evictions),
+        ] {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Keeps the keys of all issuers fresh until `shutdown` turns true.
+    pub async fn keep_fresh(&self, shutdown: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for issuer in &self.list {
+            tasks.spawn(Arc::clone(&issuer.source).keep_fresh(shutdown.clone()));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// A failure, and the issuer it is about where one is known.
+type Refused = (Failure, Option<usize>);
+
+impl Issuer {
+    fn new(index: usize, settings: &model::Issuer, needed: &NeededClaims) -> Result<Self, Failure> {
+        let source = Arc::new(KeySource::new(settings)?);
+        let introspects = settings.introspection || settings.introspection_endpoint.is_some();
+        Ok(Issuer {
+            name: settings.name.clone(),
+            policy: Policy::new(index, settings, needed.clone())?,
+            introspector: introspects.then(|| Introspector::new(settings, source.clone())).transpose()?,
+            source,
+            any_audience: settings.any_audience,
+            kept_generation: AtomicU64::new(0),
+            times: Times::default(),
+        })
+    }
+
+    /// The gateway itself: its tokens are meant for it, and say who somebody is in the terms of the standard.
+    fn own(index: usize, settings: &Settings, needed: &NeededClaims, keys: KeySet) -> Result<Self, Failure> {
+        let own = model::Issuer::own(&settings.public_url);
+        let needed = needed.with(ACCOUNT_CLAIM);
+        Ok(Issuer {
+            name: OWN_ISSUER.to_owned(),
+            policy: Policy::new(index, &own, needed)?,
+            introspector: None,
+            source: Arc::new(KeySource::fixed(keys)),
+            any_audience: false,
+            kept_generation: AtomicU64::new(0),
+            times: Times::default(),
+        })
+    }
+
+    /// Whether it accepts tokens that are meant for anybody.
+    pub fn any_audience(&self) -> bool {
+        self.any_audience
+    }
+}
+
+/// The entry with what it takes from its `[[provider]]`.
+fn resolve(configured: &model::Issuer, settings: &Settings) -> Result<model::Issuer, Failure> {
+    let mut issuer = configured.clone();
+    let Some(name) = &configured.provider else { return Ok(issuer) };
+    let provider = settings.provider.iter().find(|provider| provider.name == *name);
+    let provider = provider.ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
+    issuer.issuer = Some(provider.issuer.to_string());
+    issuer.ca_file = issuer.ca_file.or_else(|| provider.ca_file.clone());
+    issuer.timeout = provider.timeout;
+    let own = |set: &mut String, default: &str, provider: &str| {
+        if set == default {
+            *set = provider.to_owned();
+        }
+    };
+    own(&mut issuer.user_claim, "sub", &provider.user_claim);
+    own(&mut issuer.email_claim, "email", &provider.email_claim);
+    own(&mut issuer.groups_claim, "groups", &provider.groups_claim);
+    Ok(issuer)
+}
+
+impl Times {
+    fn of(&self, how: How, algorithm: Option<TokenAlgorithm>, issuer: &str) -> &Histogram {
+        let slot = algorithm.map_or(ALGORITHMS - 1, |algorithm| algorithm as usize);
+        let (cell, answer) = match how {
+            How::Cache => (&self.cache[slot], "cache"),
+            How::Signature => (&self.signature[slot], "signature"),
+            How::Introspection => (&self.introspection, "introspection"),
+        };
+        cell.get_or_init(|| {
+            let algorithm = algorithm.map_or(String::new(), |algorithm| format!("{algorithm:?}"));
+            metrics().token_verification(issuer, &algorithm, answer)
+        })
+    }
+}
