@@ -9,6 +9,7 @@ mod bearer;
 mod callback;
 mod canonical;
 mod discovery;
+mod federation;
 mod id_tokens;
 mod identity_headers;
 mod logout;

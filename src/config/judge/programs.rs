@@ -81,7 +81,7 @@ impl Judge<'_> {
             _ => {}
         }
         let own = issuer.issuer.iter().chain(&issuer.issuer_aliases);
-        let all: Vec<String> = own.cloned().chain(found.map(|p| p.issuer.to_string())).collect();
+        let all: Vec<String> = own.cloned().chain(found.iter().flat_map(|p| p.issuer_texts())).collect();
         let placeholder = all.iter().any(|text| text.contains("{tenantid}"));
         if placeholder && issuer.tenants.is_empty() {
             let hint = "list the tenants that may come; anybody can make one of their own";
@@ -90,9 +90,13 @@ impl Judge<'_> {
         if !placeholder && !issuer.tenants.is_empty() {
             self.error(&key.key("tenants"), "has no effect without {tenantid} in `issuer`", "take it away");
         }
+        let own = settings.public_url.as_str().trim_end_matches('/');
         for text in all {
             if text.is_empty() {
                 self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
+            } else if settings.federation.is_some() && text == own {
+                let hint = "routes take the gateway's own tokens where `issuers` lists `doorward`, or nothing";
+                self.error(&key.key("issuer"), format!("`{text}` is what the gateway's own tokens say"), hint);
             } else if !said.insert(text.clone()) {
                 let hint = "make them one entry with the audiences of both; routes can ask for one with `audiences`";
                 self.error(&key.key("issuer"), format!("`{text}` is the issuer of two entries"), hint);

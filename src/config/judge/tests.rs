@@ -363,6 +363,15 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
     ] {
         refuses(&with("", "", &format!("{issuer}{more}")), key, wanted);
     }
+    let own = issuer.replace("https://ci.example", "https://app.example.com");
+    let whole = "[federation]\naudiences = [\"a\"]\nallow = { groups = [\"g\"] }";
+    refuses(&with("", "", &format!("{own}{whole}")), "issuer.issuer", "own tokens");
+    // The provider's issuer has no path, so the slash is not known.
+    for slash in ["", "/"] {
+        let people = "[[issuer]]\nname = \"people\"\nprovider = \"main\"\naudiences = [\"a\"]\n";
+        let again = issuer.replace("https://ci.example", &format!("https://login.example.com{slash}"));
+        refuses(&with("", "", &format!("{people}{again}")), "issuer[1].issuer", "two entries");
+    }
     let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
     warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");
 }

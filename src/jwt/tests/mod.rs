@@ -1,5 +1,6 @@
 //! Tables of tokens, valid, invalid and odd, each with what is to be said about it.
 
+mod cache;
 mod forge;
 mod good;
 
