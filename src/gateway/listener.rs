@@ -3,7 +3,10 @@
 //! The proxy library bounds each read; a client that sends a byte before each bound would stay for ever.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,6 +17,7 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
 
 use super::Gateway;
 use crate::config::model::Settings;
@@ -77,16 +81,30 @@ impl ServerApp for Listener {
         let _permit = self.connections.try_acquire().ok()?;
         let _open = Open::count();
         let idle = self.requests.idle;
-        let served = async {
-            let served = ServerApp::process_new(&self.requests, stream, shutdown);
-            tokio::pin!(served);
-            tokio::select! {
-                biased;
-                reused = &mut served => reused,
-                () = overdue(idle) => None,
+        let mut served = ServerApp::process_new(&self.requests, stream, shutdown);
+        let mut timer = Box::pin(tokio::time::sleep(idle));
+        let mut armed: Option<Waker> = None;
+        let bounded = poll_fn(move |context| {
+            if let Poll::Ready(reused) = served.as_mut().poll(context) {
+                return Poll::Ready(reused);
             }
-        };
-        CONNECTION.scope(Cell::new(Stage::Waiting(Instant::now())), served).await
+            // A connection wakes several times a request, and its timer need not be asked each time: once asked, it wakes
+            // the task by itself.
+            if armed.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            armed = Some(context.waker().clone());
+            // Unconstrained: a timer that only gives way to others has not noted whom to wake.
+            while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
+                let left = left(idle);
+                if left.is_zero() {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(tokio::time::Instant::now() + left);
+            }
+            Poll::Pending
+        });
+        CONNECTION.scope(Cell::new(Stage::Waiting(Instant::now())), bounded).await
     }
 
     async fn cleanup(&self) {
@@ -94,17 +112,11 @@ impl ServerApp for Listener {
     }
 }
 
-/// Returns when the connection has waited for a head for longer than `idle`.
-async fn overdue(idle: Duration) {
-    loop {
-        let left = match CONNECTION.with(Cell::get) {
-            Stage::Waiting(since) => idle.saturating_sub(since.elapsed()),
-            Stage::Busy => idle,
-        };
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left).await;
+/// How long the connection may go on waiting for a head, where it may for `idle` in all.
+fn left(idle: Duration) -> Duration {
+    match CONNECTION.with(Cell::get) {
+        Stage::Waiting(since) => idle.saturating_sub(since.elapsed()),
+        Stage::Busy => idle,
     }
 }
 
@@ -134,15 +146,22 @@ struct Requests {
 
 #[async_trait]
 impl HttpServerApp for Requests {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    // Written out as `async_trait` would: the library's future is in a box already, and a second one around it would be
+    // made for every request.
+    fn process_new_http<'app, 'shutdown, 'request>(
+        self: &'app Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'shutdown ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'request>>
+    where
+        'app: 'request,
+        'shutdown: 'request,
+        Self: 'request,
+    {
         session.set_read_timeout(Some(self.body));
         // Somebody who does not read what is sent holds a connection, too.
         session.set_write_timeout(Some(self.body));
-        self.proxy.process_new_http(session, shutdown).await
+        self.proxy.process_new_http(session, shutdown)
     }
 
     /// Asked by the library when a connection turns out to speak HTTP/2, before its handshake.

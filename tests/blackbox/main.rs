@@ -12,6 +12,7 @@ mod discovery;
 mod federation;
 mod id_tokens;
 mod identity_headers;
+mod issuers;
 mod logout;
 mod operations;
 mod pages;

@@ -308,12 +308,30 @@ impl Judge<'_> {
             }
             self.known(&key.key("external_issuer"), account.external_issuer.as_deref(), "issuer", &issuers);
             self.external(&key, account);
+            self.named_by(&key, account);
             let external = (&account.external_issuer, &account.external_subject);
             if let (Some(issuer), Some(subject)) = external
                 && !subjects.insert((issuer, subject))
             {
                 let message = "two accounts have this issuer and subject";
                 self.error(&key.key("external_subject"), message, "give each its own");
+            }
+        }
+    }
+
+    /// The address it is known by, and those that it may name.
+    fn named_by(&mut self, key: &KeyPath, account: &ServiceAccount) {
+        let address =
+            |text: &str| text.split_once('@').is_some_and(|(user, domain)| !user.is_empty() && !domain.is_empty());
+        if account.email.as_deref().is_some_and(|email| !address(email)) {
+            self.error(&key.key("email"), "is no e-mail address", "write as in \"ci-runner@example.com\"");
+        }
+        for (index, who) in account.acts_for.iter().enumerate() {
+            // What could never be in one header, or would stand for nobody.
+            let odd = |c: char| c.is_control() || c.is_whitespace() || c == ',';
+            if matches!(who.as_str(), "" | "@") || who.contains(odd) {
+                let hint = "write a user name, an e-mail address, or \"@example.com\" for all of a domain";
+                self.error(&key.key("acts_for").index(index), format!("`{}` names nobody", who.escape_debug()), hint);
             }
         }
     }
