@@ -10,6 +10,7 @@ use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, Person};
 use crate::support::provider::Provider;
 use crate::support::random_word;
+use crate::support::raw;
 use crate::support::setup::{provider_table, upstream_table};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -318,6 +319,32 @@ async fn what_is_no_token_request_is_refused_before_anything_is_verified() {
     // Others that are of no concern do not disturb.
     let more = [pair, ("assertion", &good), ("scope", "x"), ("client_id", "y")];
     request(&door.gateway, &more).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_token_request_arrives_however_it_is_framed() {
+    let door = Door::open().await;
+    let body = format!("grant_type={GRANT}&assertion={}", door.assertion(json!({})));
+    let head = "POST /oidc/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let expecting = format!("{head}{length}Expect: 100-continue\r\n\r\n{body}");
+    for request in [chunked, format!("{head}{length}\r\n{body}"), expecting] {
+        let mut connection = raw::Connection::open(door.gateway.address()).await;
+        let mut reply = connection.send(request).await.reply().await.expect("an answer");
+        if reply.status == 100 {
+            reply = connection.reply().await.expect("an answer");
+        }
+        assert!(reply.status == 200 && reply.text().contains("access_token"), "{}", reply.text());
+    }
+    let h2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let request = h2.post(format!("http://{}/oidc/token", door.gateway.address()));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    // One that is announced as too long is not waited for.
+    let head = format!("{head}Content-Length: 100000\r\n\r\ngrant_type=");
+    let refused = raw::exchange(door.gateway.address(), head).await.expect("an answer");
+    assert!(refused.status == 400 && refused.text().contains("invalid_request"), "{}", refused.text());
 }
 
 #[tokio::test]
