@@ -1,17 +1,18 @@
 //! The exchange of an issuer's JWT for a token of the gateway's own (RFC 7523), and what is published about it.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::support::app::App;
 use crate::support::forger::{self, Key};
-use crate::support::gateway::{Config, Gateway};
+use crate::support::gateway::{Config, Gateway, doorward};
 use crate::support::person::{Answer, Person};
 use crate::support::provider::Provider;
-use crate::support::random_word;
-use crate::support::raw;
 use crate::support::setup::{provider_table, upstream_table};
+use crate::support::{eventually, random_word, raw};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ISSUER: &str = "https://ci.example";
@@ -385,6 +386,28 @@ external_subject = "repo:example/x:ref:refs/heads/main"
     let gateway = door.gateway.restart(|config| config.tables = config.tables.replace(account, "")).await;
     let refused = with_token(&gateway, "/runs", &token).await;
     assert_eq!((refused.status, refused.reason().as_str()), (401, "DW-8104"));
+}
+
+#[tokio::test]
+async fn a_revoked_assertion_is_not_exchanged_and_a_revoked_token_opens_nothing() {
+    let door = Door::open().await;
+    let (assertion, token) = (door.assertion(json!({ "jti": "stolen" })), door.token().await);
+    door.exchange(&assertion).await.expect(200);
+    let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let path = door.gateway.config.path().display().to_string();
+    for id in ["stolen", claims["jti"].as_str().expect("jti")] {
+        let (code, _, err) = doorward(&["token", "revoke", "--jti", id, "--config", &path]);
+        assert_eq!(code, Some(0), "{err}");
+    }
+    eventually("the revocations are read", || async {
+        (door.exchange(&assertion).await.reason() == "DW-8013").then_some(())
+    })
+    .await;
+    let refused = with_token(&door.gateway, "/runs", &token).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (401, "DW-8013"));
+    let fresh = door.token().await;
+    with_token(&door.gateway, "/runs", &fresh).await.expect(200);
 }
 
 #[tokio::test]
