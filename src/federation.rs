@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::authz::{self, Rules, Verdict};
+use crate::claims::Members;
 use crate::config::model;
 use crate::identity::{Claims, Identity};
 use crate::jwt::{ACCOUNT_CLAIM, Issuers, Signer};
@@ -259,7 +260,8 @@ fn email_verified(claims: &Claims, address: &str) -> Option<bool> {
 fn claims_of(token: &str) -> Result<Claims, Failure> {
     let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims = payload.and_then(|json| serde_json::from_slice(&json).ok());
-    claims.map(Claims).ok_or_else(|| Failure::new(Reason::TokenForm, "an assertion has to be a JWT"))
+    let form = || Failure::new(Reason::TokenForm, "an assertion has to be a JWT whose claims stand once each");
+    claims.map(|Members(claims)| Claims(claims)).ok_or_else(form)
 }
 
 #[cfg(test)]

@@ -166,3 +166,14 @@ fn a_registered_subject_gets_its_account_s_token_whatever_it_looks_like() {
     assert_eq!(said["doorward_account"], "deployer");
     assert_eq!((&said["groups"], &said["email"]), (&json!(["ops"]), &Value::Null));
 }
+
+#[test]
+fn an_assertion_that_says_two_things_is_refused() {
+    let federation = federation("audiences = ['x']\nsubject_claim = 'upn'\nallow.email_domains = ['example.com']");
+    let (_, identity) = assertion(json!({ "sub": "1" }));
+    for claims in [r#"{"upn":"eve@evil.example","upn":"jo@example.com"}"#, r#"["upn"]"#, "", "{"] {
+        let text = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let refused = federation.grant(&text, &identity, None, NOW).err().map(|refused| refused.failure.reason);
+        assert_eq!(refused, Some(Reason::TokenForm), "{claims}");
+    }
+}

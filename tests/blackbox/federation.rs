@@ -1,16 +1,18 @@
 //! The exchange of an issuer's JWT for a token of the gateway's own (RFC 7523), and what is published about it.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::support::app::App;
 use crate::support::forger::{self, Key};
-use crate::support::gateway::{Config, Gateway};
+use crate::support::gateway::{Config, Gateway, doorward};
 use crate::support::person::{Answer, Person};
 use crate::support::provider::Provider;
-use crate::support::random_word;
 use crate::support::setup::{provider_table, upstream_table};
+use crate::support::{eventually, random_word, raw};
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const ISSUER: &str = "https://ci.example";
@@ -321,6 +323,32 @@ async fn what_is_no_token_request_is_refused_before_anything_is_verified() {
 }
 
 #[tokio::test]
+async fn a_token_request_arrives_however_it_is_framed() {
+    let door = Door::open().await;
+    let body = format!("grant_type={GRANT}&assertion={}", door.assertion(json!({})));
+    let head = "POST /oidc/token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let expecting = format!("{head}{length}Expect: 100-continue\r\n\r\n{body}");
+    for request in [chunked, format!("{head}{length}\r\n{body}"), expecting] {
+        let mut connection = raw::Connection::open(door.gateway.address()).await;
+        let mut reply = connection.send(request).await.reply().await.expect("an answer");
+        if reply.status == 100 {
+            reply = connection.reply().await.expect("an answer");
+        }
+        assert!(reply.status == 200 && reply.text().contains("access_token"), "{}", reply.text());
+    }
+    let h2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let request = h2.post(format!("http://{}/oidc/token", door.gateway.address()));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
+    assert_eq!(request.send().await.expect("an answer").status(), 200);
+    // One that is announced as too long is not waited for.
+    let head = format!("{head}Content-Length: 100000\r\n\r\ngrant_type=");
+    let refused = raw::exchange(door.gateway.address(), head).await.expect("an answer");
+    assert!(refused.status == 400 && refused.text().contains("invalid_request"), "{}", refused.text());
+}
+
+#[tokio::test]
 async fn while_the_issuer_s_keys_are_missing_nobody_is_told_that_a_token_is_bad() {
     let config = Config::new()
         .add(&upstream_table("http://127.0.0.1:9"))
@@ -358,6 +386,28 @@ external_subject = "repo:example/x:ref:refs/heads/main"
     let gateway = door.gateway.restart(|config| config.tables = config.tables.replace(account, "")).await;
     let refused = with_token(&gateway, "/runs", &token).await;
     assert_eq!((refused.status, refused.reason().as_str()), (401, "DW-8104"));
+}
+
+#[tokio::test]
+async fn a_revoked_assertion_is_not_exchanged_and_a_revoked_token_opens_nothing() {
+    let door = Door::open().await;
+    let (assertion, token) = (door.assertion(json!({ "jti": "stolen" })), door.token().await);
+    door.exchange(&assertion).await.expect(200);
+    let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let path = door.gateway.config.path().display().to_string();
+    for id in ["stolen", claims["jti"].as_str().expect("jti")] {
+        let (code, _, err) = doorward(&["token", "revoke", "--jti", id, "--config", &path]);
+        assert_eq!(code, Some(0), "{err}");
+    }
+    eventually("the revocations are read", || async {
+        (door.exchange(&assertion).await.reason() == "DW-8013").then_some(())
+    })
+    .await;
+    let refused = with_token(&door.gateway, "/runs", &token).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (401, "DW-8013"));
+    let fresh = door.token().await;
+    with_token(&door.gateway, "/runs", &fresh).await.expect(200);
 }
 
 #[tokio::test]
