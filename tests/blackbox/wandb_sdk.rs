@@ -63,6 +63,11 @@ impl Scene {
 
     /// A run whose identity is an assertion with these claims beside those that every good one has.
     async fn with_assertion(&self, sdk: &Sdk, claims: Value) -> (bool, String) {
+        let file = self.write_assertion(claims);
+        sdk.run(&self.gateway.config.public_url, ("WANDB_IDENTITY_TOKEN_FILE", &file)).await
+    }
+
+    fn write_assertion(&self, claims: Value) -> String {
         let mut all = json!({"iss": "https://ci.example", "aud": "wandb", "iat": now(), "exp": now() + 600});
         for (name, value) in claims.as_object().expect("claims") {
             all[name] = value.clone();
@@ -70,8 +75,7 @@ impl Scene {
         let file = self.gateway.config.dir.path().join("assertion.jwt");
         // As tools write files: with a line break at the end.
         std::fs::write(&file, format!("{}\n", self.signer.token(&all))).expect("the assertion");
-        let file = file.display().to_string();
-        sdk.run(&self.gateway.config.public_url, ("WANDB_IDENTITY_TOKEN_FILE", &file)).await
+        file.display().to_string()
     }
 
     /// Everything that a run sends arrived, as `user`'s and without a credential.
@@ -136,32 +140,41 @@ async fn a_run_with_an_exchanged_assertion_completes_as_the_person_or_the_accoun
 
 #[tokio::test]
 async fn a_token_outlives_a_restart_of_the_gateway() {
-    let mut scene = scene().await;
-    let sdk = Sdk::new(VERSIONS[0]);
-    let (finished, output) = scene.with_assertion(&sdk, json!({"sub": "ada@example.com"})).await;
-    assert!(finished, "{output}");
-    let before = scene.app.seen().len();
-    scene.gateway = scene.gateway.restart(|_| {}).await;
-    // What the SDK keeps at home is the token: an assertion that has expired is not asked for again.
-    let (finished, output) = scene.with_assertion(&sdk, json!({"sub": "ada@example.com", "exp": now() - 600})).await;
-    assert!(finished, "{output}");
-    assert!(scene.app.seen().len() > before);
+    for version in VERSIONS {
+        let (mut scene, sdk) = (scene().await, Sdk::new(version));
+        sdk.pause();
+        let (url, file) =
+            (scene.gateway.config.public_url.clone(), scene.write_assertion(json!({"sub": "ada@example.com"})));
+        let restart = async {
+            sdk.pausing().await;
+            // What the token was made from is of no use any more.
+            scene.write_assertion(json!({"sub": "ada@example.com", "exp": now() - 600}));
+            scene.gateway = scene.gateway.restart(|_| {}).await;
+            sdk.go_on();
+            scene
+        };
+        let ((finished, output), scene) = tokio::join!(sdk.run(&url, ("WANDB_IDENTITY_TOKEN_FILE", &file)), restart);
+        assert!(finished, "{version}: {output}");
+        scene.arrived_as("ada@example.com", "ada@example.com", "");
+        assert!(scene.gateway.log_text().contains("file_stream"), "the gateway of after the restart was asked");
+    }
 }
 
 #[tokio::test]
 async fn an_assertion_that_is_refused_is_refused_in_the_gateways_own_words() {
     let scene = scene().await;
-    for (claims, words) in [
-        (json!({"sub": "ada@example.com", "exp": now() - 912}), "s ago"),
-        (json!({"sub": "mallory@elsewhere.example"}), "mallory@elsewhere.example"),
-        (json!({"sub": "repo:c/d"}), "repo:c/d"),
-        (json!({"sub": "ada@example.com", "aud": "another"}), "another"),
+    let [new, old] = VERSIONS;
+    let expired = json!({"sub": "ada@example.com", "exp": now() - 912});
+    for (version, claims, words) in [
+        (new, expired.clone(), "s ago; refresh the file in WANDB_IDENTITY_TOKEN_FILE"),
+        (old, expired, "s ago; refresh the file in WANDB_IDENTITY_TOKEN_FILE"),
+        (new, json!({"sub": "mallory@elsewhere.example"}), "rules do not name 'mallory@elsewhere.example'"),
+        (new, json!({"sub": "repo:c/d"}), "'repo:c/d', neither an e-mail address nor a registered service account"),
+        (new, json!({"sub": "ada@example.com", "aud": "another"}), "'another'"),
     ] {
-        for version in VERSIONS {
-            let (finished, output) = scene.with_assertion(&Sdk::new(version), claims.clone()).await;
-            assert!(!finished, "{version} {claims}: {output}");
-            assert!(output.contains("error_description") && output.contains(words), "{version} {claims}: {output}");
-        }
+        let (finished, output) = scene.with_assertion(&Sdk::new(version), claims.clone()).await;
+        assert!(!finished, "{version} {claims}: {output}");
+        assert!(output.contains("error_description") && output.contains(words), "{version} {claims}: {output}");
     }
     assert!(scene.app.seen().is_empty(), "nothing of it reached the app");
 }

@@ -4,6 +4,7 @@ mod cache;
 mod forge;
 mod good;
 mod peer;
+mod property;
 mod reading;
 mod rules;
 mod signatures;
