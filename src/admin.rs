@@ -85,7 +85,10 @@ fn not_ready(name: &str, failure: &Failure) -> Value {
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
-            "/metrics" => answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render()),
+            "/metrics" => {
+                self.issuers.tell_cache();
+                answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render())
+            }
             "/healthz" => answer(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
             "/readyz" => self.readiness(),
             _ => answer(StatusCode::NOT_FOUND, "text/plain", b"There is /metrics, /healthz and /readyz.\n".to_vec()),

@@ -98,12 +98,12 @@ impl Gateway {
                 return Step::Answer(self.refuse_unread(session, way, failure));
             }
         };
-        let body = match self.own_body(session, &request).await {
-            Ok(body) => body,
-            Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
+        let body = self.own_body(session, &request).await;
+        let visit = visit(session.req_header(), &request, &origin, way);
+        let step = match &body {
+            Ok(body) => self.decide_for(&Visit { body, ..visit.clone() }, &request, way).await,
+            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&visit, failure.clone()))),
         };
-        let visit = Visit { body: &body, ..visit(session.req_header(), &request, &origin, way) };
-        let step = self.decide_for(&visit, &request, way).await;
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);
         way.origin = Some(origin);

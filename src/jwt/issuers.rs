@@ -4,19 +4,21 @@
 //! look-up; then its issuer's entry is held against it, as against one that was just verified.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
 use prometheus::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::cache::{Cached, TokenCache};
+use super::introspection::Introspector;
 use super::key_set::KeySet;
 use super::source::KeySource;
-use super::token::Unverified;
+use super::token::{Unverified, WantedClaims};
 use super::verify::Policy;
-use super::wanted::WantedClaims;
 use super::{ACCOUNT_CLAIM, Verified};
 use crate::claims::NeededClaims;
 use crate::config::OWN_ISSUER;
@@ -25,20 +27,15 @@ use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
-/// A verified token, with the keys it was verified by.
-#[derive(Debug)]
-pub struct Cached {
-    pub verified: Verified,
-    /// Of the issuer's keys.
-    pub generation: u64,
-}
-
 /// All issuers, and the tokens of theirs that were verified.
 pub struct Issuers {
     list: Vec<Issuer>,
     /// Every value of `iss`.
     by_iss: HashMap<Box<str>, usize, RandomState>,
+    /// Those who are asked about tokens that are no JWT.
+    introspecting: Vec<usize>,
     own: Option<usize>,
+    cache: Option<TokenCache>,
     wanted: WantedClaims,
     headers: IdentityHeaders,
     max_token_bytes: usize,
@@ -50,7 +47,10 @@ pub struct Issuer {
     pub name: String,
     pub source: Arc<KeySource>,
     policy: Policy,
+    introspector: Option<Introspector>,
     any_audience: bool,
+    /// Of the keys by which cached tokens were verified.
+    kept_generation: AtomicU64,
     times: Times,
 }
 
@@ -92,8 +92,11 @@ impl Issuers {
         let said =
             list.iter().enumerate().flat_map(|(index, issuer)| issuer.policy.issuers().map(move |iss| (iss, index)));
         let by_iss: HashMap<Box<str>, usize, RandomState> = said.map(|(iss, index)| (iss.into(), index)).collect();
+        let introspecting = list.iter().enumerate().filter(|(_, issuer)| issuer.introspector.is_some());
         Ok(Issuers {
+            introspecting: introspecting.map(|(index, _)| index).collect(),
             wanted: WantedClaims::new(list.iter().map(|issuer| &issuer.policy)),
+            cache: Some(settings.bearer.cache_bytes.0).filter(|bytes| *bytes > 0).map(TokenCache::new),
             max_token_bytes: settings.bearer.max_token_bytes.0,
             refused: metrics().token_verification("", "", "refused"),
             by_iss,
@@ -107,6 +110,9 @@ impl Issuers {
     /// asks for. `taken` tells by index whose tokens count here; everybody's where `None`.
     pub async fn judge(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<Arc<Cached>, Failure> {
         let began = Instant::now();
+        if let Some(cached) = self.cached(token, now) {
+            return self.judged(cached, How::Cache, taken, now, began);
+        }
         // In a box: the hot path should not carry the room for it.
         match Box::pin(self.verified(token, taken, now)).await {
             Ok((verified, how)) => self.judged(verified, how, taken, now, began),
@@ -134,6 +140,23 @@ impl Issuers {
         let issuer = &self.list[cached.verified.issuer];
         issuer.policy.judge_assertion(&cached.verified, now, audiences)?;
         Ok(Arc::new(Verified::clone(&cached.verified)))
+    }
+
+    /// What was kept of `token`, if its issuer's keys are still those that verified it.
+    fn cached(&self, token: &[u8], now: u64) -> Option<Arc<Cached>> {
+        let cache = self.cache.as_ref()?;
+        let cached = cache.get(token)?;
+        let index = cached.verified.issuer;
+        let issuer = &self.list[index];
+        let generation = issuer.source.current(now).ok()?.generation;
+        if generation == cached.generation {
+            return Some(cached);
+        }
+        // The first who notices that the keys have changed empties the cache of what the old ones verified.
+        if issuer.kept_generation.swap(generation, Ordering::Relaxed) != generation {
+            cache.forget_issuer(index);
+        }
+        None
     }
 
     /// Step two, the same for every token however it was come by: judged at every hit, since nothing decided is kept.
@@ -186,7 +209,10 @@ impl Issuers {
     }
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
-        self.from_jwt(token, taken, now).await
+        if self.introspecting.is_empty() || Unverified::looks_like_one(token) {
+            return self.from_jwt(token, taken, now).await;
+        }
+        self.introspected(token, taken).await
     }
 
     async fn from_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
@@ -221,8 +247,35 @@ impl Issuers {
 
     /// Offers a verified token to the cache; one that has ended is not worth the room.
     fn keep(&self, token: &[u8], verified: Verified, generation: u64, now: u64) -> Arc<Cached> {
-        let _ = (token, now);
-        Arc::new(Cached { verified, generation })
+        match self.cache.as_ref().filter(|_| verified.expires_at > now) {
+            Some(cache) => cache.offer(token, verified, generation),
+            None => Arc::new(Cached { verified, generation }),
+        }
+    }
+
+    /// Asks, one after the other, those issuers whose tokens count here and are no JWT.
+    async fn introspected(&self, token: &[u8], taken: Option<&[bool]>) -> Result<(Arc<Cached>, How), Refused> {
+        let form = |detail: &str| (Failure::new(Reason::TokenForm, detail), None);
+        if token.len() > self.max_token_bytes {
+            return Err(form("token is longer than tokens are looked at"));
+        }
+        let text = std::str::from_utf8(token).map_err(|_| form("token is no text"))?;
+        let mut last = form("token is no JWT, and no issuer that is asked about such tokens counts here");
+        for &index in self.introspecting.iter().filter(|index| self.check_taken(**index, taken).is_ok()) {
+            let issuer = &self.list[index];
+            let Some(introspector) = &issuer.introspector else { continue };
+            match introspector.ask(text, SystemTime::now()).await {
+                Ok(claims) => {
+                    let verified = issuer.policy.introspected(&claims, &self.headers);
+                    let verified = verified.map_err(|failure| (failure, Some(index)))?;
+                    return Ok((Arc::new(Cached { verified, generation: 0 }), How::Introspection));
+                }
+                // That another issuer cannot be asked weighs more than that this one does not know it.
+                Err(failure) if last.0.reason.status() == 503 && failure.reason.status() != 503 => {}
+                Err(failure) => last = (failure, Some(index)),
+            }
+        }
+        Err(last)
     }
 
     fn index_of(&self, iss: &str) -> Result<usize, Failure> {
@@ -250,6 +303,22 @@ impl Issuers {
         self.list.iter()
     }
 
+    /// Brings what the metrics say of the cache up to date.
+    pub fn tell_cache(&self) {
+        let Some(cache) = &self.cache else { return };
+        let (stats, metrics) = (cache.stats(), metrics());
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.token_cache_entries.set(gauge(stats.entries));
+        metrics.token_cache_bytes.set(gauge(stats.bytes));
+        for (counter, count) in [
+            (&metrics.token_cache_hits, stats.hits),
+            (&metrics.token_cache_misses, stats.misses),
+            (&metrics.token_cache_evictions, stats.evictions),
+        ] {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
     /// Keeps the keys of all issuers fresh until `shutdown` turns true.
     pub async fn keep_fresh(&self, shutdown: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
@@ -266,11 +335,14 @@ type Refused = (Failure, Option<usize>);
 impl Issuer {
     fn new(index: usize, settings: &model::Issuer, needed: &NeededClaims) -> Result<Self, Failure> {
         let source = Arc::new(KeySource::new(settings)?);
+        let introspects = settings.introspection || settings.introspection_endpoint.is_some();
         Ok(Issuer {
             name: settings.name.clone(),
             policy: Policy::new(index, settings, needed.clone())?,
+            introspector: introspects.then(|| Introspector::new(settings, source.clone())).transpose()?,
             source,
             any_audience: settings.any_audience,
+            kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
     }
@@ -282,8 +354,10 @@ impl Issuer {
         Ok(Issuer {
             name: OWN_ISSUER.to_owned(),
             policy: Policy::new(index, &own, needed)?,
+            introspector: None,
             source: Arc::new(KeySource::fixed(keys)),
             any_audience: false,
+            kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
     }
@@ -300,7 +374,9 @@ fn resolve(configured: &model::Issuer, settings: &Settings) -> Result<model::Iss
     let Some(name) = &configured.provider else { return Ok(issuer) };
     let provider = settings.provider.iter().find(|provider| provider.name == *name);
     let provider = provider.ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
-    issuer.issuer = Some(provider.issuer.to_string());
+    let mut texts = provider.issuer_texts().into_iter();
+    issuer.issuer = texts.next();
+    issuer.issuer_aliases.extend(texts);
     issuer.ca_file = issuer.ca_file.or_else(|| provider.ca_file.clone());
     issuer.timeout = provider.timeout;
     let own = |set: &mut String, default: &str, provider: &str| {

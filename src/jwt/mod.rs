@@ -7,6 +7,8 @@
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
 //! waits for an issuer but for one shared and throttled fetch of a key that is not known.
 
+pub mod cache;
+pub mod introspection;
 mod issuers;
 mod key_file;
 pub mod key_set;
@@ -17,9 +19,9 @@ pub mod source;
 mod tests;
 pub mod token;
 pub mod verify;
-mod wanted;
 
-pub use issuers::{Cached, Issuer, Issuers};
+pub use cache::Cached;
+pub use issuers::{Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
 

@@ -267,12 +267,20 @@ impl KeySource {
         self.metadata.load().as_ref().and_then(|metadata| metadata.introspection_endpoint.clone())
     }
 
+    /// What the issuer is asked with; `None` where its keys are not fetched.
+    pub(super) fn http(&self) -> Option<Arc<HttpClient>> {
+        match &self.from {
+            From::Address { http, .. } | From::Discovery { http, .. } => Some(Arc::clone(http)),
+            From::Fixed | From::File(_) => None,
+        }
+    }
+
     pub(super) fn metadata(&self) -> Option<Arc<Metadata>> {
         self.metadata.load_full()
     }
 
     /// Fetches and keeps what came. The time until the next; `None` where it failed, which is tried again in `retry`.
-    async fn refresh(&self, retry: Option<Duration>) -> Option<Duration> {
+    pub(super) async fn refresh(&self, retry: Option<Duration>) -> Option<Duration> {
         let mut last = self.fetching.lock().await;
         let now = SystemTime::now();
         let fetched = match &self.from {

@@ -118,9 +118,12 @@ async fn a_good_token_passes_and_the_app_reads_who_it_is_and_no_token() {
     }
     assert_eq!(api.app.seen_at("/api/runs").len(), 4);
     assert_eq!(api.app.seen_at("/keep/runs")[0].one("authorization"), format!("Bearer {token}"));
-    let labels = ["issuer=\"ci\"", "algorithm=\"ES256\"", "answer=\"signature\""];
-    let verified = api.gateway.metric("doorward_token_verification_seconds_count", &labels).await;
-    assert!(verified >= 1.0, "{verified}");
+    for (answer, least) in [("answer=\"signature\"", 1.0), ("answer=\"cache\"", 2.0)] {
+        let labels = ["issuer=\"ci\"", "algorithm=\"ES256\"", answer];
+        let count = api.gateway.metric("doorward_token_verification_seconds_count", &labels).await;
+        assert!(count >= least, "{answer}: {count}");
+    }
+    assert_eq!(api.gateway.metric("doorward_token_cache_entries", &[]).await, 1.0);
     assert!(!api.gateway.log_text().contains(&token[..60]), "no token in any log");
     let line = api.gateway.log_line(&["access", "/api/runs"]).await;
     assert!(line.contains("robot-7"), "{line}");

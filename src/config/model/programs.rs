@@ -46,7 +46,8 @@ pub struct Issuer {
     /// Further values of `iss` that its tokens may have. Entra signs v1 tokens as `https://sts.windows.net/TENANT/`.
     #[serde(default)]
     pub issuer_aliases: Vec<String>,
-    /// Tenants that `{tenantid}` in `issuer` and `issuer_aliases` may stand for.
+    /// Tenants that `{tenantid}` in `issuer` and `issuer_aliases` may stand for. Metadata and keys are those of the
+    /// tenant `common`, as Entra publishes them for all.
     #[serde(default)]
     pub tenants: Vec<String>,
     /// Scheme, host and port at which the issuer is reached from here, where that differs from `issuer` (containers):

@@ -180,6 +180,10 @@ pub fn key_set(keys: &[Value]) -> KeySet {
 }
 
 /// One key of each kind.
+pub fn public_jwks() -> Vec<Value> {
+    [RS256, ES256, ES384, ES512, EdDSA].map(jwk).into()
+}
+
 pub fn all_keys() -> KeySet {
-    key_set(&[jwk(RS256), jwk(ES256), jwk(ES384), jwk(ES512), jwk(EdDSA)])
+    key_set(&public_jwks())
 }

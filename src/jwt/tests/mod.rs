@@ -1,7 +1,13 @@
 //! Tables of tokens, valid, invalid and odd, each with what is to be said about it.
 
+mod cache;
 mod forge;
 mod good;
+mod peer;
+mod property;
+mod reading;
+mod rules;
+mod signatures;
 
 use serde_json::Value;
 
@@ -24,6 +30,34 @@ fn issuer(toml: &str) -> Issuer {
     .expect("toml");
     whole.extend(toml::from_str::<toml::Table>(toml).expect(toml));
     whole.try_into().expect(toml)
+}
+
+/// A row of a table: what it is about, the token, and the reason it is refused for; `None` where it is good.
+type Row = (String, String, Option<Reason>);
+
+fn row(what: impl Into<String>, token: impl Into<String>, expected: Option<Reason>) -> Row {
+    (what.into(), token.into(), expected)
+}
+
+/// Holds our verdicts against the table's, and against jsonwebtoken's: a signature that it refuses is refused by us.
+fn check(bench: &Bench, keys: &[Value], rows: &[Row]) {
+    let set = forge::key_set(keys);
+    for (what, token, expected) in rows {
+        let verdict = bench.judge(token, &set);
+        assert_eq!(verdict.as_ref().err().map(|failure| failure.reason), *expected, "{what}: {verdict:?}");
+        if let Some(refused) = peer::refuses_signature(token, keys) {
+            assert!(!refused || verdict.is_err(), "{what}: jsonwebtoken refuses the signature");
+        }
+    }
+}
+
+#[test]
+fn the_tables_have_at_least_two_hundred_tokens() {
+    let all = [reading::rows(), signatures::rows(), signatures::hmac_rows(), rules::rows()].concat();
+    assert!(all.len() >= 200, "{}", all.len());
+    let keys = forge::public_jwks();
+    let asked = all.iter().filter(|(_, token, _)| peer::refuses_signature(token, &keys).is_some()).count();
+    assert!(asked >= 150, "jsonwebtoken was asked about {asked} of {}", all.len());
 }
 
 /// An issuer's entry, and all that it takes to judge a token by it.

@@ -1,6 +1,6 @@
 //! The claims that somebody will ask for, so that a token's others are passed over.
 
-use super::verify::Policy;
+use crate::jwt::verify::Policy;
 
 /// The names, at the top of a token's claims, that the configuration reads, whichever issuer the token is from.
 #[derive(Clone, Debug)]

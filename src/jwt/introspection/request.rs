@@ -1,0 +1,127 @@
+//! One question to an introspection endpoint, and what its answer means.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use openidconnect::{HttpRequest, HttpResponse};
+use serde_json::{Map, Value};
+use url::{Url, form_urlencoded};
+
+use crate::config::model::{ClientAuth, Issuer};
+use crate::config::values::Secret;
+use crate::http_client::{HttpClient, HttpError, require_json, require_success};
+use crate::reason::{Failure, Reason};
+use crate::words::{in_words, json_fault};
+
+/// Most bytes of an answer about one token.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// The gateway as a client that may introspect.
+pub(super) struct Asker {
+    client_id: String,
+    secret: Option<Secret>,
+    auth: ClientAuth,
+}
+
+/// What is said of an active token.
+pub(super) struct Active {
+    pub said: Map<String, Value>,
+    /// Of the answer.
+    pub bytes: usize,
+}
+
+impl Asker {
+    pub fn new(settings: &Issuer) -> Asker {
+        Asker {
+            client_id: settings.client_id.clone().unwrap_or_default(),
+            secret: settings.client_secret.clone(),
+            auth: settings.client_auth,
+        }
+    }
+
+    /// `None` where the token is not active. `methods` are the ways of authentication that the metadata lists.
+    pub async fn ask(
+        &self,
+        http: &HttpClient,
+        endpoint: &Url,
+        methods: Option<&[String]>,
+        token: &str,
+    ) -> Result<Option<Active>, Failure> {
+        let unavailable = |error: HttpError| {
+            let detail = format!("introspection: {error}, at {}", endpoint.origin().ascii_serialization());
+            Failure::new(Reason::IntrospectionUnavailable, detail)
+        };
+        let request = self.request(endpoint, methods, token).map_err(unavailable)?;
+        let response = http.send(request).await.map_err(unavailable)?;
+        if let Some(refused) = refusal(&response) {
+            return Err(refused);
+        }
+        require_success(&response).map_err(unavailable)?;
+        // An answer of another type, also a signed one (RFC 9701), was not asked for.
+        require_json(&response).map_err(unavailable)?;
+        read(response.body())
+    }
+
+    fn request(&self, endpoint: &Url, methods: Option<&[String]>, token: &str) -> Result<HttpRequest, HttpError> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("token", token).append_pair("token_type_hint", "access_token");
+        let mut request = http::Request::post(endpoint.as_str())
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        match (self.method(methods), &self.secret) {
+            (ClientAuth::ClientSecretPost, Some(secret)) => {
+                form.append_pair("client_id", &self.client_id).append_pair("client_secret", secret.expose());
+            }
+            (ClientAuth::ClientSecretBasic | ClientAuth::Auto, Some(secret)) => {
+                // RFC 6749 §2.3.1: both are form-encoded before.
+                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+                let pair = format!("{}:{}", encode(&self.client_id), encode(secret.expose()));
+                request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+            }
+            (ClientAuth::None, _) | (_, None) => {
+                form.append_pair("client_id", &self.client_id);
+            }
+        }
+        let body = form.finish().into_bytes();
+        request.body(body).map_err(|_| HttpError::Setup("not an address or secret".into()))
+    }
+
+    /// Exactly one way (RFC 6749 §2.3).
+    fn method(&self, methods: Option<&[String]>) -> ClientAuth {
+        let offers = |method| methods.is_some_and(|methods| methods.iter().any(|m| m == method));
+        match self.auth {
+            ClientAuth::Auto if !offers("client_secret_basic") && offers("client_secret_post") => {
+                ClientAuth::ClientSecretPost
+            }
+            chosen => chosen,
+        }
+    }
+}
+
+/// The issuer refuses the gateway itself (RFC 7662 §2.3, RFC 6749 §5.2), or nothing of the kind.
+fn refusal(response: &HttpResponse) -> Option<Failure> {
+    let status = response.status().as_u16();
+    let document: Option<Map<String, Value>> = serde_json::from_slice(response.body()).ok();
+    let error = document.as_ref().and_then(|document| document.get("error")).and_then(Value::as_str);
+    let refused = match status {
+        401 | 403 => true,
+        400 => matches!(error, Some("invalid_client" | "unauthorized_client")),
+        _ => false,
+    };
+    let said = error.map_or_else(String::new, |error| format!(", {}", in_words(error)));
+    refused.then(|| Failure::new(Reason::IntrospectionRefused, format!("introspection: HTTP status {status}{said}")))
+}
+
+fn read(body: &[u8]) -> Result<Option<Active>, Failure> {
+    let unusable = |why: String| Failure::new(Reason::IntrospectionUnavailable, format!("introspection: {why}"));
+    if body.len() > MAX_ANSWER {
+        return Err(unusable(format!("the answer is larger than {} kB", MAX_ANSWER / 1024)));
+    }
+    let said: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| unusable(format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
+    match said.get("active") {
+        Some(Value::Bool(true)) => Ok(Some(Active { said, bytes: body.len() })),
+        Some(Value::Bool(false)) => Ok(None),
+        _ => Err(unusable("the answer has no boolean `active`".into())),
+    }
+}
