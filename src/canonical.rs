@@ -6,11 +6,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memchr2};
+
 /// A path without query: starts with `/`, has no dot segments, no empty segments, no backslash, no encoded slash,
 /// backslash, dot segment or control character; unreserved characters stand plain, escapes are upper case
 /// (RFC 3986 §6.2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CanonicalPath(String);
+pub struct CanonicalPath {
+    text: String,
+    /// Whether a segment has parameters (`;`), plain or encoded.
+    parameters: bool,
+}
 
 /// Why a path or host was refused; the text is for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,39 +53,56 @@ impl CanonicalPath {
             Some(text) => text.to_owned(),
             None => decode(raw)?,
         };
-        check_segments(&text)?;
-        Ok(CanonicalPath(text))
+        // Only `;` and `%3B` begin parameters, and hardly any path has either.
+        let parameters = memchr2(b';', b'%', text.as_bytes()).is_some() && (text.contains(';') || text.contains("%3B"));
+        if parameters {
+            check_segments(&text)?
+        } else {
+            check_plain_segments(text.as_bytes())?
+        }
+        Ok(CanonicalPath { text, parameters })
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The path as an app reads it that drops path parameters (`/a;x/b` as `/a/b`), where that differs.
     /// Java containers do; a rule must hold for both readings.
     pub fn without_parameters(&self) -> Option<String> {
-        if !self.0.contains(';') && !self.0.contains("%3B") {
+        if !self.parameters {
             return None;
         }
         let strip =
             |segment: &str| segment.split(';').next().unwrap_or("").split("%3B").next().unwrap_or("").to_owned();
-        Some(self.0.split('/').map(strip).collect::<Vec<_>>().join("/"))
+        Some(self.text.split('/').map(strip).collect::<Vec<_>>().join("/"))
     }
 }
 
 impl fmt::Display for CanonicalPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// `raw` itself where every character may stand as it is, as in nearly every request.
 fn plain(raw: &[u8]) -> Option<&str> {
-    raw.iter().all(|&byte| stands_plain(byte)).then(|| std::str::from_utf8(raw).ok()).flatten()
+    raw.iter().all(|&byte| STANDS_PLAIN[usize::from(byte)]).then(|| std::str::from_utf8(raw).ok()).flatten()
 }
 
+/// [`stands_plain`] for every byte.
+const STANDS_PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = stands_plain(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 /// pchar without `%` (RFC 3986 §3.3), and the slash.
-fn stands_plain(byte: u8) -> bool {
+const fn stands_plain(byte: u8) -> bool {
     unreserved(byte)
         || matches!(
             byte,
@@ -87,7 +110,7 @@ fn stands_plain(byte: u8) -> bool {
         )
 }
 
-fn unreserved(byte: u8) -> bool {
+const fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
@@ -149,6 +172,22 @@ fn push_hex(out: &mut String, byte: u8) {
     out.push(DIGITS[usize::from(byte & 15)] as char);
 }
 
+/// [`check_segments`] for a path without parameters.
+fn check_plain_segments(path: &[u8]) -> Result<(), Ambiguous> {
+    let mut rest = &path[1..];
+    loop {
+        let end = memchr(b'/', rest);
+        match &rest[..end.unwrap_or(rest.len())] {
+            // Only the last segment may be empty: a slash at the end.
+            b"" if end.is_some() => return Err(Ambiguous::EmptySegment),
+            b"." | b".." => return Err(Ambiguous::DotSegment),
+            _ => {}
+        }
+        let Some(end) = end else { return Ok(()) };
+        rest = &rest[end + 1..];
+    }
+}
+
 fn check_segments(path: &str) -> Result<(), Ambiguous> {
     let mut segments = path[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -179,6 +218,9 @@ pub struct Authority {
 impl Authority {
     /// Reads the value of `Host` or `:authority` (RFC 9110 §7.2). User information is refused.
     pub fn parse(raw: &[u8]) -> Result<Self, Ambiguous> {
+        if let Some(plain) = Authority::plain(raw) {
+            return Ok(plain);
+        }
         let text = std::str::from_utf8(raw).map_err(|_| Ambiguous::Host)?;
         let (host, port) = match text.rfind(':').filter(|&colon| !text[colon..].contains(']')) {
             Some(colon) => (&text[..colon], Some(&text[colon + 1..])),
@@ -191,6 +233,36 @@ impl Authority {
             None => None,
         };
         Ok(Authority { host: host_name(host)?.into_owned(), port })
+    }
+
+    /// The authority where it stands in its canonical form already, as in nearly every request: read in one pass. `None`
+    /// says nothing of it but that it has to be looked at more closely.
+    fn plain(raw: &[u8]) -> Option<Self> {
+        let mut label = 0;
+        let mut end = raw.len();
+        for (at, byte) in raw.iter().enumerate() {
+            match byte {
+                b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' if label < 63 => label += 1,
+                b'.' if label > 0 => label = 0,
+                b':' => {
+                    end = at;
+                    break;
+                }
+                _ => return None,
+            }
+        }
+        if label == 0 || end > 253 {
+            return None;
+        }
+        let port = match raw.get(end + 1..) {
+            None => None,
+            Some(digits) if (1..=5).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+                let port = digits.iter().fold(0, |port: u32, digit| port * 10 + u32::from(digit - b'0'));
+                Some(u16::try_from(port).ok()?)
+            }
+            Some(_) => return None,
+        };
+        Some(Authority { host: std::str::from_utf8(&raw[..end]).ok()?.to_owned(), port })
     }
 }
 
@@ -243,9 +315,9 @@ mod tests {
             ("/100%25x", "/100%25x"),
             ("/@user/+x", "/@user/+x"),
         ] {
-            assert_eq!(CanonicalPath::parse(raw.as_bytes()).map(|p| p.0), Ok(canonical.into()), "{raw}");
+            assert_eq!(CanonicalPath::parse(raw.as_bytes()).map(|p| p.text), Ok(canonical.into()), "{raw}");
             assert_eq!(
-                CanonicalPath::parse(canonical.as_bytes()).map(|p| p.0),
+                CanonicalPath::parse(canonical.as_bytes()).map(|p| p.text),
                 Ok(canonical.into()),
                 "{canonical} again"
             );

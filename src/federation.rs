@@ -13,10 +13,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::authz::{self, Rules, Verdict};
+use crate::claims::Members;
 use crate::config::model;
 use crate::identity::{Claims, Identity};
-use crate::jwt::{ACCOUNT_CLAIM, Signer};
+use crate::jwt::{ACCOUNT_CLAIM, Issuers, Signer};
 use crate::reason::{Failure, Reason};
+use crate::service_accounts::ServiceAccounts;
 
 /// Claims of an assertion that mean something of their own in a token of the gateway's, and are not copied into it.
 const RESERVED: [&str; 21] = [
@@ -50,6 +52,8 @@ pub struct Federation {
     rules: Option<Rules>,
     issuer: String,
     signer: Arc<Signer>,
+    issuers: Arc<Issuers>,
+    accounts: Arc<ServiceAccounts>,
     random: SystemRandom,
 }
 
@@ -93,7 +97,13 @@ pub fn own_issuer(public_url: &Url) -> String {
 
 impl Federation {
     /// [`Reason::ConfigInvalid`] where the rules could never be met.
-    pub fn new(settings: &model::Federation, public_url: &Url, signer: Arc<Signer>) -> Result<Federation, Failure> {
+    pub fn new(
+        settings: &model::Federation,
+        public_url: &Url,
+        signer: Arc<Signer>,
+        issuers: Arc<Issuers>,
+        accounts: Arc<ServiceAccounts>,
+    ) -> Result<Federation, Failure> {
         let rules = settings.allow.as_ref().map(Rules::new).transpose();
         let invalid = |what: String| Failure::new(Reason::ConfigInvalid, format!("federation.allow: {what}"));
         Ok(Federation {
@@ -101,14 +111,24 @@ impl Federation {
             settings: settings.clone(),
             issuer: own_issuer(public_url),
             signer,
+            issuers,
+            accounts,
             random: SystemRandom::new(),
         })
     }
 
-    /// Exchanges `assertion` at `now` (seconds since 1970).
-    pub async fn exchange(&self, _assertion: &str, _now: u64) -> Result<Exchanged, Refused> {
-        // Until there are issuers to ask, nothing can be said about any assertion.
-        Err(Failure::from(Reason::KeysNotReady).into())
+    /// Exchanges `assertion` at `now` (seconds since 1970). Every failure but [`Reason::Internal`] is of room 8.
+    pub async fn exchange(&self, assertion: &str, now: u64) -> Result<Exchanged, Refused> {
+        let federation = &self.settings;
+        let audiences = (!federation.skip_audience_validation).then_some(federation.audiences.as_slice());
+        let verified = self.issuers.verify_assertion(assertion.as_bytes(), now, &federation.issuers, audiences).await?;
+        let identity = &verified.identity;
+        if verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
+            return Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it").into());
+        }
+        let account = self.accounts.external(&identity.provider, &identity.subject);
+        let account = account.as_deref().map(|account| (&*account.name, &account.identity));
+        self.grant(assertion, identity, account, now)
     }
 
     /// A token for whoever `assertion` is of. `identity` is what was verified of it; `account` tells the registered
@@ -240,7 +260,8 @@ fn email_verified(claims: &Claims, address: &str) -> Option<bool> {
 fn claims_of(token: &str) -> Result<Claims, Failure> {
     let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims = payload.and_then(|json| serde_json::from_slice(&json).ok());
-    claims.map(Claims).ok_or_else(|| Failure::new(Reason::TokenForm, "an assertion has to be a JWT"))
+    let form = || Failure::new(Reason::TokenForm, "an assertion has to be a JWT whose claims stand once each");
+    claims.map(|Members(claims)| Claims(claims)).ok_or_else(form)
 }
 
 #[cfg(test)]

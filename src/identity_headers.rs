@@ -6,7 +6,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
+use memchr::memchr2;
 use serde_json::Value;
 
 use crate::config::model::{HeaderRule, Headers, ListEncoding, TextEncoding};
@@ -20,8 +21,7 @@ pub struct IdentityHeaders {
 }
 
 struct Rule {
-    /// As it is written on the wire of HTTP/1.
-    name: Bytes,
+    name: HeaderName,
     source: Source,
     text: TextEncoding,
     lists: ListEncoding,
@@ -53,23 +53,23 @@ impl Source {
 }
 
 /// Headers that are sent unless `headers.standard = false`, and the claim each one carries.
-pub const STANDARD_HEADERS: [(&str, &str); 4] = [
-    ("X-Forwarded-User", "user"),
-    ("X-Forwarded-Email", "email"),
-    ("X-Forwarded-Preferred-Username", "preferred_username"),
-    ("X-Forwarded-Groups", "groups"),
+pub const STANDARD_HEADERS: [(HeaderName, &str); 4] = [
+    (HeaderName::from_static("x-forwarded-user"), "user"),
+    (HeaderName::from_static("x-forwarded-email"), "email"),
+    (HeaderName::from_static("x-forwarded-preferred-username"), "preferred_username"),
+    (HeaderName::from_static("x-forwarded-groups"), "groups"),
 ];
 
 impl IdentityHeaders {
     pub fn new(settings: &Headers) -> Self {
-        let standard = STANDARD_HEADERS.iter().filter(|_| settings.standard).map(|(name, claim)| Rule {
-            name: Bytes::from_static(name.as_bytes()),
+        let standard = STANDARD_HEADERS.into_iter().filter(|_| settings.standard).map(|(name, claim)| Rule {
+            name,
             source: Source::of(claim),
             text: settings.text,
             lists: settings.lists,
         });
         let configured = settings.set.iter().map(|rule: &HeaderRule| Rule {
-            name: rule.name.to_string().into(),
+            name: rule.name.0.clone(),
             source: Source::of(&rule.claim),
             text: rule.text.unwrap_or(settings.text),
             lists: rule.lists.unwrap_or(settings.lists),
@@ -79,25 +79,25 @@ impl IdentityHeaders {
 
     /// Names of all headers that are written here.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(Rule::name)
+        self.rules.iter().map(|rule| rule.name.as_str())
     }
 
     /// The headers for `identity`; a claim it does not have makes none.
-    pub fn of(&self, identity: &Identity) -> Result<Vec<(Bytes, HeaderValue)>, Failure> {
+    pub fn of(&self, identity: &Identity) -> Result<Vec<(HeaderName, HeaderValue)>, Failure> {
         let mut headers = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
             let Some(text) = rule.text_of(identity) else { continue };
             if text.len() > self.max_bytes {
                 let detail = format!(
                     "{} would have {} bytes; headers.max_value_bytes is {}",
-                    rule.name(),
+                    rule.name,
                     text.len(),
                     self.max_bytes
                 );
                 return Err(Failure::new(Reason::IdentityTooLarge, detail));
             }
             let value = HeaderValue::from_maybe_shared(Bytes::from(text)).map_err(|_| {
-                Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name()))
+                Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name))
             })?;
             headers.push((rule.name.clone(), value));
         }
@@ -106,11 +106,6 @@ impl IdentityHeaders {
 }
 
 impl Rule {
-    fn name(&self) -> &str {
-        // Made from text, in `new`.
-        std::str::from_utf8(&self.name).unwrap_or_default()
-    }
-
     fn text_of(&self, identity: &Identity) -> Option<String> {
         match &self.source {
             Source::User => Some(self.encode(&identity.user)),
@@ -139,16 +134,20 @@ impl Rule {
         match self.lists {
             // Escaping `%` as well keeps `a%2Cb` and `a,b` apart.
             ListEncoding::Comma => {
-                let entries: Vec<_> = items
-                    .iter()
-                    .map(|item| match item.contains([',', '%']) {
-                        true => escape(item, |c| matches!(c, ',' | '%')),
-                        false => item.clone(),
-                    })
-                    .collect();
+                let mut list = String::with_capacity(items.iter().map(|item| item.len() + 1).sum());
+                for (place, item) in items.iter().enumerate() {
+                    if place > 0 {
+                        list.push(',');
+                    }
+                    match memchr2(b',', b'%', item.as_bytes()) {
+                        Some(_) => list.push_str(&escape(item, |c| matches!(c, ',' | '%'))),
+                        None => list.push_str(item),
+                    }
+                }
                 match self.text {
-                    TextEncoding::Percent => escape(&entries.join(","), |c| !c.is_ascii() || c.is_ascii_control()),
-                    _ => self.encode(&entries.join(",")),
+                    TextEncoding::Utf8 => list,
+                    TextEncoding::Percent => escape(&list, |c| !c.is_ascii() || c.is_ascii_control()),
+                    TextEncoding::Base64 => self.encode(&list),
                 }
             }
             ListEncoding::Json => self.encode(&ascii_json(items)),

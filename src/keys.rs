@@ -145,13 +145,43 @@ impl Keyring {
 }
 
 /// Purpose and name, with the length of the purpose so that no two pairs read the same.
-fn associated(purpose: Purpose, name: &str) -> Aad<Vec<u8>> {
+fn associated(purpose: Purpose, name: &str) -> Aad<Associated> {
     let label = purpose.label();
-    let mut data = Vec::with_capacity(1 + label.len() + name.len());
-    data.push(label.len() as u8);
-    data.extend_from_slice(label);
-    data.extend_from_slice(name.as_bytes());
+    let mut data = Associated { short: [0; 128], length: 0, long: Vec::new() };
+    for part in [&[label.len() as u8], label, name.as_bytes()] {
+        data.push(part);
+    }
     Aad::from(data)
+}
+
+/// Bytes on the stack, as far as they fit: they are put together anew for every request with a session.
+struct Associated {
+    short: [u8; 128],
+    length: usize,
+    /// All of them, where they do not fit.
+    long: Vec<u8>,
+}
+
+impl Associated {
+    fn push(&mut self, part: &[u8]) {
+        let end = self.length + part.len();
+        match self.short.get_mut(self.length..end) {
+            Some(room) if self.long.is_empty() => room.copy_from_slice(part),
+            _ => {
+                if self.long.is_empty() {
+                    self.long.extend_from_slice(&self.short[..self.length]);
+                }
+                self.long.extend_from_slice(part);
+            }
+        }
+        self.length = end;
+    }
+}
+
+impl AsRef<[u8]> for Associated {
+    fn as_ref(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.length] } else { &self.long }
+    }
 }
 
 struct Length(usize);
@@ -199,6 +229,18 @@ mod tests {
     fn open(keys: &Keyring, purpose: Purpose, name: &str, text: &str) -> Result<Vec<u8>, OpenError> {
         let mut buffer = Vec::new();
         keys.open(purpose, name, text.as_bytes(), &mut buffer).map(|range| buffer[range].to_vec())
+    }
+
+    #[test]
+    fn the_associated_data_is_purpose_and_name_however_long() {
+        for length in [0, 1, 119, 120, 121, 500] {
+            let name = "n".repeat(length);
+            assert_eq!(
+                associated(Purpose::Session, &name).as_ref(),
+                format!("\u{7}session{name}").as_bytes(),
+                "{length}"
+            );
+        }
     }
 
     #[test]

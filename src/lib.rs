@@ -14,6 +14,7 @@ pub mod canonical;
 pub mod claims;
 pub mod cli;
 pub mod config;
+pub mod digits;
 pub mod endpoints;
 pub mod federation;
 pub mod gateway;

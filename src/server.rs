@@ -111,11 +111,14 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
     let accounts = Arc::new(ServiceAccounts::new(settings, config.file.as_deref(), &identity_headers)?);
     let own_keys = signer.as_ref().map(|signer| signer.key_set());
     let issuers = Arc::new(Issuers::new(settings, IdentityHeaders::new(&settings.headers), own_keys)?);
-    let programs = Programs { issuers, accounts };
     let federation = match (&settings.federation, &signer) {
-        (Some(federation), Some(signer)) => Some(Federation::new(federation, &settings.public_url, signer.clone())?),
+        (Some(federation), Some(signer)) => {
+            let (issuers, accounts) = (issuers.clone(), accounts.clone());
+            Some(Federation::new(federation, &settings.public_url, signer.clone(), issuers, accounts)?)
+        }
         _ => None,
     };
+    let programs = Programs { issuers, accounts };
     Ok(Context {
         published: Published::new(settings, signer.as_deref()),
         federation,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::OWN_ISSUER;
 use crate::config::model::{self, Settings};
@@ -36,7 +35,7 @@ impl Program {
     }
 
     /// What the app is told of it.
-    pub fn headers(&self) -> &[(Bytes, HeaderValue)] {
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         match self {
             Program::Token(cached) => &cached.verified.headers,
             Program::Account(account) => &account.headers,

@@ -201,6 +201,18 @@ pub struct Provider {
     pub refresh_every: Period,
 }
 
+impl Provider {
+    /// `issuer` as `iss` may spell it. An address without a path is the same with and without a slash, and the metadata
+    /// alone tells which one is meant; the two are one issuer.
+    pub fn issuer_texts(&self) -> Vec<String> {
+        let text = self.issuer.to_string();
+        match text.strip_suffix('/').filter(|_| self.issuer.path() == "/" && self.issuer.query().is_none()) {
+            Some(bare) => vec![bare.to_owned(), text],
+            None => vec![text],
+        }
+    }
+}
+
 fn default_provider_name() -> String {
     "main".into()
 }

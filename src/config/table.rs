@@ -6,11 +6,12 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::model::{Access, Allow, ClientAuth, Provider, Route};
+use super::model::{Access, Allow, ClientAuth, Federation, Issuer, Provider, Route};
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::values::MASK;
 use super::{Config, Settings};
+use crate::words::in_words;
 
 /// Settings that are shown although nobody set them: where it listens, and how long a session lasts.
 const ALWAYS: [&str; 6] =
@@ -109,6 +110,8 @@ fn follows(settings: &Settings) -> Vec<String> {
         sentences.push(format!("redirect URI to register at the provider: {public}/oidc/callback"));
         sentences.push(sessions(settings));
     }
+    sentences.extend(settings.issuer.iter().map(|issuer| tokens(issuer, settings)));
+    sentences.extend(settings.federation.iter().map(|federation| exchange(federation, settings)));
     sentences.extend(settings.route.iter().map(|r| route(r, settings)));
     sentences.push(headers(settings));
     sentences.push(match settings.listen.trusted_proxies.as_slice() {
@@ -148,6 +151,36 @@ fn sessions(settings: &Settings) -> String {
     )
 }
 
+fn tokens(issuer: &Issuer, settings: &Settings) -> String {
+    let provider = settings.provider.iter().find(|provider| Some(&provider.name) == issuer.provider.as_ref());
+    let said = issuer.issuer.clone().or_else(|| provider.map(|provider| provider.issuer.to_string()));
+    let said = in_words(&without_user(&said.unwrap_or_default()));
+    format!("tokens of `{}`: issued by {said}, {}", issuer.name, meant_for(&issuer.audiences, issuer.any_audience))
+}
+
+fn meant_for(audiences: &[String], anybody: bool) -> String {
+    match anybody {
+        true => "whomever they are meant for".to_owned(),
+        false => format!("meant for {}", audiences.iter().map(|text| in_words(text)).collect::<Vec<_>>().join(" or ")),
+    }
+}
+
+fn exchange(federation: &Federation, settings: &Settings) -> String {
+    let names = settings.issuer.iter().map(|issuer| &issuer.name);
+    let taken: Vec<String> = names
+        .filter(|name| federation.issuers.is_empty() || federation.issuers.contains(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let audiences = meant_for(&federation.audiences, federation.skip_audience_validation);
+    let who = match &federation.allow {
+        Some(allow) => allowed(allow),
+        None => "only service accounts".to_owned(),
+    };
+    let public = settings.public_url.as_str().trim_end_matches('/');
+    let lifetime = federation.token_lifetime;
+    format!("{public}/oidc/token exchanges those of {}, {audiences}, for {lifetime}: {who}", taken.join(", "))
+}
+
 fn route(route: &Route, settings: &Settings) -> String {
     let upstream = match &route.upstream {
         Some(name) => settings.upstream.iter().find(|u| u.name == *name),
@@ -158,8 +191,10 @@ fn route(route: &Route, settings: &Settings) -> String {
         (Access::Public, _) => "public".into(),
         (Access::SignedIn, None) => "signed in, everybody".into(),
         (Access::SignedIn, Some(allow)) => format!("signed in, {}", allowed(allow)),
-        (Access::Bearer, _) => "bearer tokens".into(),
-        (Access::SignedInOrBearer, _) => "signed in or bearer tokens".into(),
+        (Access::Bearer, None) => "bearer tokens".into(),
+        (Access::Bearer, Some(allow)) => format!("bearer tokens, {}", allowed(allow)),
+        (Access::SignedInOrBearer, None) => "signed in or bearer tokens".into(),
+        (Access::SignedInOrBearer, Some(allow)) => format!("signed in or bearer tokens, {}", allowed(allow)),
     };
     format!("route {} → {upstream}: {who}", route.place())
 }
@@ -243,6 +278,18 @@ mod tests {
             "route / on any host → app (http://127.0.0.1:3000): signed in, everybody",
             "the app reads who is signed in from X-Forwarded-User, -Email, -Preferred-Username, -Groups",
             "nobody's X-Forwarded headers are believed",
+        ] {
+            assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
+        }
+        let programs = format!(
+            "{TEXT}[[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudiences = [\"a\", \"b\"]\n\
+             [federation]\naudiences = [\"c\"]\nallow = {{ email_domains = [\"example.com\"] }}\n"
+        );
+        let table = table_of(&programs, &[]);
+        for sentence in [
+            "tokens of `ci`: issued by `https://ci.example.com`, meant for `a` or `b`",
+            "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom one of 1 e-mail \
+             domain names",
         ] {
             assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
         }

@@ -61,7 +61,7 @@ impl Node {
 
     /// Reads the text of a TOML file.
     pub fn parse(text: &str, file: &Path) -> Result<Node, Vec<ConfigError>> {
-        let lines = Lines { file: file.into(), text };
+        let lines = Lines::new(file.into(), text);
         let (table, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
             return Ok(Node::new(lines.table(table.into_inner()), lines.origin(0)));
@@ -165,17 +165,22 @@ fn blank(rest: &[Step]) -> Plain {
 struct Lines<'a> {
     file: Arc<Path>,
     text: &'a str,
+    /// Where each line begins: a file of ten thousand routes would be read from the start for each of its values.
+    starts: Vec<usize>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(file: Arc<Path>, text: &'a str) -> Self {
+        let starts = [0].into_iter().chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|feed| feed + 1)).collect();
+        Lines { file, text, starts }
+    }
+
     fn origin(&self, offset: usize) -> Origin {
         let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Origin::File {
-            file: self.file.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        // The first line begins at 0, so there is one at least.
+        let line = self.starts.partition_point(|start| *start <= before.len()).max(1);
+        let column = before[self.starts[line - 1]..].chars().count() + 1;
+        Origin::File { file: self.file.clone(), line, column }
     }
 
     fn table(&self, table: DeTable<'_>) -> Plain {

@@ -13,6 +13,8 @@ use super::{Context, LOGOUT, Visit, sign_in_href};
 use crate::pages::{FailurePage, Page};
 use crate::reason::{Failure, Reason};
 
+const JSON_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
+
 /// A whole answer.
 #[derive(Debug)]
 pub struct Answer {
@@ -151,6 +153,9 @@ impl Answer {
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
             (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            // Where a browser shows it after all, it can do nothing.
+            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(JSON_POLICY)),
+            (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         ];
         Answer { status, headers, body: body.to_string().into(), outcome: Outcome::Own, user: None }
     }

@@ -72,6 +72,7 @@ impl Context {
 }
 
 /// One request, as the handlers see it.
+#[derive(Clone)]
 pub struct Visit<'a> {
     pub method: &'a Method,
     pub headers: &'a HeaderMap,
@@ -139,6 +140,11 @@ fn is_for_persons(path: &str) -> bool {
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
 pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
     (path == TOKEN && *method == Method::POST && context.federation.is_some()).then_some(token::MAX_BODY)
+}
+
+/// The answer to a request whose body, which the gateway would have read itself, did not come whole.
+pub fn body_unread(visit: &Visit<'_>, failure: Failure) -> Answer {
+    token::unread(visit, failure)
 }
 
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.

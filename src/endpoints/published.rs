@@ -174,7 +174,7 @@ fn authorization_servers(settings: &Settings, route: &Route) -> Vec<String> {
 /// `iss` as an issuer's metadata says it, once for each tenant.
 fn texts(settings: &Settings, issuer: &Issuer) -> Vec<String> {
     let provider = issuer.provider.as_ref().and_then(|name| settings.provider.iter().find(|p| p.name == *name));
-    let text = issuer.issuer.clone().or_else(|| provider.map(|provider| provider.issuer.to_string()));
+    let text = issuer.issuer.clone().or_else(|| provider?.issuer_texts().into_iter().next());
     let Some(text) = text else { return Vec::new() };
     match text.contains("{tenantid}") {
         true => issuer.tenants.iter().map(|tenant| text.replace("{tenantid}", tenant)).collect(),

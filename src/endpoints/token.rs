@@ -16,6 +16,8 @@ use crate::telemetry::{Audit, Decision, audit, metrics};
 /// Most bytes of a request's body that are read.
 pub const MAX_BODY: usize = 64 * 1024;
 
+const TOO_LONG: &str = "the body is longer than 64 KiB";
+
 pub const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// Answers a token request.
@@ -32,6 +34,15 @@ pub async fn token(context: &Context, visit: &Visit<'_>) -> Answer {
     }
 }
 
+/// The answer to a token request whose body did not come whole.
+pub fn unread(visit: &Visit<'_>, failure: Failure) -> Answer {
+    let failure = match failure.reason {
+        Reason::BodyNotExpected => Failure::new(Reason::GrantMalformed, TOO_LONG),
+        _ => failure,
+    };
+    denied(visit, failure.into())
+}
+
 /// The assertion in a token request (RFC 6749 §4.5, RFC 7521 §4.1), without white space around it: tokens are kept in
 /// files, and files end with a line end.
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<String, Failure> {
@@ -40,7 +51,7 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<String, Failure> {
         return Err(malformed("Content-Type is not 'application/x-www-form-urlencoded'"));
     }
     if body.len() > MAX_BODY {
-        return Err(malformed("the body is longer than 64 KiB"));
+        return Err(malformed(TOO_LONG));
     }
     if std::str::from_utf8(body).is_err() {
         return Err(malformed("the body is no text"));
@@ -132,6 +143,7 @@ fn denied(visit: &Visit<'_>, refused: Refused) -> Answer {
 fn kind(reason: Reason) -> (StatusCode, &'static str) {
     match (reason, reason.status()) {
         (Reason::GrantUnsupported, _) => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+        (Reason::RequestTimedOut, _) => (StatusCode::REQUEST_TIMEOUT, "invalid_request"),
         (Reason::GrantMalformed, _) => (StatusCode::BAD_REQUEST, "invalid_request"),
         (_, 503) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         (_, 500..) => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),

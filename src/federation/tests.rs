@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::values::Secret;
+use crate::identity_headers::IdentityHeaders;
 use serde_json::json;
 
 const NOW: u64 = 1_800_000_000;
@@ -7,8 +8,12 @@ const NOW: u64 = 1_800_000_000;
 fn federation(toml: &str) -> Federation {
     let settings: model::Federation = toml::from_str(toml).expect(toml);
     let signer = Signer::new(&[Secret::new("a secret of the tests")]).expect("signer");
-    let public_url = "https://gateway.example/".parse().expect("url");
-    Federation::new(&settings, &public_url, Arc::new(signer)).expect("federation")
+    let whole: model::Settings = toml::from_str("public_url = 'https://gateway.example/'").expect("settings");
+    let headers = || IdentityHeaders::new(&whole.headers);
+    let issuers = Issuers::new(&whole, headers(), Some(signer.key_set())).expect("issuers");
+    let accounts = ServiceAccounts::new(&whole, None, &headers()).expect("accounts");
+    Federation::new(&settings, &whole.public_url, Arc::new(signer), Arc::new(issuers), Arc::new(accounts))
+        .expect("federation")
 }
 
 /// An assertion of `claims`, and the identity as the issuer's entry reads it.
@@ -160,4 +165,15 @@ fn a_registered_subject_gets_its_account_s_token_whatever_it_looks_like() {
     assert_eq!(said["sub"], "deployer");
     assert_eq!(said["doorward_account"], "deployer");
     assert_eq!((&said["groups"], &said["email"]), (&json!(["ops"]), &Value::Null));
+}
+
+#[test]
+fn an_assertion_that_says_two_things_is_refused() {
+    let federation = federation("audiences = ['x']\nsubject_claim = 'upn'\nallow.email_domains = ['example.com']");
+    let (_, identity) = assertion(json!({ "sub": "1" }));
+    for claims in [r#"{"upn":"eve@evil.example","upn":"jo@example.com"}"#, r#"["upn"]"#, "", "{"] {
+        let text = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let refused = federation.grant(&text, &identity, None, NOW).err().map(|refused| refused.failure.reason);
+        assert_eq!(refused, Some(Reason::TokenForm), "{claims}");
+    }
 }

@@ -4,8 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 
 use super::forwarded::Origin;
@@ -28,7 +27,7 @@ pub struct Way {
     pub(super) first_address: Option<usize>,
     pub(super) tries: usize,
     /// What the app is told of the person.
-    pub(super) identity: Vec<(Bytes, HeaderValue)>,
+    pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
     pub(super) program: Option<Program>,
     /// Whether the app is not to see that credential.

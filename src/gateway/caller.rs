@@ -3,8 +3,7 @@
 //! Promise: where a route takes tokens, an `Authorization` header decides alone; a bad one never falls through to the
 //! session that came along.
 
-use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 
 use super::Gateway;
 use super::account::Way;
@@ -19,7 +18,8 @@ use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
 
 /// Headers by which a client of W&B says whom it works for.
-const ATTRIBUTION: [&str; 2] = ["x-wandb-username", "x-wandb-user-email"];
+const ATTRIBUTION: [HeaderName; 2] =
+    [HeaderName::from_static("x-wandb-username"), HeaderName::from_static("x-wandb-user-email")];
 
 impl Gateway {
     /// Lets the request through, or answers it (`Some`), or refuses it.
@@ -131,12 +131,12 @@ fn refuse(who: &Identity, failure: Failure, way: &mut Way) -> Refusal {
 
 /// Whom the program says it works for, as far as it may. An app that reads these has to take them for what they are: a
 /// note, and nobody's identity.
-fn attribution(visit: &Visit<'_>, program: &Program) -> Vec<(Bytes, HeaderValue)> {
-    let said = |name: &'static str| {
-        let mut values = visit.headers.get_all(name).iter();
+fn attribution(visit: &Visit<'_>, program: &Program) -> Vec<(HeaderName, HeaderValue)> {
+    let said = |name: HeaderName| {
+        let mut values = visit.headers.get_all(&name).iter();
         let value = values.next().filter(|_| values.next().is_none())?;
         let may = value.to_str().is_ok_and(|user| !user.is_empty() && program.may_act_for(user));
-        may.then(|| (Bytes::from_static(name.as_bytes()), value.clone()))
+        may.then(|| (name, value.clone()))
     };
     ATTRIBUTION.into_iter().filter_map(said).collect()
 }

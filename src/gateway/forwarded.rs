@@ -3,17 +3,25 @@
 //! Promise: what a peer says of others (`X-Forwarded-*`) counts only where the peer is listed; from anybody
 //! else it is nothing, and the headers are written anew from the connection.
 
-use std::fmt::Write;
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::RequestHeader;
 use url::Url;
 
 use crate::canonical::Authority;
+use crate::digits::{push_address, push_number};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// How many headers [`Told::write`] writes at most.
+pub const HEADERS: usize = 6;
 
 /// Facts of configuration for reading and writing forwarding headers.
 pub struct Forwarding {
@@ -45,25 +53,36 @@ impl Scheme {
 pub struct Origin {
     /// The client, as far as trusted peers name it.
     pub client: IpAddr,
-    /// The chain for `X-Forwarded-For`: addresses before the client that a trusted peer reported are left out.
-    pub chain: Vec<IpAddr>,
+    /// The trusted peers between the client and us, in the order of `X-Forwarded-For`, ours last; empty where the client
+    /// is our peer itself. Addresses before the client that a trusted peer reported are left out.
+    pub via: Vec<IpAddr>,
     pub scheme: Scheme,
 }
 
-/// The host that the client asked for, written once for all headers that carry it.
-pub struct Host<'a> {
-    authority: &'a Authority,
-    text: String,
-    pub value: HeaderValue,
+/// What the app is told of the way of a request.
+#[derive(Clone)]
+pub struct Told {
+    /// The host that the client asked for.
+    pub host: HeaderValue,
+    chain: HeaderValue,
+    nodes: HeaderValue,
+    port: HeaderValue,
+    scheme: Scheme,
 }
 
-impl<'a> Host<'a> {
-    pub fn of(authority: &'a Authority) -> Result<Self> {
-        let text = authority.to_string();
-        let value = HeaderValue::from_str(&text);
-        let value = value.map_err(|e| Error::because(ErrorType::InternalError, "the canonical host", e))?;
-        Ok(Host { authority, text, value })
-    }
+/// What was told of one way, and what it was told for.
+struct Kept {
+    client: IpAddr,
+    authority: Authority,
+    port: u16,
+    told: Told,
+}
+
+/// How many ways each thread keeps. Most requests come by the way of one that came shortly before.
+const KEPT: usize = 64;
+
+thread_local! {
+    static WAYS: RefCell<[Option<Box<Kept>>; KEPT]> = const { RefCell::new([const { None }; KEPT]) };
 }
 
 impl Forwarding {
@@ -87,7 +106,7 @@ impl Forwarding {
         // A unix socket has no address; nobody is listed by it.
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
         if !self.trusts(peer) {
-            return Origin { client: peer, chain: vec![peer], scheme: self.scheme_of(authority) };
+            return Origin { client: peer, via: Vec::new(), scheme: self.scheme_of(authority) };
         }
         let mut chain = vec![peer];
         // From the right: each trusted peer vouches for the address before it.
@@ -110,7 +129,8 @@ impl Forwarding {
         if let Some(named) = named {
             *authority = named;
         }
-        Origin { client: chain[0], chain, scheme }
+        // The peer itself is in it.
+        Origin { client: chain.remove(0), via: chain, scheme }
     }
 
     /// The scheme of a request of which nobody trusted speaks: the listener's, or that of the public URL where the
@@ -123,38 +143,25 @@ impl Forwarding {
         }
     }
 
-    /// Writes the forwarding headers; the client's own have been taken off before.
-    pub fn write(
-        &self,
-        request: &mut RequestHeader,
-        origin: &Origin,
-        host: &Host<'_>,
-        stripped_prefix: Option<&str>,
-    ) -> Result<()> {
-        let mut chain = String::with_capacity(origin.chain.len() * 18);
-        let mut nodes = String::with_capacity(origin.chain.len() * 24 + 64);
-        for address in &origin.chain {
-            if !chain.is_empty() {
-                chain.push_str(", ");
-                nodes.push_str(", ");
+    /// What to tell the app of the way of a request for `authority`.
+    pub fn tell(&self, origin: &Origin, authority: &Authority) -> Result<Told> {
+        let port = self.port(origin, authority);
+        if !origin.via.is_empty() {
+            return Told::new(origin, authority, port);
+        }
+        WAYS.with_borrow_mut(|ways| {
+            let slot = &mut ways[slot(origin.client, authority)];
+            if let Some(kept) = slot
+                && (kept.client, kept.port, kept.told.scheme) == (origin.client, port, origin.scheme)
+                && kept.authority == *authority
+            {
+                return Ok(kept.told.clone());
             }
-            let start = chain.len();
-            // Writing into a string cannot fail.
-            let _ = write!(chain, "{address}");
-            let quoted = if address.is_ipv6() { ["for=\"[", "]\""] } else { ["for=", ""] };
-            nodes.extend([quoted[0], &chain[start..], quoted[1]]);
-        }
-        // RFC 7239 §4: what the first hop was asked for.
-        nodes.extend([";host=\"", &host.text, "\";proto=", origin.scheme.as_str()]);
-        let mut set = |name: &'static str, value: String| request.insert_header(name, shared(value)?);
-        set("X-Forwarded-For", chain)?;
-        set("Forwarded", nodes)?;
-        if let Some(prefix) = stripped_prefix {
-            set("X-Forwarded-Prefix", prefix.to_owned())?;
-        }
-        request.insert_header("X-Forwarded-Host", host.value.clone())?;
-        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(origin.scheme.as_str()))?;
-        request.insert_header("X-Forwarded-Port", HeaderValue::from(self.port(origin, host.authority)))
+            let told = Told::new(origin, authority, port)?;
+            let kept = Kept { client: origin.client, authority: authority.clone(), port, told: told.clone() };
+            *slot = Some(Box::new(kept));
+            Ok(told)
+        })
     }
 
     fn port(&self, origin: &Origin, authority: &Authority) -> u16 {
@@ -166,10 +173,68 @@ impl Forwarding {
     }
 }
 
-/// A value that takes the text over without copying it.
-fn shared(text: String) -> Result<HeaderValue> {
-    let value = HeaderValue::from_maybe_shared(Bytes::from(text));
-    value.map_err(|e| Error::because(ErrorType::InternalError, "a forwarding header", e))
+impl Told {
+    fn new(origin: &Origin, authority: &Authority, port: u16) -> Result<Self> {
+        let mut host = Vec::with_capacity(authority.host.len() + 6);
+        host.extend_from_slice(authority.host.as_bytes());
+        if let Some(named) = authority.port {
+            host.push(b':');
+            push_number(&mut host, named.into());
+        }
+        let mut chain = Vec::with_capacity((origin.via.len() + 1) * 18);
+        let mut nodes = Vec::with_capacity((origin.via.len() + 1) * 24 + host.len() + 20);
+        for address in [&origin.client].into_iter().chain(&origin.via) {
+            if !chain.is_empty() {
+                chain.extend_from_slice(b", ");
+                nodes.extend_from_slice(b", ");
+            }
+            let start = chain.len();
+            push_address(&mut chain, *address);
+            let quotes: [&[u8]; 2] = if address.is_ipv6() { [b"for=\"[", b"]\""] } else { [b"for=", b""] };
+            for part in [quotes[0], &chain[start..], quotes[1]] {
+                nodes.extend_from_slice(part);
+            }
+        }
+        // RFC 7239 §4: what the first hop was asked for.
+        for part in [b";host=\"", host.as_slice(), b"\";proto=", origin.scheme.as_str().as_bytes()] {
+            nodes.extend_from_slice(part);
+        }
+        Ok(Told {
+            host: value(&host)?,
+            chain: value(&chain)?,
+            nodes: value(&nodes)?,
+            port: HeaderValue::from(port),
+            scheme: origin.scheme,
+        })
+    }
+
+    /// Writes the forwarding headers; the client's own have been taken off before.
+    pub fn write(self, headers: &mut HeaderMap, stripped_prefix: Option<&str>) -> Result<()> {
+        headers.insert(X_FORWARDED_FOR, self.chain);
+        headers.insert(http::header::FORWARDED, self.nodes);
+        headers.insert(X_FORWARDED_HOST, self.host);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
+        headers.insert(X_FORWARDED_PORT, self.port);
+        if let Some(prefix) = stripped_prefix {
+            headers.insert(X_FORWARDED_PREFIX, value(prefix.as_bytes())?);
+        }
+        Ok(())
+    }
+}
+
+/// Where the ways of `client` to `authority` are kept; what shares a place takes turns.
+fn slot(client: IpAddr, authority: &Authority) -> usize {
+    let bits = match client {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64 ^ v6.to_bits() as u64,
+    };
+    // Fibonacci hashing: the upper bits of the product depend on all bits of the address.
+    let mixed = bits.wrapping_add(authority.host.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize % KEPT
+}
+
+fn value(text: &[u8]) -> Result<HeaderValue> {
+    HeaderValue::from_bytes(text).map_err(|e| Error::because(ErrorType::InternalError, "a forwarding header", e))
 }
 
 fn text_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
@@ -208,7 +273,7 @@ mod tests {
     }
 
     fn chain(origin: &Origin) -> String {
-        origin.chain.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+        [&origin.client].into_iter().chain(&origin.via).map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -250,12 +315,21 @@ mod tests {
     fn the_app_is_told_the_way() {
         let f = forwarding(&[], "https://a.example:8443");
         let (origin, authority) = read(&f, "2001:db8::1", &[]);
-        let mut request = RequestHeader::build("GET", b"/", None).expect("head");
-        f.write(&mut request, &origin, &Host::of(&authority).expect("host"), Some("/api")).expect("written");
-        let value = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let told = |f: &Forwarding, origin: &Origin| {
+            let mut headers = HeaderMap::new();
+            f.tell(origin, &authority).and_then(|told| told.write(&mut headers, Some("/api"))).expect("written");
+            headers
+        };
+        let headers = told(&f, &origin);
+        let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
         assert_eq!(value("x-forwarded-for"), "2001:db8::1");
         assert_eq!(value("x-forwarded-port"), "8443");
         assert_eq!(value("x-forwarded-prefix"), "/api");
         assert_eq!(value("forwarded"), "for=\"[2001:db8::1]\";host=\"a.example\";proto=https");
+        assert_eq!(told(&f, &origin), headers, "and again, from what was kept");
+        let elsewhere = forwarding(&[], "http://a.example:81");
+        assert_eq!(told(&elsewhere, &origin)["x-forwarded-port"], "81", "nothing is kept for another port");
+        let plain = Origin { scheme: Scheme::Http, ..origin };
+        assert_eq!(told(&f, &plain)["x-forwarded-proto"], "http", "nor for another scheme");
     }
 }

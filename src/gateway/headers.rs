@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use foldhash::fast::RandomState;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_http::RequestHeader;
 
@@ -17,7 +19,7 @@ use crate::session::cookies::{self, Cookies};
 /// Knows which headers a client may not say.
 pub struct Sanitiser {
     /// Spelled canonically: lower case, `-` for `_` and `.`.
-    forbidden: HashSet<String>,
+    forbidden: HashSet<String, RandomState>,
     /// For each letter that a forbidden name begins with, a bit for each length such a name has.
     lengths: [u64; 256],
 }
@@ -84,7 +86,7 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 
 impl Sanitiser {
     pub fn new(settings: &Headers, written: &IdentityHeaders, routes_by_method: bool) -> Self {
-        let mut forbidden: HashSet<String> = FORBIDDEN.iter().map(|name| name.to_string()).collect();
+        let mut forbidden: HashSet<String, RandomState> = FORBIDDEN.iter().map(|name| name.to_string()).collect();
         if routes_by_method {
             forbidden.extend(METHOD_OVERRIDES.iter().map(|name| name.to_string()));
         }
@@ -118,25 +120,33 @@ impl Sanitiser {
     }
 
     /// Takes off the credential that was meant for the gateway.
-    pub fn take_credential(&self, request: &mut RequestHeader) {
-        request.remove_header(&header::AUTHORIZATION);
+    pub fn take_credential(&self, headers: &mut HeaderMap) {
+        headers.remove(header::AUTHORIZATION);
     }
 
     /// Takes off what a client may not say.
-    pub fn clean(&self, request: &mut RequestHeader, cookies: &Cookies) {
-        let forbidden: Vec<HeaderName> =
-            request.headers.keys().filter(|name| self.forbids(name.as_str())).cloned().collect();
+    pub fn clean(&self, headers: &mut HeaderMap, cookies: &Cookies) {
+        let forbidden: Vec<HeaderName> = headers.keys().filter(|name| self.forbids(name.as_str())).cloned().collect();
         for name in &forbidden {
-            request.remove_header(name);
+            headers.remove(name);
         }
-        if let Some(kept) = foreign_cookies(&request.headers, cookies) {
-            request.remove_header(&header::COOKIE);
-            if let Some(value) = kept {
-                // The name is a constant and the value comes from header values.
-                let _ = request.insert_header(header::COOKIE, value);
+        match foreign_cookies(headers, cookies) {
+            None => {}
+            Some(None) => {
+                headers.remove(header::COOKIE);
+            }
+            Some(Some(kept)) => {
+                headers.insert(header::COOKIE, kept);
             }
         }
     }
+}
+
+/// The parts of a request's head, without the note of how each name was spelled: names have no case (RFC 9110 §5.1), and
+/// the library would keep a second hash map for the note, which every change has to be made in as well.
+pub fn take_parts(head: &mut RequestHeader) -> Parts {
+    let nothing = RequestHeader::from(http::Request::new(()).into_parts().0);
+    std::mem::replace(head, nothing).into()
 }
 
 /// A bit for the length of `name`; long names share the last.
@@ -156,9 +166,15 @@ fn canonical_spelling(name: &str) -> Cow<'_, str> {
 
 /// Whether a name is spelled otherwise than names are.
 fn is_odd(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-    !bytes.iter().all(plain) || bytes.first() == Some(&b'-') || bytes.windows(2).any(|pair| pair == b"--")
+    let mut before = b'-';
+    for byte in name.bytes() {
+        let plain = byte.is_ascii_lowercase() || byte.is_ascii_digit() || (byte == b'-' && before != b'-');
+        if !plain {
+            return true;
+        }
+        before = byte;
+    }
+    false
 }
 
 /// The cookies that are not the gateway's, as one field; `None` where nothing has to change.
@@ -167,8 +183,14 @@ fn foreign_cookies(headers: &HeaderMap, own: &Cookies) -> Option<Option<HeaderVa
     fields.next()?;
     // Several fields are joined: an app over HTTP/1 expects one (RFC 9113 §8.2.3).
     let several = fields.next().is_some();
-    if !several && !cookies::pairs(headers).any(|(name, _)| own.is_own(name)) {
-        return None;
+    let (mut ours, mut others) = (false, false);
+    for (name, _) in cookies::pairs(headers) {
+        *(if own.is_own(name) { &mut ours } else { &mut others }) = true;
+    }
+    match (ours, others) {
+        (false, _) if !several => return None,
+        (_, false) => return Some(None),
+        _ => {}
     }
     let mut kept = Vec::new();
     for (name, value) in cookies::pairs(headers).filter(|(name, _)| !own.is_own(name)) {
@@ -191,12 +213,13 @@ mod tests {
         let settings = Headers { drop: vec!["X-Tenant".parse().expect("name")], ..Headers::default() };
         let sanitiser = Sanitiser::new(&settings, &IdentityHeaders::new(&settings), by_method);
         let cookies = Cookies::new(&model::Session::default(), &"https://a.example".parse().expect("url"));
-        let mut request = RequestHeader::build("GET", b"/", None).expect("head");
+        let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            request.append_header(name.to_string(), *value).expect("field");
+            let name = HeaderName::from_bytes(name.as_bytes()).expect("name");
+            headers.append(name, value.parse().expect("value"));
         }
-        sanitiser.clean(&mut request, &cookies);
-        request.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().expect("text").to_owned())).collect()
+        sanitiser.clean(&mut headers, &cookies);
+        headers.iter().map(|(n, v)| (n.to_string(), v.to_str().expect("text").to_owned())).collect()
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! The proxy library bounds each read; a client that sends a byte before each bound would stay for ever.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -14,17 +17,19 @@ use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
 
 use super::Gateway;
 use crate::config::model::Settings;
 use crate::telemetry::metrics;
 
-tokio::task_local! {
-    static CONNECTION: Cell<Stage>;
+thread_local! {
+    /// What the connection that this thread is busy with is doing. It is put here before the connection's task goes on, and
+    /// taken back after, so that a request pays nothing for it but two writes.
+    static CONNECTION: Cell<Stage> = const { Cell::new(Stage::Busy) };
 }
 
-/// What a connection of HTTP/1 is doing. It lives with the connection's task, so that a request pays nothing for it
-/// but two writes.
+/// What a connection of HTTP/1 is doing.
 #[derive(Clone, Copy)]
 enum Stage {
     /// No head has been read since.
@@ -44,8 +49,8 @@ pub fn request_ended(now: Instant) {
 }
 
 fn note(stage: Stage) {
-    // Streams of HTTP/2 have tasks of their own, where there is nothing to note.
-    let _ = CONNECTION.try_with(|connection| connection.set(stage));
+    // Streams of HTTP/2 have tasks of their own; what they note here nobody takes back.
+    CONNECTION.set(stage);
 }
 
 /// Takes connections and hands them to the gateway.
@@ -77,16 +82,33 @@ impl ServerApp for Listener {
         let _permit = self.connections.try_acquire().ok()?;
         let _open = Open::count();
         let idle = self.requests.idle;
-        let served = async {
-            let served = ServerApp::process_new(&self.requests, stream, shutdown);
-            tokio::pin!(served);
-            tokio::select! {
-                biased;
-                reused = &mut served => reused,
-                () = overdue(idle) => None,
+        let mut served = ServerApp::process_new(&self.requests, stream, shutdown);
+        let mut timer = Box::pin(tokio::time::sleep(idle));
+        let mut armed: Option<Waker> = None;
+        let mut stage = Stage::Waiting(Instant::now());
+        poll_fn(move |context| {
+            CONNECTION.set(stage);
+            if let Poll::Ready(reused) = served.as_mut().poll(context) {
+                return Poll::Ready(reused);
             }
-        };
-        CONNECTION.scope(Cell::new(Stage::Waiting(Instant::now())), served).await
+            stage = CONNECTION.get();
+            // A connection wakes several times a request, and its timer need not be asked each time: once asked, it wakes
+            // the task by itself.
+            if armed.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) && !timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            armed = Some(context.waker().clone());
+            // Unconstrained: a timer that only gives way to others has not noted whom to wake.
+            while pin!(unconstrained(timer.as_mut())).poll(context).is_ready() {
+                let left = stage.left(idle);
+                if left.is_zero() {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(tokio::time::Instant::now() + left);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     async fn cleanup(&self) {
@@ -94,17 +116,13 @@ impl ServerApp for Listener {
     }
 }
 
-/// Returns when the connection has waited for a head for longer than `idle`.
-async fn overdue(idle: Duration) {
-    loop {
-        let left = match CONNECTION.with(Cell::get) {
+impl Stage {
+    /// How long the connection may go on waiting for a head, where it may for `idle` in all.
+    fn left(self, idle: Duration) -> Duration {
+        match self {
             Stage::Waiting(since) => idle.saturating_sub(since.elapsed()),
             Stage::Busy => idle,
-        };
-        if left.is_zero() {
-            return;
         }
-        tokio::time::sleep(left).await;
     }
 }
 
@@ -134,15 +152,22 @@ struct Requests {
 
 #[async_trait]
 impl HttpServerApp for Requests {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    // Written out as `async_trait` would: the library's future is in a box already, and a second one around it would be
+    // made for every request.
+    fn process_new_http<'app, 'shutdown, 'request>(
+        self: &'app Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
+        shutdown: &'shutdown ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'request>>
+    where
+        'app: 'request,
+        'shutdown: 'request,
+        Self: 'request,
+    {
         session.set_read_timeout(Some(self.body));
         // Somebody who does not read what is sent holds a connection, too.
         session.set_write_timeout(Some(self.body));
-        self.proxy.process_new_http(session, shutdown).await
+        self.proxy.process_new_http(session, shutdown)
     }
 
     /// Asked by the library when a connection turns out to speak HTTP/2, before its handshake.

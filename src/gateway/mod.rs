@@ -36,8 +36,8 @@ use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use account::{Way, WayOutcome};
-use forwarded::{Forwarding, Host, Origin, Scheme};
-use headers::Sanitiser;
+use forwarded::{Forwarding, Origin, Scheme};
+use headers::{Sanitiser, take_parts};
 use request::CanonicalRequest;
 use route::Routes;
 use upstream::{HostHeader, Upstream};
@@ -98,12 +98,12 @@ impl Gateway {
                 return Step::Answer(self.refuse_unread(session, way, failure));
             }
         };
-        let body = match self.own_body(session, &request).await {
-            Ok(body) => body,
-            Err(failure) => return Step::Answer(self.refuse_unread(session, way, failure)),
+        let body = self.own_body(session, &request).await;
+        let visit = visit(session.req_header(), &request, &origin, way);
+        let step = match &body {
+            Ok(body) => self.decide_for(&Visit { body, ..visit.clone() }, &request, way).await,
+            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&visit, failure.clone()))),
         };
-        let visit = Visit { body: &body, ..visit(session.req_header(), &request, &origin, way) };
-        let step = self.decide_for(&visit, &request, way).await;
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);
         way.origin = Some(origin);
@@ -197,9 +197,20 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, way: &mut Box<Way>) -> Result<bool> {
         listener::head_was_read();
         let step = self.decide(session, way).await;
-        way.deciding = way.started.elapsed();
+        // On a public route nothing is decided that would be worth a look at the clock.
+        if way.authenticated || !matches!(step, Step::Forward) {
+            way.deciding = way.started.elapsed();
+        }
         match step {
-            Step::Forward => Ok(false),
+            Step::Forward => {
+                // The library copies the head for the app. A target in another spelling than the canonical one is kept
+                // beside its parsed form, and would be lost here.
+                if way.request.as_ref().is_some_and(|request| !request.respelt) {
+                    let head = session.req_header_mut();
+                    *head = RequestHeader::from(take_parts(head));
+                }
+                Ok(false)
+            }
             Step::Answer(answer) => self.respond(session, way, answer).await.map(|()| true),
         }
     }
@@ -229,25 +240,26 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
         };
         let route = &self.routes[index];
-        self.sanitiser.clean(upstream_request, &self.context.cookies);
-        write_target(upstream_request, request, route.strip.as_deref())?;
-        let host = Host::of(&request.authority)?;
+        let forwarding = self.forwarding.tell(origin, &request.authority)?;
+        let told = way.program.as_ref().map_or(&[][..], Program::headers);
+        let mut parts = take_parts(upstream_request);
+        let headers = &mut parts.headers;
+        self.sanitiser.clean(headers, &self.context.cookies);
+        headers.reserve(1 + forwarded::HEADERS + told.len() + way.identity.len());
         let named = match self.upstreams[route.upstream].host_header() {
             HostHeader::Fixed(value) => value,
-            HostHeader::Preserve => &host.value,
+            HostHeader::Preserve => &forwarding.host,
         };
-        if upstream_request.headers.get(header::HOST) != Some(named) {
-            upstream_request.insert_header(header::HOST, named.clone())?;
-        }
-        self.forwarding.write(upstream_request, origin, &host, route.strip.as_deref())?;
+        headers.insert(header::HOST, named.clone());
+        forwarding.write(headers, route.strip.as_deref())?;
         if way.credential_ends_here {
-            self.sanitiser.take_credential(upstream_request);
+            self.sanitiser.take_credential(headers);
         }
-        let told = way.program.as_ref().map_or(&[][..], Program::headers);
         for (name, value) in told.iter().chain(&way.identity) {
-            upstream_request.insert_header(name.clone(), value.clone())?;
+            headers.insert(name.clone(), value.clone());
         }
-        Ok(())
+        *upstream_request = RequestHeader::from(parts);
+        write_target(upstream_request, request, route.strip.as_deref())
     }
 
     async fn response_filter(

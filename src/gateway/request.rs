@@ -4,6 +4,7 @@
 //! what has two readings is refused here and never guessed at.
 
 use http::{HeaderMap, Method, Version, header};
+use memchr::{memchr, memchr_iter};
 use pingora_http::RequestHeader;
 
 use crate::canonical::{Authority, CanonicalPath};
@@ -38,7 +39,7 @@ impl CanonicalRequest {
             return Err(Failure::new(Reason::MethodNotAllowed, format!("{} is not proxied", head.method)));
         }
         let (target, named) = origin_form(head.raw_path())?;
-        let (raw_path, raw_query) = match target.iter().position(|&b| b == b'?') {
+        let (raw_path, raw_query) = match memchr(b'?', target) {
             Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
             None => (target, None),
         };
@@ -64,7 +65,7 @@ impl CanonicalRequest {
 
 fn check_size(head: &RequestHeader, raw_head: Option<&[u8]>, limits: &Limits) -> Result<(), Failure> {
     let (line, bytes) = match raw_head {
-        Some(raw) => (raw.iter().position(|&b| b == b'\n').unwrap_or(raw.len()), raw.len()),
+        Some(raw) => (memchr(b'\n', raw).unwrap_or(raw.len()), raw.len()),
         None => {
             let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
             (head.raw_path().len() + 16, fields)
@@ -94,18 +95,11 @@ fn check_size(head: &RequestHeader, raw_head: Option<&[u8]>, limits: &Limits) ->
 /// What only the bytes of an HTTP/1 head show.
 fn check_raw(raw: &[u8]) -> Result<(), Failure> {
     // A bare line feed ends a line for some readers and not for others (RFC 9112 §2.2).
-    let mut after = raw;
-    let mut offset = 0;
-    while let Some(at) = after.iter().position(|&b| b == b'\n') {
-        let feed = offset + at;
-        if feed == 0 || raw[feed - 1] != b'\r' {
-            return Err(Failure::new(Reason::HeaderMalformed, "a line of the head ends in a bare line feed"));
-        }
-        offset = feed + 1;
-        after = &raw[offset..];
+    if memchr_iter(b'\n', raw).any(|feed| feed == 0 || raw[feed - 1] != b'\r') {
+        return Err(Failure::new(Reason::HeaderMalformed, "a line of the head ends in a bare line feed"));
     }
-    let line = raw.split(|&b| b == b'\r').next().unwrap_or(raw);
-    if line.contains(&b'#') {
+    let line = &raw[..memchr(b'\r', raw).unwrap_or(raw.len())];
+    if memchr(b'#', line).is_some() {
         return Err(Failure::new(Reason::TargetMalformed, "a raw `#` in the target; some readers cut it off there"));
     }
     Ok(())
@@ -144,6 +138,10 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 
 /// Fields of which two would let two readers pick different ones.
 fn check_single(headers: &HeaderMap) -> Result<(), Failure> {
+    // Nothing at all came twice: so it is with nearly every request.
+    if headers.keys_len() == headers.len() {
+        return Ok(());
+    }
     for name in [header::AUTHORIZATION, header::HOST, header::ORIGIN] {
         if headers.get_all(&name).iter().nth(1).is_some() {
             let reason = if name == header::HOST { Reason::HostAmbiguous } else { Reason::HeaderDoubled };
@@ -155,6 +153,9 @@ fn check_single(headers: &HeaderMap) -> Result<(), Failure> {
 
 /// Path and query of a target, and the authority that one in absolute form names (RFC 9112 §3.2.2).
 fn origin_form(target: &[u8]) -> Result<(&[u8], Option<&[u8]>), Failure> {
+    if target.first() == Some(&b'/') {
+        return Ok((target, None));
+    }
     let scheme = [&b"http://"[..], b"https://"]
         .into_iter()
         .find(|scheme| target.len() > scheme.len() && target[..scheme.len()].eq_ignore_ascii_case(scheme));
@@ -186,7 +187,7 @@ fn authority(head: &RequestHeader, named: Option<&[u8]>) -> Result<Authority, Fa
 fn canonical_query(raw: &[u8]) -> Result<String, Failure> {
     use std::fmt::Write;
     if let Ok(text) = std::str::from_utf8(raw)
-        && raw.iter().all(|b| b.is_ascii_graphic() && *b != b'#')
+        && raw.iter().all(|&b| matches!(b, b'!'..=b'~') && b != b'#')
     {
         return Ok(text.to_owned());
     }

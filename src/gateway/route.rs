@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use http::Method;
 
 use super::request::CanonicalRequest;
@@ -62,7 +63,7 @@ impl RouteTokens {
 /// All routes, arranged for looking up.
 pub struct Routes {
     routes: Vec<Route>,
-    hosts: HashMap<String, Paths>,
+    hosts: Table<Paths>,
     any_host: Paths,
     /// Counts requests that no route governs.
     pub unrouted: RouteMetrics,
@@ -70,11 +71,16 @@ pub struct Routes {
     pub by_method: bool,
 }
 
+/// The keys are the operator's, so that no client can choose them to collide.
+type Table<T> = HashMap<String, T, RandomState>;
+
 /// Routes by path; the indices at one path are ordered, named methods first.
 #[derive(Default)]
 struct Paths {
-    exact: HashMap<String, Vec<usize>>,
-    prefix: HashMap<String, Vec<usize>>,
+    exact: Table<Vec<usize>>,
+    prefix: Table<Vec<usize>>,
+    /// Bytes of the longest prefix: what is longer need not be looked up, however many slashes a client sends.
+    longest: usize,
 }
 
 impl Routes {
@@ -82,7 +88,7 @@ impl Routes {
     pub fn new(settings: &Settings) -> Result<Self, Failure> {
         let mut table = Routes {
             routes: Vec::with_capacity(settings.route.len()),
-            hosts: HashMap::new(),
+            hosts: Table::default(),
             any_host: Paths::default(),
             unrouted: metrics().route(""),
             by_method: settings.route.iter().any(|route| !route.methods.is_empty()),
@@ -130,7 +136,10 @@ impl Routes {
         };
         match &route.exact {
             Some(path) => paths.exact.entry(path.clone()).or_default().push(index),
-            None => paths.prefix.entry(prefix.to_owned()).or_default().push(index),
+            None => {
+                paths.longest = paths.longest.max(prefix.len());
+                paths.prefix.entry(prefix.to_owned()).or_default().push(index);
+            }
         }
         Ok(())
     }
@@ -168,6 +177,11 @@ impl Routes {
             return Some(index);
         }
         let mut prefix = path.strip_suffix('/').unwrap_or(path);
+        if prefix.len() > paths.longest {
+            // Down to the last border that a prefix can end at; a path is ASCII.
+            let border = prefix.as_bytes()[..=paths.longest].iter().rposition(|&b| b == b'/')?;
+            prefix = &prefix[..border];
+        }
         loop {
             if let Some(index) = paths.prefix.get(prefix).and_then(pick) {
                 return Some(index);

@@ -374,7 +374,9 @@ fn resolve(configured: &model::Issuer, settings: &Settings) -> Result<model::Iss
     let Some(name) = &configured.provider else { return Ok(issuer) };
     let provider = settings.provider.iter().find(|provider| provider.name == *name);
     let provider = provider.ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
-    issuer.issuer = Some(provider.issuer.to_string());
+    let mut texts = provider.issuer_texts().into_iter();
+    issuer.issuer = texts.next();
+    issuer.issuer_aliases.extend(texts);
     issuer.ca_file = issuer.ca_file.or_else(|| provider.ca_file.clone());
     issuer.timeout = provider.timeout;
     let own = |set: &mut String, default: &str, provider: &str| {

@@ -25,8 +25,7 @@ pub use issuers::{Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
 
-use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::model::TokenAlgorithm;
 use crate::identity::Identity;
@@ -52,7 +51,7 @@ pub struct Verified {
     /// Who it is, in the terms of the issuer's entry; with the claims that rules and headers read and no others.
     pub identity: Identity,
     /// What the app is told of that.
-    pub headers: Box<[(Bytes, HeaderValue)]>,
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
 }
 
 /// What sort of token it is (RFC 9068 §2.1, RFC 8725 §3.11).

@@ -4,8 +4,7 @@
 //! makes a [`Verified`] of a token, and [`Policy::judge`] holds it against the entry and the clock. Nothing that the
 //! second one says is kept anywhere.
 
-use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::key_set::KeySet;
@@ -217,7 +216,7 @@ impl Policy {
         claims::identity(&self.names, &self.needed, subject, claims).map_err(unusable)
     }
 
-    fn headers(&self, who: &Identity, headers: &IdentityHeaders) -> Result<Box<[(Bytes, HeaderValue)]>, Failure> {
+    fn headers(&self, who: &Identity, headers: &IdentityHeaders) -> Result<Box<[(HeaderName, HeaderValue)]>, Failure> {
         headers.of(who).map(Vec::into_boxed_slice).map_err(unusable)
     }
 

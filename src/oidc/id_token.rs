@@ -8,16 +8,15 @@
 //! A member that is there twice in the header or at the top of the claims is refused, because two parsers may take
 //! different ones (RFC 7519 §4); inside a claim's value the last one counts.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
+use crate::claims::{Members, TWICE};
 use crate::config::model::TokenAlgorithm;
 use crate::jwt::{KeySet, token};
 use crate::reason::{Failure, Reason};
@@ -281,35 +280,6 @@ fn object(json: &[u8], name: &str) -> Result<Map<String, Value>, Failure> {
             let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
             Err(form(format!("its {name} are no JSON object of single members ({why} of line {})", error.line())))
         }
-    }
-}
-
-const TWICE: &str = "a member comes twice at the end";
-
-/// A JSON object in which every name stands once.
-struct Members(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom(TWICE));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Each)
     }
 }
 

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use bytes::Bytes;
 use foldhash::fast::RandomState;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use prometheus::{IntCounter, IntGauge};
 
+use crate::authz;
 use crate::config::Settings;
 use crate::config::model::ServiceAccount;
 use crate::identity::{Claims, Identity};
@@ -52,7 +52,7 @@ pub struct Account {
     pub name: Box<str>,
     pub identity: Identity,
     /// What the app is told of it.
-    pub headers: Box<[(Bytes, HeaderValue)]>,
+    pub headers: Box<[(HeaderName, HeaderValue)]>,
     acts_for: Box<[Box<str>]>,
 }
 
@@ -237,21 +237,14 @@ impl Account {
 }
 
 /// Whether an entry of `acts_for` names `who`: `@domain` all addresses of it, an address itself, else the user name.
+/// What has an `@` and is no address that everybody reads alike is named by nobody.
 fn covers(allowed: &str, who: &str) -> bool {
-    if who.is_empty() {
-        return false;
-    }
-    let Some((local, domain)) = who.split_once('@') else { return allowed == who };
-    match allowed.strip_prefix('@') {
-        Some(whole) => domain.eq_ignore_ascii_case(whole) && is_local_part(local),
+    let Some((_, domain)) = who.split_once('@') else { return !who.is_empty() && allowed == who };
+    let named = match allowed.strip_prefix('@') {
+        Some(whole) => domain.eq_ignore_ascii_case(whole),
         None => allowed.eq_ignore_ascii_case(who),
-    }
-}
-
-/// A local part without quotes (RFC 5321 §4.1.2): with them, what one reader takes for its end another does not.
-fn is_local_part(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || !c.is_ascii();
-    !text.is_empty() && text.chars().all(plain)
+    };
+    named && authz::is_email(who)
 }
 
 fn beginning(digest: &key::Digest) -> u64 {

@@ -3,8 +3,11 @@
 //! Promise: work on what a client sends is bounded; no value of a client decides how much is allocated. Where two
 //! cookies of one name come, neither is taken: a sibling host can plant a second one.
 
+use std::borrow::Cow;
+
 use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header};
+use memchr::memchr;
 use url::Url;
 
 use crate::config::model;
@@ -84,7 +87,7 @@ impl Cookies {
     }
 
     /// The sealed session of a request.
-    pub fn find_session(&self, headers: &HeaderMap) -> Found {
+    pub fn find_session<'a>(&self, headers: &'a HeaderMap) -> Found<'a> {
         let first = match find(headers, self.session()) {
             Ok(None) => return Found::Missing,
             Ok(Some(value)) => value,
@@ -92,7 +95,7 @@ impl Cookies {
         };
         // `N.` before the text says of how many parts it is; base64url has no dot.
         let Some(dot) = first.iter().take(8).position(|&b| b == b'.') else {
-            return Found::Whole(first.to_vec());
+            return Found::Whole(first.into());
         };
         let parts = match &first[..dot] {
             [digit @ b'2'..=b'9'] if usize::from(digit - b'0') <= MAX_PARTS => usize::from(digit - b'0'),
@@ -107,7 +110,7 @@ impl Cookies {
                 Err(Doubled) => return Found::Broken("two of one part"),
             }
         }
-        Found::Whole(whole)
+        Found::Whole(whole.into())
     }
 
     /// `Set-Cookie` values that store `sealed` and end the parts that a longer session of this browser left.
@@ -185,12 +188,12 @@ fn take<'a>(rest: &mut &'a str) -> &'a str {
 
 /// What a request brought as session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Found<'a> {
     Missing,
     /// Something that is no session; the words are for the log.
     Broken(&'static str),
-    /// The sealed text.
-    Whole(Vec<u8>),
+    /// The sealed text; borrowed where one cookie holds all of it.
+    Whole(Cow<'a, [u8]>),
 }
 
 /// Two cookies of one name with different values.
@@ -219,10 +222,22 @@ fn present(headers: &HeaderMap, name: &str) -> bool {
 /// Names and values of all cookies, in order, white space around them taken off. Pieces without `=` are no cookies.
 pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     let fields = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
-    fields.flat_map(|field| field.split(|&b| b == b';')).filter_map(|piece| {
+    fields.flat_map(pieces).filter_map(|piece| {
         let piece = piece.trim_ascii();
-        let equals = piece.iter().position(|&b| b == b'=')?;
+        let equals = memchr(b'=', piece)?;
         Some((piece[..equals].trim_ascii_end(), piece[equals + 1..].trim_ascii_start()))
+    })
+}
+
+/// What stands between the semicolons of `field`. A session's cookie is hundreds of bytes long, and every request is
+/// searched for it.
+fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let end = memchr(b';', field);
+        rest = end.map(|end| &field[end + 1..]);
+        Some(&field[..end.unwrap_or(field.len())])
     })
 }
 
@@ -261,7 +276,7 @@ mod tests {
             let sealed = "s".repeat(length);
             let set = c.store_session(&sealed, &HeaderMap::new());
             assert!(set.iter().all(|v| v.to_str().expect("text").split(';').next().expect("pair").len() <= 4096));
-            assert_eq!(c.find_session(&browser(&set)), Found::Whole(sealed.into_bytes()), "{length}");
+            assert_eq!(c.find_session(&browser(&set)), Found::Whole(sealed.into_bytes().into()), "{length}");
         }
     }
 
@@ -293,7 +308,7 @@ mod tests {
         ] {
             assert!(matches!(c.find_session(&request(&[field])), Found::Broken(_)), "{field}");
         }
-        assert_eq!(c.find_session(&request(&["a=1", "doorward=x", "doorward=x"])), Found::Whole(b"x".to_vec()));
+        assert_eq!(c.find_session(&request(&["a=1", "doorward=x", "doorward=x"])), Found::Whole(b"x".into()));
     }
 
     #[test]

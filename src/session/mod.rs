@@ -1,49 +1,41 @@
 //! Sessions of people: what one holds, when it ends, and how it travels in sealed cookies.
 //!
 //! State sits with the browser: a session is a sealed cookie, split where it is large, and any replica with the
-//! same secrets opens it. `cookies` knows names and bytes, `renewals` keeps one refresh in flight for a session.
+//! same secrets opens it. `cookies` knows names and bytes, `packed` what is in them, `renewals` keeps one refresh in flight
+//! for a session.
 
 pub mod cookies;
+mod packed;
 pub mod renewals;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::{Deserialize, Serialize};
 
 use crate::config::model;
 use crate::identity::Identity;
 use crate::keys::{Keyring, OpenError, Purpose};
 use crate::reason::{Failure, Reason};
 
-/// One person's session. Names are short because every request carries it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One person's session.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     /// Random, made at sign-in; names the session in logs and for renewals, and is no credential.
-    #[serde(rename = "i")]
     pub id: String,
     /// Sign-in, in seconds since 1970.
-    #[serde(rename = "a")]
     pub signed_in_at: u64,
     /// Last use that was noted, in seconds since 1970.
-    #[serde(rename = "l")]
     pub last_used: u64,
-    #[serde(rename = "w")]
     pub identity: Identity,
     /// Only where renewal is configured and the provider sent a refresh token.
-    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Tokens>,
 }
 
 /// What renewing a session needs.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq)]
 pub struct Tokens {
-    #[serde(rename = "r")]
     pub refresh_token: String,
     /// When the provider's tokens expire, in seconds since 1970.
-    #[serde(rename = "x")]
     pub expire_at: u64,
     /// Counts the renewals since sign-in; with the session's id it names this state of the session.
-    #[serde(rename = "n", default)]
     pub renewed: u32,
 }
 
@@ -98,7 +90,7 @@ impl Session {
 
     /// The session as text sealed for `name`, [`Cookies::sealed_for`](cookies::Cookies::sealed_for), at most `max_bytes` long.
     pub fn seal(&self, keys: &Keyring, name: &str, max_bytes: usize) -> Result<String, Failure> {
-        let plain = serde_json::to_vec(self).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
+        let plain = packed::pack(self).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
         let sealed =
             keys.seal(Purpose::Session, name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
         let max_bytes = max_bytes.min(cookies::MAX_BYTES);
@@ -116,8 +108,8 @@ impl Session {
             let range = keys
                 .open(Purpose::Session, name, sealed, buffer)
                 .map_err(|e: OpenError| Failure::new(Reason::SessionUnreadable, e.to_string()))?;
-            serde_json::from_slice(&buffer[range])
-                .map_err(|_| Failure::new(Reason::SessionUnreadable, "of another version of the gateway"))
+            packed::unpack(&buffer[range])
+                .ok_or_else(|| Failure::new(Reason::SessionUnreadable, "of another version of the gateway"))
         })
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use super::line::{self, Line};
+use super::line::{self, Line, key};
 use super::{Reference, logs};
 use crate::reason::Reason;
 
@@ -53,29 +53,29 @@ pub fn record(access: &Access<'_>, now: SystemTime) {
 
 impl Access<'_> {
     fn fill(&self, line: &mut Line<'_>) {
-        line.place("method", self.method);
-        line.place("host", self.host);
-        line.place("path", self.path);
-        line.number_place("status", self.status);
-        line.place("outcome", self.outcome);
-        line.maybe("reason", self.reason.map(Reason::code));
-        line.maybe("detail", Some(self.detail));
-        line.maybe("user", self.user);
-        line.maybe("route", Some(self.route));
-        line.maybe("upstream", self.upstream);
-        line.milliseconds("took_ms", self.took);
-        line.milliseconds("auth_ms", self.auth);
-        line.number("bytes_in", self.bytes_in);
-        line.number("bytes_out", self.bytes_out);
+        line.place(key!("method"), self.method);
+        line.place(key!("host"), self.host);
+        line.place(key!("path"), self.path);
+        line.count_place(key!("status"), self.status.into());
+        line.place(key!("outcome"), self.outcome);
+        line.maybe(key!("reason"), self.reason.map(Reason::code));
+        line.maybe(key!("detail"), Some(self.detail));
+        line.maybe(key!("user"), self.user);
+        line.maybe(key!("route"), Some(self.route));
+        line.maybe(key!("upstream"), self.upstream);
+        line.milliseconds(key!("took_ms"), self.took);
+        line.milliseconds(key!("auth_ms"), self.auth);
+        line.count(key!("bytes_in"), self.bytes_in);
+        line.count(key!("bytes_out"), self.bytes_out);
         if let Some(peer) = self.peer {
-            line.address("peer", peer);
+            line.address(key!("peer"), peer);
         }
-        line.text("protocol", self.protocol);
+        line.word(key!("protocol"), self.protocol);
         if let Some(agent) = self.user_agent {
             // Long enough for every browser, short enough that a client cannot fill the disk with it.
-            line.bytes("user_agent", &agent[..agent.len().min(256)]);
+            line.bytes(key!("user_agent"), &agent[..agent.len().min(256)]);
         }
-        line.text("reference", self.reference.as_str());
+        line.word(key!("reference"), self.reference.as_str());
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::writer;
 use crate::config::model::LogFormat;
+use crate::digits::{push_address, push_number};
 
 /// Longest value, in bytes; the rest is replaced by an ellipsis.
 const LONGEST: usize = 2048;
@@ -74,64 +75,102 @@ pub(super) fn compose(
     });
 }
 
-/// `address` as text; IPv4 by hand, since every access line holds one.
-fn push_address(out: &mut Vec<u8>, address: IpAddr) {
-    let IpAddr::V4(v4) = address else {
-        // Writing into memory cannot fail.
-        let _ = write!(out, "{address}");
-        return;
-    };
-    for (place, octet) in v4.octets().into_iter().enumerate() {
-        if place > 0 {
-            out.push(b'.');
-        }
-        for (least, unit) in [(100, 100), (10, 10), (0, 1)] {
-            if octet >= least {
-                out.push(b'0' + octet / unit % 10);
-            }
+/// The name of a value.
+pub(super) trait Key {
+    /// Appends the name with what stands around it.
+    fn push(&self, out: &mut Vec<u8>, format: LogFormat);
+}
+
+impl Key for &str {
+    fn push(&self, out: &mut Vec<u8>, format: LogFormat) {
+        let around: [&[u8]; 2] = match format {
+            LogFormat::Json => [b",\"", b"\":"],
+            LogFormat::Text => [b" ", b"="],
+        };
+        for part in [around[0], self.as_bytes(), around[1]] {
+            out.extend_from_slice(part);
         }
     }
 }
 
-impl Line<'_> {
-    fn key(&mut self, key: &str) {
-        match self.format {
-            LogFormat::Json => {
-                self.out.extend_from_slice(b",\"");
-                self.out.extend_from_slice(key.as_bytes());
-                self.out.extend_from_slice(b"\":");
-            }
-            LogFormat::Text => {
-                self.out.push(b' ');
-                self.out.extend_from_slice(key.as_bytes());
-                self.out.push(b'=');
-            }
+/// A name that is known when the gateway is built, with what stands around it: one copy of known length.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub json: &'static str,
+    pub text: &'static str,
+}
+
+impl Key for Known {
+    #[inline(always)]
+    fn push(&self, out: &mut Vec<u8>, format: LogFormat) {
+        match format {
+            LogFormat::Json => out.extend_from_slice(self.json.as_bytes()),
+            LogFormat::Text => out.extend_from_slice(self.text.as_bytes()),
         }
+    }
+}
+
+/// The [`Known`] name of a value.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::telemetry::line::Known { json: concat!(",\"", $name, "\":"), text: concat!(" ", $name, "=") }
+    };
+}
+pub(super) use key;
+
+impl Line<'_> {
+    #[inline(always)]
+    fn key(&mut self, key: impl Key) {
+        key.push(self.out, self.format);
     }
 
     fn value(&mut self, text: &str) {
-        if self.format == LogFormat::Text && !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_bare) {
-            self.out.extend_from_slice(text.as_bytes());
+        let bare = |byte: u8| IS_BARE[usize::from(byte)];
+        if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(bare) {
+            self.bare(text);
         } else {
             quoted(self.out, text);
         }
     }
 
+    /// What needs no quotes in text format, and no escapes in JSON.
+    fn bare(&mut self, text: &str) {
+        match self.format {
+            LogFormat::Json => {
+                self.out.push(b'"');
+                self.out.extend_from_slice(text.as_bytes());
+                self.out.push(b'"');
+            }
+            LogFormat::Text => self.out.extend_from_slice(text.as_bytes()),
+        }
+    }
+
     /// A text.
-    pub(super) fn text(&mut self, key: &str, text: &str) {
+    #[inline(always)]
+    pub(super) fn text(&mut self, key: impl Key, text: &str) {
         self.key(key);
         self.value(text);
     }
 
+    /// A text of the gateway's own, without space, quote or backslash, which need not be looked for.
+    #[inline(always)]
+    pub(super) fn word(&mut self, key: impl Key, text: &str) {
+        debug_assert!(!text.is_empty() && text.bytes().all(is_bare), "{text:?}");
+        self.key(key);
+        self.bare(text);
+    }
+
     /// A text where there is one.
-    pub(super) fn maybe(&mut self, key: &str, text: Option<&str>) {
+    #[inline(always)]
+    pub(super) fn maybe(&mut self, key: impl Key, text: Option<&str>) {
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             self.text(key, text);
         }
     }
 
     /// A text which in text format needs no key, because its place tells what it is.
-    pub(super) fn place(&mut self, key: &str, text: &str) {
+    #[inline(always)]
+    pub(super) fn place(&mut self, key: impl Key, text: &str) {
         match self.format {
             LogFormat::Json => self.text(key, text),
             LogFormat::Text => {
@@ -142,7 +181,7 @@ impl Line<'_> {
     }
 
     /// The gateway's own sentence: in text format without quotes, which would only be noise. Still escaped.
-    pub(super) fn sentence(&mut self, key: &str, text: &str) {
+    pub(super) fn sentence(&mut self, key: impl Key, text: &str) {
         match self.format {
             LogFormat::Json => self.text(key, text),
             LogFormat::Text => {
@@ -153,44 +192,40 @@ impl Line<'_> {
     }
 
     /// A number or boolean: what `value` displays must be one in JSON.
-    pub(super) fn number(&mut self, key: &str, value: impl Display) {
+    pub(super) fn number(&mut self, key: impl Key, value: impl Display) {
         self.key(key);
         // Writing into memory cannot fail.
         let _ = write!(self.out, "{value}");
     }
 
+    /// A count.
+    #[inline(always)]
+    pub(super) fn count(&mut self, key: impl Key, count: u64) {
+        self.key(key);
+        push_number(self.out, count);
+    }
+
     /// A number without a key in text format.
-    pub(super) fn number_place(&mut self, key: &str, value: impl Display) {
+    #[inline(always)]
+    pub(super) fn count_place(&mut self, key: impl Key, count: u64) {
         match self.format {
-            LogFormat::Json => self.number(key, value),
-            LogFormat::Text => {
-                let _ = write!(self.out, " {value}");
-            }
+            LogFormat::Json => self.key(key),
+            LogFormat::Text => self.out.push(b' '),
         }
+        push_number(self.out, count);
     }
 
     /// A duration, as milliseconds with three decimals.
-    pub(super) fn milliseconds(&mut self, key: &str, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let mut digits = [b'0'; 24];
-        let mut at = digits.len();
-        let mut rest = micros;
-        // Three decimals and one digit before them at least. By hand: two of these stand in every access line.
-        while rest > 0 || at > digits.len() - 5 {
-            at -= 1;
-            if at == digits.len() - 4 {
-                digits[at] = b'.';
-                continue;
-            }
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
+    #[inline(always)]
+    pub(super) fn milliseconds(&mut self, key: impl Key, took: Duration) {
         self.key(key);
-        self.out.extend_from_slice(&digits[at..]);
+        push_number(self.out, took.as_secs() * 1000 + u64::from(took.subsec_millis()));
+        let decimals = took.subsec_micros() % 1000;
+        self.out.extend_from_slice(&[b'.', digit(decimals / 100), digit(decimals / 10), digit(decimals)]);
     }
 
     /// An address, which has no character to escape.
-    pub(super) fn address(&mut self, key: &str, address: IpAddr) {
+    pub(super) fn address(&mut self, key: impl Key, address: IpAddr) {
         self.key(key);
         let quote: &[u8] = if self.format == LogFormat::Json { b"\"" } else { b"" };
         self.out.extend_from_slice(quote);
@@ -199,7 +234,7 @@ impl Line<'_> {
     }
 
     /// Bytes a client sent; what is not UTF-8 becomes U+FFFD.
-    pub(super) fn bytes(&mut self, key: &str, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, key: impl Key, bytes: &[u8]) {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.text(key, text),
             Err(_) => self.text(key, &String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST)])),
@@ -208,9 +243,20 @@ impl Line<'_> {
 }
 
 /// What stands in text format without quotes.
-fn is_bare(byte: u8) -> bool {
+const fn is_bare(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
 }
+
+/// [`is_bare`] for every byte.
+const IS_BARE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = is_bare(byte as u8);
+        byte += 1;
+    }
+    table
+};
 
 fn quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');

@@ -126,8 +126,8 @@ fn fill(line: &mut Line<'_>, level: Level, target: &str, record: impl FnOnce(&mu
     line.sentence("message", &fields.message);
     for (name, value) in &fields.others {
         match value {
-            Value::Number(number) => line.number(name, number),
-            Value::Text(text) => line.text(name, text),
+            Value::Number(number) => line.number(*name, number),
+            Value::Text(text) => line.text(*name, text),
         }
     }
 }

@@ -166,7 +166,7 @@ fn what_cannot_start_says_why_and_with_which_exit_code() {
         ("an unknown table", good().add("[sesion]\nidle = \"8h\""), 78, vec!["sesion", "session"]),
         ("no TOML", good().add("[session\n"), 78, vec!["gateway.toml"]),
         ("a wrong type", good().add("[session]\nidle = 30"), 78, vec!["idle", "30s"]),
-        ("bearer", good().add("[[route]]\npath = \"/b\"\naccess = \"bearer\""), 78, vec!["bearer"]),
+        ("bearer", good().add("[[route]]\npath = \"/b\"\naccess = \"bearer\""), 78, vec!["neither issuer nor account"]),
         ("an unknown provider", good().add("[[route]]\npath = \"/b\"\nprovider = \"other\""), 78, vec!["other"]),
         ("an unknown upstream", good().add("[[route]]\npath = \"/b\"\nupstream = \"other\""), 78, vec!["other"]),
         ("two routes for one thing", good().add("[[route]]\npath = \"/\"\naccess = \"public\""), 78, vec!["/"]),

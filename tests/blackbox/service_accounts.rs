@@ -2,8 +2,18 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::gateway::{Config, doorward};
-use crate::support::setup::upstream_table;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::app::App;
+use crate::support::eventually;
+use crate::support::forger::{Key, now};
+use crate::support::gateway::{Config, Gateway, doorward};
+use crate::support::person::{Answer, Person};
+use crate::support::provider::Provider;
+use crate::support::setup::{provider_table, upstream_table};
 
 const ACCOUNTS: &str = r#"
 [[service_account]]
@@ -143,9 +153,7 @@ fn revoke_token(config: &Config, token: &str) -> (Option<i32>, String) {
 
 #[test]
 fn a_token_is_revoked_by_its_jti_and_remembered_until_it_has_expired() {
-    use base64::Engine;
-    let token =
-        |claims: &str| format!("e30.{}.c2ln\n", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims));
+    let token = |claims: &str| format!("e30.{}.c2ln\n", URL_SAFE_NO_PAD.encode(claims));
     let config = config("http://127.0.0.1:9");
     let (code, err) = revoke_token(&config, &token(r#"{"jti":"token-1","exp":4102444800}"#));
     assert_eq!(code, Some(0), "{err}");
@@ -160,4 +168,263 @@ fn a_token_is_revoked_by_its_jti_and_remembered_until_it_has_expired() {
     let (code, _, err) = run(&config, &["token", "revoke", "--jti", "token-3"]);
     assert_eq!(code, Some(0), "{err}");
     assert!(keys_file(&config).contains("token-1") && keys_file(&config).contains("token-3"));
+}
+
+/// What comes with each request: a key or token after `Bearer`, and as the password of `Basic`.
+fn both_ways(credential: &str) -> [String; 2] {
+    [format!("Bearer {credential}"), format!("Basic {}", STANDARD.encode(format!("api:{credential}")))]
+}
+
+async fn ask(gateway: &Gateway, path: &str, headers: &[(&str, &str)]) -> Answer {
+    Person::new().request(Method::GET, &gateway.url(path), headers, None).await
+}
+
+async fn with_key(gateway: &Gateway, key: &str) -> Answer {
+    ask(gateway, "/api", &[("authorization", &format!("Bearer {key}"))]).await
+}
+
+/// A gateway for `config`, the app behind it, and a key of `ci-runner`.
+async fn scene(change: impl FnOnce(Config) -> Config) -> (Gateway, App, String) {
+    let app = App::start().await;
+    let config = change(config(&app.url()));
+    std::fs::write(config.path(), config.text()).expect("gateway.toml");
+    let (key, _) = new_key(&config, &["ci-runner"]);
+    (config.start().await, app, key)
+}
+
+#[tokio::test]
+async fn a_key_opens_the_door_as_bearer_and_as_a_password_and_never_reaches_the_app() {
+    let (gateway, app, key) = scene(|config| config).await;
+    for authorization in both_ways(&key) {
+        ask(&gateway, "/api", &[("authorization", &authorization)]).await.expect(200);
+        let seen = app.seen().pop().expect("a request");
+        assert_eq!(seen.one("x-forwarded-user"), "ci-runner");
+        assert_eq!(seen.one("x-forwarded-email"), "ci@example.com");
+        assert_eq!(seen.one("x-forwarded-groups"), "engineering");
+        assert!(!format!("{seen:?}").contains(&key) && seen.one("authorization").is_empty(), "{seen:?}");
+    }
+    assert!(!gateway.log_text().contains(&key), "no key in the log");
+    let uses = gateway.metric("doorward_api_key_uses_total", &["account=\"ci-runner\"", "outcome=\"ok\""]).await;
+    assert_eq!(uses, 2.0);
+    let last = gateway.metric("doorward_api_key_last_use_timestamp_seconds", &["account=\"ci-runner\""]).await;
+    assert!((now() as f64 - last).abs() < 60.0, "{last}");
+}
+
+#[tokio::test]
+async fn a_jwt_as_the_password_of_basic_is_judged_as_a_bearer_token() {
+    let signer = Key::new("k1");
+    let (gateway, app, _) = scene(|config| {
+        let keys = json!({"keys": [signer.jwk()]}).to_string();
+        std::fs::write(config.dir.path().join("keys.json"), keys).expect("keys.json");
+        config.add("[[issuer]]\nname = \"signed\"\nissuer = \"https://signed.example\"\naudiences = [\"a\"]\njwks_file = \"keys.json\"\n")
+    })
+    .await;
+    let claims = |audience: &str| json!({"iss": "https://signed.example", "sub": "job", "aud": audience, "exp": now() + 60, "jti": "token-1"});
+    let token = signer.token(&claims("a"));
+    for authorization in both_ways(&token) {
+        ask(&gateway, "/api", &[("authorization", &authorization)]).await.expect(200);
+        assert_eq!(app.seen().pop().expect("a request").one("x-forwarded-user"), "job");
+    }
+    for authorization in both_ways(&signer.token(&claims("b"))) {
+        let answer = ask(&gateway, "/api", &[("authorization", &authorization)]).await;
+        answer.expect(401);
+        assert_eq!(answer.reason(), "DW-8009", "{}", answer.text());
+    }
+    // Revoked, it is refused although it was verified and kept before.
+    let (code, err) = revoke_token(&gateway.config, &token);
+    assert_eq!(code, Some(0), "{err}");
+    for authorization in both_ways(&token) {
+        let refused = eventually("the token is refused", || async {
+            Some(ask(&gateway, "/api", &[("authorization", &authorization)]).await).filter(|a| a.status != 200)
+        })
+        .await;
+        assert_eq!((refused.status, refused.reason()), (401, "DW-8013".into()), "{}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_key_is_told_in_its_name_and_with_no_redirect() {
+    let (gateway, app, key) = scene(|config| config).await;
+    let other = config("http://127.0.0.1:9");
+    let (foreign, _) = new_key(&other, &["ci-runner"]);
+    let mistyped = format!("{}{}", &key[..52], if key.ends_with('0') { '1' } else { '0' });
+    for (key, code) in [(&foreign, "DW-8102"), (&mistyped, "DW-8101"), (&key[..40].to_owned(), "DW-8101")] {
+        for authorization in both_ways(key) {
+            let answer = ask(&gateway, "/api", &[("authorization", &authorization), ("accept", "text/html")]).await;
+            answer.expect(401);
+            assert_eq!(answer.json()["reason"], code, "{}", answer.text());
+            assert!(answer.json()["errors"][0]["message"].as_str().is_some_and(|text| text.contains("key")));
+            assert!(answer.header("www-authenticate").starts_with("Bearer "), "{:?}", answer.headers);
+            assert!(!answer.text().contains(key.as_str()), "{}", answer.text());
+        }
+        let uses = gateway.metric("doorward_api_key_uses_total", &["account=\"\"", code]).await;
+        assert!(uses >= 2.0, "{code}: {uses}");
+    }
+    assert!(app.seen().is_empty());
+}
+
+#[tokio::test]
+async fn keys_are_made_changed_and_revoked_while_the_gateway_runs() {
+    let (gateway, _app, first) = scene(|config| config).await;
+    with_key(&gateway, &first).await.expect(200);
+    let (second, _) = new_key(&gateway.config, &["ci-runner"]);
+    let (short, _) = new_key(&gateway.config, &["ci-runner", "--expires", "4s"]);
+    for key in [&second, &short] {
+        eventually("a new key is taken", || async { (with_key(&gateway, key).await.status == 200).then_some(()) })
+            .await;
+    }
+    with_key(&gateway, &first).await.expect(200);
+    assert_eq!(run(&gateway.config, &["service-account", "revoke-key", &first]).0, Some(0));
+    let refused = eventually("the revoked key is refused", || async {
+        Some(with_key(&gateway, &first).await).filter(|answer| answer.status != 200)
+    })
+    .await;
+    assert_eq!((refused.status, refused.reason()), (401, "DW-8102".into()));
+    with_key(&gateway, &second).await.expect(200);
+    let refused = eventually("the other key expires", || async {
+        Some(with_key(&gateway, &short).await).filter(|answer| answer.status != 200)
+    })
+    .await;
+    assert_eq!((refused.status, refused.reason()), (401, "DW-8103".into()));
+    assert!(refused.text().contains("expired") && refused.text().contains(" s ago"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_broken_keys_file_changes_nothing_in_a_running_gateway_and_stops_a_start() {
+    let (gateway, _app, key) = scene(|config| config).await;
+    let path = gateway.config.dir.path().join("api-keys.toml");
+    let good = std::fs::read_to_string(&path).expect("the keys file");
+    std::fs::write(&path, format!("{good}\n[[kye]]\n")).expect("broken");
+    gateway.log_line(&["keys file cannot be used", "api-keys.toml:"]).await;
+    assert_eq!(gateway.metric("doorward_api_keys_file_good", &[]).await, 0.0);
+    with_key(&gateway, &key).await.expect(200);
+    let path = gateway.config.path().display().to_string();
+    let (code, _, err) = doorward(&["check", &path]);
+    assert_eq!(code, Some(78), "{err}");
+    assert!(err.contains("api-keys.toml:"), "{err}");
+    let told = gateway.log_lines().iter().filter(|line| line.contains("keys file cannot be used")).count();
+    assert_eq!(told, 1, "{}", gateway.log_text());
+    // As Kubernetes does it: another file in its place.
+    let dir = gateway.config.dir.path();
+    std::fs::write(dir.join("fresh.toml"), good).expect("file");
+    std::os::unix::fs::symlink(dir.join("fresh.toml"), dir.join("link")).expect("link");
+    std::fs::rename(dir.join("link"), dir.join("api-keys.toml")).expect("renamed");
+    eventually("the file is good again", || async {
+        (gateway.metric("doorward_api_keys_file_good", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    with_key(&gateway, &key).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_account_that_is_taken_away_takes_its_keys_along() {
+    let (gateway, _app, key) = scene(|config| config).await;
+    with_key(&gateway, &key).await.expect(200);
+    let gateway = gateway
+        .restart(|config| config.tables = config.tables.replace("name = \"ci-runner\"", "name = \"another\""))
+        .await;
+    let answer = with_key(&gateway, &key).await;
+    assert_eq!((answer.status, answer.reason()), (401, "DW-8104".into()), "{}", answer.text());
+    gateway.log_line(&["a key of an account that is not configured", "ci-runner"]).await;
+    let listed = run(&gateway.config, &["service-account", "list"]).1;
+    assert!(listed.contains("ci-runner (not configured)"), "{listed}");
+}
+
+#[tokio::test]
+async fn a_flood_of_wrong_keys_disturbs_no_good_one() {
+    let (gateway, _app, key) = scene(|config| config).await;
+    let other = config("http://127.0.0.1:9");
+    let (foreign, _) = new_key(&other, &["ci-runner"]);
+    let flood = async {
+        let person = Person::new();
+        let authorization = format!("Bearer {foreign}");
+        for _ in 0..50 {
+            let all = (0..20).map(|_| {
+                let (person, url, authorization) = (person.clone(), gateway.url("/api"), authorization.clone());
+                async move { person.request(Method::GET, &url, &[("authorization", &authorization)], None).await.status }
+            });
+            for status in futures::future::join_all(all).await {
+                assert_eq!(status, 401);
+            }
+        }
+    };
+    let good = async {
+        for _ in 0..50 {
+            with_key(&gateway, &key).await.expect(200);
+        }
+    };
+    tokio::join!(flood, good);
+    let metric = async |outcome: &str| gateway.metric("doorward_api_key_uses_total", &[outcome]).await;
+    assert_eq!((metric("DW-8102").await, metric("outcome=\"ok\"").await), (1000.0, 50.0));
+}
+
+#[tokio::test]
+async fn whom_an_account_works_for_is_a_remark_where_the_route_and_the_account_allow_it() {
+    let noted = "[[route]]\npath = \"/noted\"\naccess = \"bearer\"\nattribution = true\n\
+                 [[route]]\npath = \"/open\"\naccess = \"public\"\n";
+    let (gateway, app, key) = scene(|config| config.add(noted)).await;
+    let authorization = format!("Bearer {key}");
+    let arrives = async |path: &str, name: &str, email: &str| {
+        let headers = [("authorization", &*authorization), ("x-wandb-username", name), ("X-Wandb-User-Email", email)];
+        ask(&gateway, path, &headers).await.expect(200);
+        let seen = app.seen().pop().expect("a request");
+        if path != "/open" {
+            assert_eq!((seen.one("x-forwarded-user"), seen.one("x-forwarded-email")), ("ci-runner", "ci@example.com"));
+        }
+        (seen.one("x-wandb-username").to_owned(), seen.one("x-wandb-user-email").to_owned())
+    };
+    for (path, name, email, expected) in [
+        ("/noted", "ada", "grace@example.com", ("ada", "grace@example.com")),
+        ("/noted", "ci-runner", "CI@example.com", ("ci-runner", "CI@example.com")),
+        ("/noted", "root", "anybody@example.org", ("", "anybody@example.org")),
+        ("/noted", "ada", "root@example.com", ("ada", "")),
+        ("/noted", "", "", ("", "")),
+        ("/noted", "ada,root", "root@example.com,x@example.org", ("", "")),
+        ("/api", "ada", "grace@example.com", ("", "")),
+        ("/open", "ada", "grace@example.com", ("", "")),
+    ] {
+        let arrived = arrives(path, name, email).await;
+        assert_eq!((&*arrived.0, &*arrived.1), expected, "{path} {name} {email}");
+    }
+    // Not twice, nor under another spelling.
+    for headers in [
+        [("authorization", &*authorization), ("x-wandb-username", "ada"), ("x-wandb-username", "root")],
+        [("authorization", &*authorization), ("x_wandb_username", "ada"), ("X.Wandb.User.Email", "grace@example.com")],
+    ] {
+        let answer = ask(&gateway, "/noted", &headers).await;
+        if answer.status == 200 {
+            let seen = format!("{:?}", app.seen().pop().expect("a request"));
+            assert!(!seen.contains("ada") && !seen.contains("root") && !seen.contains("grace"), "{seen}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bad_key_beside_a_good_session_is_refused() {
+    let (app, provider) = (App::start().await, Provider::shared());
+    let config = Config::new();
+    let client = provider.register(&config.public_url, json!({})).await;
+    let config = config.add(&provider_table(&provider, &client)).add(&upstream_table(&app.url())).add(
+        "[[service_account]]\nname = \"ci-runner\"\nacts_for = [\"ada\"]\n[[route]]\naccess = \"signed-in-or-bearer\"\nattribution = true\n",
+    );
+    std::fs::write(config.path(), config.text()).expect("gateway.toml");
+    let (key, _) = new_key(&config, &["ci-runner"]);
+    let gateway = config.start().await;
+    gateway.ready().await;
+    let person = Person::new();
+    person.sign_in(&gateway.url("/page"), provider.user("anna")).await;
+    let user = async |headers: &[(&str, &str)]| {
+        let answer = person.request(Method::GET, &gateway.url("/echo"), headers, None).await;
+        (answer.status, app.seen().pop().map(|seen| seen.one("x-forwarded-user").to_owned()))
+    };
+    assert_eq!(user(&[]).await, (200, Some(provider.user("anna").name.into())));
+    let before = app.seen().len();
+    for authorization in both_ways(&format!("{key}0")).iter().chain(&["Bearer ".into(), "Basic YTpi".into()]) {
+        assert_eq!(user(&[("authorization", authorization)]).await.0, 401, "{authorization}");
+        assert_eq!(app.seen().len(), before);
+    }
+    assert_eq!(user(&[("authorization", &both_ways(&key)[1])]).await, (200, Some("ci-runner".into())));
+    // A person works for nobody but themselves.
+    person.request(Method::GET, &gateway.url("/echo"), &[("x-wandb-username", "ada")], None).await.expect(200);
+    assert!(app.seen().pop().expect("a request").all("x-wandb-username").is_empty());
 }

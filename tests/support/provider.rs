@@ -167,6 +167,27 @@ impl Provider {
         client
     }
 
+    /// Registers a client that is a program: it gets tokens for itself, and may introspect those of others.
+    pub async fn program(&self) -> Client {
+        let extra = json!({"grant_types": ["client_credentials"], "response_types": [], "redirect_uris": []});
+        self.register("http://program.invalid", extra).await
+    }
+
+    /// An access token of a program (RFC 6749 §4.4): a JWT signed with `algorithm`, or an opaque one.
+    pub async fn access_token(&self, client: &Client, algorithm: Option<&str>) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials").append_pair("scope", "read");
+        if let Some(algorithm) = algorithm {
+            form.append_pair("resource", &format!("urn:alg:{algorithm}"));
+        }
+        let request = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = request.post(format!("{}/token", self.issuer()));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
+        let answer = request.basic_auth(&client.id, Some(&client.secret)).send().await.expect("the token endpoint");
+        let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        body["access_token"].as_str().unwrap_or_else(|| panic!("no access token: {body}")).to_owned()
+    }
+
     /// What was asked of it: every request of the protocol, token requests with body and answer.
     pub async fn seen(&self) -> Vec<Value> {
         self.control("seen", json!({})).await.as_array().expect("a list").clone()

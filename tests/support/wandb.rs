@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::app::{self, Kept, Seen};
-use super::tests_dir;
+use super::{eventually, tests_dir};
 
 /// The versions that `scripts/install-test-deps` installs: today's, and one of a year ago, which asks for other things.
 pub const VERSIONS: [&str; 2] = ["0.31.0", "0.22.3"];
@@ -103,13 +103,17 @@ async fn file_stream(State(history): State<History>, Json(stream): Json<Value>) 
     Json(json!({}))
 }
 
-/// `init`, `log`, `finish`, with what a test needs no answer to turned off.
+/// `init`, `log`, `finish`, with what a test needs no answer to turned off. Where there is a file `pause`, the run waits
+/// after its first step until it is taken away.
 const RUN: &str = r#"
-import wandb
+import os, time, wandb
 settings = wandb.Settings(init_timeout=60, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True)
 run = wandb.init(project="demo", settings=settings)
 for step in range(3):
     run.log({"loss": 1 / (step + 1)})
+    while os.path.exists("pause"):
+        open("pausing", "w").close()
+        time.sleep(0.05)
 run.finish()
 print("FINISHED")
 "#;
@@ -125,6 +129,21 @@ impl Sdk {
         let python = tests_dir().join(format!("support/venv-wandb-{version}/bin/python"));
         assert!(python.exists(), "run scripts/install-test-deps first: no {}", python.display());
         Sdk { python, home: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Lets runs wait after their first step, until [`Sdk::go_on`].
+    pub fn pause(&self) {
+        std::fs::write(self.home.path().join("pause"), "").expect("pause");
+    }
+
+    /// Waits until a run waits.
+    pub async fn pausing(&self) {
+        let file = self.home.path().join("pausing");
+        eventually("the run waits after its first step", || async { file.exists().then_some(()) }).await;
+    }
+
+    pub fn go_on(&self) {
+        std::fs::remove_file(self.home.path().join("pause")).expect("pause");
     }
 
     /// Does a whole run against `base_url`: whether it finished, and all that it wrote.

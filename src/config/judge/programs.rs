@@ -81,7 +81,7 @@ impl Judge<'_> {
             _ => {}
         }
         let own = issuer.issuer.iter().chain(&issuer.issuer_aliases);
-        let all: Vec<String> = own.cloned().chain(found.map(|p| p.issuer.to_string())).collect();
+        let all: Vec<String> = own.cloned().chain(found.iter().flat_map(|p| p.issuer_texts())).collect();
         let placeholder = all.iter().any(|text| text.contains("{tenantid}"));
         if placeholder && issuer.tenants.is_empty() {
             let hint = "list the tenants that may come; anybody can make one of their own";
@@ -90,9 +90,13 @@ impl Judge<'_> {
         if !placeholder && !issuer.tenants.is_empty() {
             self.error(&key.key("tenants"), "has no effect without {tenantid} in `issuer`", "take it away");
         }
+        let own = settings.public_url.as_str().trim_end_matches('/');
         for text in all {
             if text.is_empty() {
                 self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
+            } else if settings.federation.is_some() && text == own {
+                let hint = "routes take the gateway's own tokens where `issuers` lists `doorward`, or nothing";
+                self.error(&key.key("issuer"), format!("`{text}` is what the gateway's own tokens say"), hint);
             } else if !said.insert(text.clone()) {
                 let hint = "make them one entry with the audiences of both; routes can ask for one with `audiences`";
                 self.error(&key.key("issuer"), format!("`{text}` is the issuer of two entries"), hint);
@@ -304,12 +308,30 @@ impl Judge<'_> {
             }
             self.known(&key.key("external_issuer"), account.external_issuer.as_deref(), "issuer", &issuers);
             self.external(&key, account);
+            self.named_by(&key, account);
             let external = (&account.external_issuer, &account.external_subject);
             if let (Some(issuer), Some(subject)) = external
                 && !subjects.insert((issuer, subject))
             {
                 let message = "two accounts have this issuer and subject";
                 self.error(&key.key("external_subject"), message, "give each its own");
+            }
+        }
+    }
+
+    /// The address it is known by, and those that it may name.
+    fn named_by(&mut self, key: &KeyPath, account: &ServiceAccount) {
+        let address =
+            |text: &str| text.split_once('@').is_some_and(|(user, domain)| !user.is_empty() && !domain.is_empty());
+        if account.email.as_deref().is_some_and(|email| !address(email)) {
+            self.error(&key.key("email"), "is no e-mail address", "write as in \"ci-runner@example.com\"");
+        }
+        for (index, who) in account.acts_for.iter().enumerate() {
+            // What could never be in one header, or would stand for nobody.
+            let odd = |c: char| c.is_control() || c.is_whitespace() || c == ',';
+            if matches!(who.as_str(), "" | "@") || who.contains(odd) {
+                let hint = "write a user name, an e-mail address, or \"@example.com\" for all of a domain";
+                self.error(&key.key("acts_for").index(index), format!("`{}` names nobody", who.escape_debug()), hint);
             }
         }
     }

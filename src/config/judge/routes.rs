@@ -1,6 +1,6 @@
 //! Routes: what they match, where they lead, and who may.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Judge, is_host};
 use crate::canonical::{CanonicalPath, host_name};
@@ -138,9 +138,11 @@ impl Judge<'_> {
     /// Two routes of which neither is more specific: which one governs would be the file's order, which must not matter.
     fn overlaps(&mut self) {
         let routes = &self.settings.route;
+        let mut at_place: HashMap<_, Vec<usize>> = HashMap::new();
         for (later, second) in routes.iter().enumerate() {
-            let clash =
-                routes[..later].iter().position(|first| same_place(first, second) && same_methods(first, second));
+            let before = at_place.entry(place(second)).or_default();
+            let clash = before.iter().copied().find(|&first| same_methods(&routes[first], second));
+            before.push(later);
             let Some(earlier) = clash else { continue };
             let key = |index: usize| KeyPath::of("route").index(index);
             let place = match self.origins.nearest(&key(earlier)) {
@@ -198,9 +200,10 @@ impl Judge<'_> {
     }
 }
 
-fn same_place(a: &Route, b: &Route) -> bool {
-    let prefix = |route: &Route| route.path.clone().unwrap_or_else(|| "/".into());
-    a.host == b.host && a.exact == b.exact && (a.exact.is_some() || prefix(a) == prefix(b))
+/// Host, exact path and prefix; routes with the same ones match the same requests, but for the method.
+fn place(route: &Route) -> (Option<&str>, Option<&str>, &str) {
+    let prefix = if route.exact.is_some() { "" } else { route.path.as_deref().unwrap_or("/") };
+    (route.host.as_deref(), route.exact.as_deref(), prefix)
 }
 
 /// A route that lists a method is more specific than one for all, so only lists can clash with lists.

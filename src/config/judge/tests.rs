@@ -355,11 +355,23 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
         ("[federation]\nallow = { groups = [\"g\"] }", "federation.audiences", "is required"),
         ("[federation]\naudiences = [\"a\"]\nissuers = [\"co\"]", "federation.issuers", "did you mean `ci`?"),
         ("[[service_account]]\nname = \"a b\"", "service_account.name", "no name"),
+        ("[[service_account]]\nname = \"a\"\nemail = \"a\"", "service_account.email", "no e-mail"),
+        ("[[service_account]]\nname = \"a\"\nacts_for = [\"\"]", "service_account.acts_for", "names nobody"),
+        ("[[service_account]]\nname = \"a\"\nacts_for = [\"a, b\"]", "service_account.acts_for", "names nobody"),
         ("[[service_account]]\nname = \"a\"\nexternal_subject = \"s\"", "service_account.external_issuer", "needed"),
         ("[[route]]\naccess = \"bearer\"\nissuers = [\"doorward\"]", "route.issuers", "there is no issuer"),
         ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "act for anybody"),
     ] {
         refuses(&with("", "", &format!("{issuer}{more}")), key, wanted);
+    }
+    let own = issuer.replace("https://ci.example", "https://app.example.com");
+    let whole = "[federation]\naudiences = [\"a\"]\nallow = { groups = [\"g\"] }";
+    refuses(&with("", "", &format!("{own}{whole}")), "issuer.issuer", "own tokens");
+    // The provider's issuer has no path, so the slash is not known.
+    for slash in ["", "/"] {
+        let people = "[[issuer]]\nname = \"people\"\nprovider = \"main\"\naudiences = [\"a\"]\n";
+        let again = issuer.replace("https://ci.example", &format!("https://login.example.com{slash}"));
+        refuses(&with("", "", &format!("{people}{again}")), "issuer[1].issuer", "two entries");
     }
     let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
     warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");

@@ -29,6 +29,7 @@ const settings = {
   access_token_ttl: 3600,
   id_token_ttl: 3600,
   rotate_refresh_tokens: false,
+  audience: 'api', // of access tokens that are JWTs
   claims_in_id_token: true, // as most providers do; else they are at userinfo only
   ...JSON.parse(firstLine),
 };
@@ -111,11 +112,25 @@ function newProvider(issuer, keys) {
       email: ['email', 'email_verified'],
       userinfo_only: [],
     },
-    scopes: ['openid', 'offline_access'],
+    scopes: ['openid', 'offline_access', 'read', 'write'],
     clientDefaults: { grant_types: ['authorization_code', 'refresh_token'] },
     enabledJWA: { idTokenSigningAlgValues: settings.algorithms },
     features: {
       devInteractions: { enabled: false },
+      clientCredentials: { enabled: true },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
+      // `resource=urn:alg:ES256` asks for an access token that is a JWT signed so (RFC 8707, RFC 9068); without it it is opaque.
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: async (ctx, resource) => ({
+          scope: 'read write',
+          audience: settings.audience,
+          accessTokenTTL: settings.access_token_ttl,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: resource.slice('urn:alg:'.length) } },
+        }),
+      },
       rpInitiatedLogout: { enabled: true, logoutSource },
       userinfo: { enabled: true },
     },
@@ -126,6 +141,7 @@ function newProvider(issuer, keys) {
     expiresWithSession: async () => false,
     ttl: {
       AccessToken: settings.access_token_ttl,
+      ClientCredentials: settings.access_token_ttl,
       IdToken: settings.id_token_ttl,
       AuthorizationCode: 60,
       RefreshToken: 86400,
