@@ -37,7 +37,7 @@ BUILT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "targ
 # The demo provider knows one gateway, at the demo's address.
 GATE, PROVIDER = ("127.0.0.1", 8080), ("127.0.0.2", 8081)
 # Nothing waits longer than this, in seconds: a start under valgrind takes two, a run ten.
-START, ANSWER, STOP = 60, 20, 60
+START, ANSWER, STOP = 120, 20, 60
 
 
 @dataclass
