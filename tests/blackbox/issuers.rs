@@ -296,3 +296,24 @@ async fn a_key_file_that_changes_is_read_again_and_a_broken_one_is_not_believed(
     gateway.log_line(&["the issuer has new keys", "`k1`"]).await;
     ask(&person, &url, &old).await.expect(200);
 }
+
+#[tokio::test]
+async fn an_issuer_is_asked_at_its_address_and_its_tokens_are_held_to_its_name() {
+    let settings = json!({ "algorithms": ALGORITHMS, "issuer": "https://login.example.com/realms/main" });
+    let provider = Provider::start(settings);
+    // Below the path of the issuer, of which this provider knows nothing.
+    let metadata = json!({
+        "issuer": provider.issuer(),
+        "jwks_uri": "https://login.example.com/jwks",
+        "introspection_endpoint": format!("{}/token/introspection", provider.address()),
+    });
+    let path = "/realms/main/.well-known/openid-configuration";
+    provider.control("faults", json!({ "path": path, "status": 200, "body": metadata.to_string() })).await;
+    let more = format!("address = {:?}\nany_audience = true\nintrospection_cache = \"1s\"", provider.address());
+    let api = Api::introspecting(provider, &more).await;
+    api.ask(&api.jwt("PS256").await).await.expect(200);
+    api.ask(&api.provider.access_token(&api.program, None).await).await.expect(200);
+    for path in ["/jwks", "/token/introspection"] {
+        assert!(api.provider.count(path).await >= 1, "{path}");
+    }
+}
