@@ -136,7 +136,7 @@ impl Issuers {
         let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
         let taken: Vec<bool> =
             self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
-        let (cached, _) = self.from_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        let (cached, _) = self.judge_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
         let issuer = &self.list[cached.verified.issuer];
         issuer.policy.judge_assertion(&cached.verified, now, audiences)?;
         Ok(Arc::new(Verified::clone(&cached.verified)))
@@ -210,12 +210,12 @@ impl Issuers {
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
         if self.introspecting.is_empty() || Unverified::looks_like_one(token) {
-            return self.from_jwt(token, taken, now).await;
+            return self.judge_jwt(token, taken, now).await;
         }
         self.introspected(token, taken).await
     }
 
-    async fn from_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
+    async fn judge_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
         if token.len() > self.max_token_bytes {
             let detail =
                 format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
