@@ -49,6 +49,7 @@ pub struct Issuer {
     policy: Policy,
     introspector: Option<Introspector>,
     any_audience: bool,
+    introspection_configured: bool,
     /// Of the keys by which cached tokens were verified.
     kept_generation: AtomicU64,
     times: Times,
@@ -342,6 +343,7 @@ impl Issuer {
             introspector: introspects.then(|| Introspector::new(settings, source.clone())).transpose()?,
             source,
             any_audience: settings.any_audience,
+            introspection_configured: settings.introspection_endpoint.is_some(),
             kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
@@ -357,9 +359,20 @@ impl Issuer {
             introspector: None,
             source: Arc::new(KeySource::fixed(keys)),
             any_audience: false,
+            introspection_configured: false,
             kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
+    }
+
+    /// Whether its opaque tokens can be judged although there are no keys: its introspection endpoint is configured.
+    pub fn answers_without_keys(&self) -> bool {
+        self.introspection_configured
+    }
+
+    /// Why the introspection endpoint could not be asked the last time; `None` where it could.
+    pub fn introspection_trouble(&self) -> Option<Failure> {
+        self.introspector.as_ref().and_then(Introspector::trouble)
     }
 
     /// Whether it accepts tokens that are meant for anybody.
