@@ -133,12 +133,13 @@ impl Wanted {
     fn judge(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
         let named = || self.audiences.iter().any(|wanted| verified.audiences.contains(wanted));
         if !own && !self.audiences.is_empty() && !named() {
-            let (got, wanted) = (list(&verified.audiences), list(&self.audiences));
+            let (got, wanted) =
+                (list(verified.audiences.iter()), list(self.audiences.iter().map(|audience| &**audience)));
             return Err(Failure::new(Reason::TokenAudience, format!("audience is {got}; this route takes {wanted}")));
         }
         match self.scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
             Some(missing) => {
-                let got = list(&verified.scopes);
+                let got = list(verified.scopes.iter());
                 Err(Failure::new(Reason::TokenScope, format!("scope is {got}; this route needs '{missing}'")))
             }
             None => Ok(()),
@@ -147,12 +148,14 @@ impl Wanted {
 }
 
 /// Texts in single quotes, at most five of them.
-fn list(texts: &[Box<str>]) -> String {
-    if texts.is_empty() {
+fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut shown: Vec<String> = texts.take(6).map(|text| format!("'{text}'")).collect();
+    if shown.is_empty() {
         return "absent".to_owned();
     }
-    let shown: Vec<String> = texts.iter().take(5).map(|text| format!("'{text}'")).collect();
-    format!("{}{}", shown.join(", "), if texts.len() > 5 { ", …" } else { "" })
+    let more = shown.len() > 5;
+    shown.truncate(5);
+    format!("{}{}", shown.join(", "), if more { ", …" } else { "" })
 }
 
 /// The token or key in the header: after `Bearer`, or as the password of `Basic`, whoever the user is (W&B's SDK sends

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering:
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use foldhash::fast::RandomState;
+use http::{HeaderName, HeaderValue};
 use papaya::{Equivalent, HashMap};
 use serde_json::Value;
 
@@ -57,7 +59,7 @@ pub struct Stats {
 
 /// One token in the cache.
 struct Kept {
-    token: Box<[u8]>,
+    token: Bytes,
     cached: Arc<Cached>,
     /// Whether it was used since the hand last came by.
     used: AtomicBool,
@@ -124,10 +126,12 @@ impl TokenCache {
 
     /// Takes what was verified of `token`, and keeps it if it was offered before.
     pub fn offer(&self, token: &[u8], verified: Verified, generation: u64) -> Arc<Cached> {
-        let cached = Arc::new(Cached { verified, generation });
-        if self.was_seen(token) || self.tokens.pin().contains_key(&Query(token)) {
-            self.keep(token, Arc::clone(&cached));
+        if !self.was_seen(token) && !self.tokens.pin().contains_key(&Query(token)) {
+            return Arc::new(Cached { verified, generation });
         }
+        let (token, headers) = in_one_piece(token, &verified.headers);
+        let cached = Arc::new(Cached { verified: Verified { headers, ..verified }, generation });
+        self.keep(token, Arc::clone(&cached));
         cached
     }
 
@@ -147,14 +151,14 @@ impl TokenCache {
         false
     }
 
-    fn keep(&self, token: &[u8], cached: Arc<Cached>) {
-        let bytes = bytes_of(token, &cached.verified);
+    fn keep(&self, token: Bytes, cached: Arc<Cached>) {
+        let bytes = bytes_of(&token, &cached.verified);
         if bytes > self.max_bytes / 4 {
             return;
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let kept = Arc::new(Kept {
-            token: token.into(),
+            token: token.clone(),
             cached,
             used: AtomicBool::new(false),
             slot: AtomicU32::new(0),
@@ -163,7 +167,7 @@ impl TokenCache {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let tokens = self.tokens.pin();
         // The same token with other keys.
-        if let Some((ByToken(old), ())) = tokens.remove_entry(&Query(token)) {
+        if let Some((ByToken(old), ())) = tokens.remove_entry(&Query(&token)) {
             queue.remove(old);
         }
         queue.next_ended(now, |ended| {
@@ -260,10 +264,28 @@ impl Equivalent<ByToken> for Query<'_> {
     }
 }
 
+/// The token, and the headers with their values in the same piece of memory as it: each by itself would take more memory
+/// for being there than for what it says.
+fn in_one_piece(token: &[u8], headers: &[(HeaderName, HeaderValue)]) -> (Bytes, Box<[(HeaderName, HeaderValue)]>) {
+    let length = token.len() + headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+    let mut all = Vec::with_capacity(length);
+    all.extend_from_slice(token);
+    headers.iter().for_each(|(_, value)| all.extend_from_slice(value.as_bytes()));
+    let all = Bytes::from(all);
+    let mut at = token.len();
+    let place = |(name, value): &(HeaderName, HeaderValue)| {
+        let here = all.slice(at..at + value.len());
+        at += value.len();
+        // The same bytes were a value before.
+        (name.clone(), HeaderValue::from_maybe_shared(here).unwrap_or_else(|_| value.clone()))
+    };
+    let headers = headers.iter().map(place).collect();
+    (all.slice(..token.len()), headers)
+}
+
 /// About how much memory an entry takes.
 fn bytes_of(token: &[u8], verified: &Verified) -> usize {
     let Verified { kind: _, identity: who, .. } = verified;
-    let texts = |list: &[Box<str>]| list.iter().map(|text| 16 + heap(text.len())).sum::<usize>();
     let text = |text: &Option<String>| text.as_deref().map_or(0, |text| heap(text.len()));
     let groups = who.groups.iter().flatten().map(|group| 24 + heap(group.len())).sum::<usize>();
     let identity = heap(who.provider.len())
@@ -274,14 +296,14 @@ fn bytes_of(token: &[u8], verified: &Verified) -> usize {
         + text(&who.name)
         + groups
         + who.claims.0.iter().map(|(name, value)| 56 + heap(name.len()) + bytes_of_value(value)).sum::<usize>();
-    // A header's value takes another 40 bytes when it is first shared.
-    let headers = verified.headers.iter().map(|(_, value)| 72 + 40 + heap(value.len())).sum::<usize>();
+    let values = verified.headers.iter().map(|(_, value)| value.len()).sum::<usize>();
+    let headers = heap(size_of_val(&*verified.headers));
     OVERHEAD
-        + heap(token.len())
+        + heap(token.len() + values)
         + size_of::<Kept>()
-        + heap(size_of::<Cached>())
-        + texts(&verified.audiences)
-        + texts(&verified.scopes)
+        + heap(size_of::<Cached>() + 16)
+        + heap(verified.audiences.bytes())
+        + heap(verified.scopes.bytes())
         + verified.token_id.as_ref().map_or(0, |id| heap(id.len()))
         + identity
         + headers

@@ -17,6 +17,7 @@ mod signing;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod texts;
 pub mod token;
 pub mod verify;
 
@@ -24,6 +25,7 @@ pub use cache::Cached;
 pub use issuers::{Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
+pub use texts::Texts;
 
 use http::{HeaderName, HeaderValue};
 
@@ -39,9 +41,9 @@ pub struct Verified {
     pub algorithm: Option<TokenAlgorithm>,
     pub kind: Kind,
     /// `aud`.
-    pub audiences: Box<[Box<str>]>,
+    pub audiences: Texts,
     /// `scope` or `scp`.
-    pub scopes: Box<[Box<str>]>,
+    pub scopes: Texts,
     /// `exp`, seconds since 1970.
     pub expires_at: u64,
     /// The later of `nbf` and `iat`, seconds since 1970; 0 where there is neither.

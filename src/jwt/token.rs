@@ -12,6 +12,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr_iter;
 use serde_json::{Map, Value};
 
 use self::claims::Claims;
@@ -33,7 +34,7 @@ const MAX_SIGNATURE: usize = 1400;
 pub struct Unverified<'t> {
     /// Header and claims as they were signed (RFC 7515 §5.2).
     pub(super) signed: &'t [u8],
-    pub(super) signature: Box<[u8]>,
+    pub(super) signature: Vec<u8>,
     /// The JSON of header and claims; what they say points into it.
     json: String,
     header: Header,
@@ -50,7 +51,7 @@ impl fmt::Debug for Unverified<'_> {
 impl<'t> Unverified<'t> {
     /// Whether it can be a JWT at all: three parts, of which the first may be a JSON object. Others can be introspected.
     pub fn looks_like_one(token: &[u8]) -> bool {
-        token.starts_with(b"ey") && token.iter().filter(|byte| **byte == b'.').count() == 2
+        token.starts_with(b"ey") && memchr_iter(b'.', token).count() == 2
     }
 
     /// Reads header and claims. [`Reason::TokenForm`] says what is wrong with them.
@@ -73,7 +74,7 @@ impl<'t> Unverified<'t> {
         };
         let header = Header::read(Place::of(&json), first)?;
         let claims = Claims::read(Place::of(&json), second, wanted)?;
-        Ok(Unverified { signed, signature: octets.into(), json, header, claims })
+        Ok(Unverified { signed, signature: octets, json, header, claims })
     }
 
     /// `iss`, which says whose keys the signature is to be checked with.
@@ -148,15 +149,15 @@ impl<'t> Unverified<'t> {
 }
 
 fn parts(token: &[u8]) -> Result<[&[u8]; 3], Failure> {
-    let mut parts = token.split(|byte| *byte == b'.');
-    let three = [parts.next(), parts.next(), parts.next()];
-    let ([Some(header), Some(claims), Some(signature)], None) = (three, parts.next()) else {
-        let dots = token.iter().filter(|byte| **byte == b'.').count();
+    let mut dots = memchr_iter(b'.', token);
+    let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+        let dots = memchr_iter(b'.', token).count();
         return Err(form(match dots {
             4 => "token is encrypted (a JWE), and signed ones are read".into(),
             _ => format!("token has {dots} dots; a signed JWT has two"),
         }));
     };
+    let (header, claims, signature) = (&token[..first], &token[first + 1..second], &token[second + 1..]);
     for (part, name, most) in [(header, "header", MAX_HEADER), (signature, "signature", MAX_SIGNATURE)] {
         if part.len() > most {
             return Err(form(format!("its {name} has {} bytes; {most} are looked at", part.len())));

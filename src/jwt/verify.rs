@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::key_set::KeySet;
 use super::token::{self, Event, MAX_TIME, Unverified};
-use super::{Kind, Verified};
+use super::{Kind, Texts, Verified};
 use crate::authz::Rule;
 use crate::claims::{self, ClaimNames, NeededClaims};
 use crate::config::model::{self, TokenAlgorithm};
@@ -73,18 +73,18 @@ impl Policy {
         if issuers.is_empty() {
             return Err(invalid("`issuer` is not set".into()));
         }
-        let texts = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+        let boxed = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
         let types = settings.typ.iter().map(|typ| bare(typ).into()).collect();
         let rules = settings.required_claims.iter().map(Rule::new).collect::<Result<_, _>>();
         Ok(Policy {
             index,
             issuers: issuers.into(),
-            audiences: if settings.any_audience { Box::default() } else { texts(&settings.audiences) },
+            audiences: if settings.any_audience { Box::default() } else { boxed(&settings.audiences) },
             algorithms: algorithms(settings),
             types,
             id_tokens: settings.id_tokens,
             required_claims: rules.map_err(invalid)?,
-            required_scopes: texts(&settings.required_scopes),
+            required_scopes: boxed(&settings.required_scopes),
             leeway: settings.leeway.0.as_secs(),
             names: ClaimNames::of_issuer(settings),
             needed,
@@ -123,8 +123,8 @@ impl Policy {
             issuer: self.index,
             algorithm: Some(algorithm),
             kind: kind(token),
-            audiences: token.audiences().map(Box::from).collect(),
-            scopes: token.scopes().map(Box::from).collect(),
+            audiences: texts("aud", token.audiences())?,
+            scopes: texts("scope", token.scopes())?,
             expires_at: token.expires_at(),
             not_before: token.not_before(),
             token_id: token.token_id().map(Box::from),
@@ -169,13 +169,8 @@ impl Policy {
             issuer: self.index,
             algorithm: None,
             kind: Kind::AccessToken,
-            audiences: list("aud")?.into_iter().map(String::into_boxed_str).collect(),
-            scopes: scopes
-                .iter()
-                .flat_map(|all| all.split(' '))
-                .filter(|scope| !scope.is_empty())
-                .map(Box::from)
-                .collect(),
+            audiences: texts("aud", list("aud")?.iter().map(String::as_str))?,
+            scopes: texts("scope", scopes.iter().flat_map(|all| all.split(' ')).filter(|scope| !scope.is_empty()))?,
             expires_at: time("exp")?.unwrap_or(MAX_TIME),
             not_before: time("nbf")?.max(time("iat")?).unwrap_or(0),
             token_id: text("jti")?.map(Box::from),
@@ -257,9 +252,9 @@ impl Policy {
 
     fn check_rights(&self, verified: &Verified) -> Result<(), Failure> {
         if let Some(missing) = self.required_scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
-            let got = match &*verified.scopes {
-                [] => "there is none".into(),
-                some => format!("it has {}", all_in_quotes(some.iter().take(5).map(|scope| &**scope))),
+            let got = match verified.scopes.is_empty() {
+                true => "there is none".into(),
+                false => format!("it has {}", all_in_quotes(verified.scopes.iter().take(5))),
             };
             let detail = format!("scope {} is needed; {got}", in_quotes(missing));
             return Err(Failure::new(Reason::TokenScope, detail));
@@ -280,15 +275,20 @@ impl Policy {
 
 /// RFC 7519 §4.1.3.
 fn check_audience<'a>(verified: &Verified, accepted: impl Iterator<Item = &'a str> + Clone) -> Result<(), Failure> {
-    if accepted.clone().any(|wanted| verified.audiences.iter().any(|audience| **audience == *wanted)) {
+    if accepted.clone().any(|wanted| verified.audiences.contains(wanted)) {
         return Ok(());
     }
-    let got = match &*verified.audiences {
-        [] => "missing".into(),
-        some => all_in_quotes(some.iter().take(5).map(|audience| &**audience)),
+    let got = match verified.audiences.is_empty() {
+        true => "missing".into(),
+        false => all_in_quotes(verified.audiences.iter().take(5)),
     };
     let detail = format!("audience is {got}; accepted is {}", all_in_quotes(accepted.take(5)));
     Err(Failure::new(Reason::TokenAudience, detail))
+}
+
+fn texts<'t>(claim: &str, texts: impl Iterator<Item = &'t str>) -> Result<Texts, Failure> {
+    Texts::of(texts)
+        .ok_or_else(|| Failure::new(Reason::TokenForm, format!("`{claim}` holds a text with a control character")))
 }
 
 /// The algorithms of the entry. For a secret those whose hash is no longer than it (RFC 7518 §3.2).

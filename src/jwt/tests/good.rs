@@ -22,7 +22,7 @@ fn a_token_of_each_algorithm_is_accepted_and_says_who_it_is() {
         assert_eq!(verified.identity.user, "ci-7");
         assert_eq!(verified.identity.email.as_deref(), Some("ci@example.com"));
         assert_eq!(verified.identity.groups, Some(vec!["robots".to_owned()]));
-        assert_eq!(verified.scopes.iter().map(|s| &**s).collect::<Vec<_>>(), ["runs:read", "runs:write"]);
+        assert_eq!(verified.scopes.iter().collect::<Vec<_>>(), ["runs:read", "runs:write"]);
         assert_eq!((verified.expires_at, verified.not_before), (NOW + 300, NOW - 60));
         assert_eq!(verified.token_id.as_deref(), Some("1f2e"));
         assert_eq!(verified.headers.len(), 3, "{:?}", verified.headers);
