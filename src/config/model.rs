@@ -184,7 +184,7 @@ pub struct Provider {
     pub userinfo: bool,
     /// Algorithms accepted for ID tokens. `none` and the HMAC family never are.
     #[serde(default = "default_id_token_algorithms")]
-    pub id_token_algorithms: Vec<IdTokenAlgorithm>,
+    pub id_token_algorithms: Vec<TokenAlgorithm>,
     /// Other audiences an ID token may name beside the `client_id`.
     #[serde(default)]
     pub trusted_audiences: Vec<String>,
@@ -237,24 +237,9 @@ fn default_provider_timeout() -> Period {
 fn default_refresh_every() -> Period {
     Period::seconds(600)
 }
-fn default_id_token_algorithms() -> Vec<IdTokenAlgorithm> {
-    use IdTokenAlgorithm::*;
-    vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA]
-}
-
-/// Signature algorithm of an ID token (RFC 7518 §3.1, RFC 8037 §3.1).
-#[allow(clippy::upper_case_acronyms)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum IdTokenAlgorithm {
-    RS256,
-    RS384,
-    RS512,
-    PS256,
-    PS384,
-    PS512,
-    ES256,
-    ES384,
-    EdDSA,
+fn default_id_token_algorithms() -> Vec<TokenAlgorithm> {
+    use TokenAlgorithm::*;
+    vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]
 }
 
 /// One app behind the gateway.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use self::claims::Claims;
 pub(super) use self::claims::Event;
 use self::header::Header;
-pub(super) use self::header::algorithm;
+pub use self::header::algorithm;
 pub(super) use self::json::MAX_TIME;
 use self::json::{Place, Text};
 pub use self::wanted::WantedClaims;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use super::keys::KeySet;
 use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use crate::background::{self, FIRST_RETRY};
 use crate::issuer_metadata::{discovery_failed, openid_configuration};
+use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 

@@ -1,9 +1,9 @@
 //! Verifying an ID token (OpenID Connect Core §3.1.3.7).
 //!
 //! The order: bounds before any parsing, the header, the algorithm against the allow list, the signature with the
-//! provider's own key, and only then the claims. openidconnect keeps the keys and checks the signature. Its verifier
-//! of claims is not used: it refuses a whole token for one standard claim of an odd type (`email_verified: "true"`),
-//! does not look at `azp` and `nbf`, and tells its reasons as prose.
+//! provider's own key, and only then the claims. openidconnect's own verifier is not used: it refuses a whole token for
+//! one standard claim of an odd type (`email_verified: "true"`), does not look at `azp` and `nbf`, and tells its reasons
+//! as prose.
 //!
 //! A member that is there twice in the header or at the top of the claims is refused, because two parsers may take
 //! different ones (RFC 7519 §4); inside a claim's value the last one counts.
@@ -16,9 +16,9 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
-use super::keys::KeySet;
 use crate::claims::{Members, TWICE};
-use crate::config::model::IdTokenAlgorithm;
+use crate::config::model::TokenAlgorithm;
+use crate::jwt::{KeySet, token};
 use crate::reason::{Failure, Reason};
 use crate::words::{in_words, json_fault};
 
@@ -36,7 +36,7 @@ pub(super) struct Expected<'a> {
     pub issuer: &'a str,
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
-    pub algorithms: &'a [IdTokenAlgorithm],
+    pub algorithms: &'a [TokenAlgorithm],
     /// `None` at a refresh, whose tokens need none (Core §12.2).
     pub nonce: Option<&'a str>,
     /// For `at_hash`.
@@ -61,7 +61,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     let parts = Parts::split(token)?;
     let header = Header::read(&parts, expected.algorithms)?;
     let signature = decode(parts.signature, "signature")?;
-    keys.verify(header.kid.as_deref(), header.algorithm, parts.signed.as_bytes(), &signature)?;
+    check_signature(&parts, &header, &signature, keys)?;
     let claims = object(&decode(parts.claims, "claims")?, "claims")?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
@@ -105,16 +105,16 @@ impl<'t> Parts<'t> {
 }
 
 struct Header {
-    algorithm: IdTokenAlgorithm,
+    algorithm: TokenAlgorithm,
     kid: Option<String>,
 }
 
 impl Header {
-    fn read(parts: &Parts<'_>, allowed: &[IdTokenAlgorithm]) -> Result<Self, Failure> {
+    fn read(parts: &Parts<'_>, allowed: &[TokenAlgorithm]) -> Result<Self, Failure> {
         let header = object(&decode(parts.header, "header")?, "header")?;
         let named = text(&header, "alg")?.ok_or_else(|| form("its header has no `alg`"))?;
-        // Not among them, by type: `none` in any case, and the HMAC family, for which a public key would be a secret.
-        let Some(algorithm) = algorithm(named).filter(|algorithm| allowed.contains(algorithm)) else {
+        // Not among them: `none` in any case, and the HMAC family, for which a public key would be a secret.
+        let Some(algorithm) = token::algorithm(named).filter(|algorithm| allowed.contains(algorithm)) else {
             let detail = format!("expected one of {allowed:?}, got {}", in_words(named));
             return Err(Failure::new(Reason::IdTokenAlgorithm, detail));
         };
@@ -142,19 +142,12 @@ impl Header {
     }
 }
 
-fn algorithm(name: &str) -> Option<IdTokenAlgorithm> {
-    use IdTokenAlgorithm::*;
-    Some(match name {
-        "RS256" => RS256,
-        "RS384" => RS384,
-        "RS512" => RS512,
-        "PS256" => PS256,
-        "PS384" => PS384,
-        "PS512" => PS512,
-        "ES256" => ES256,
-        "ES384" => ES384,
-        "EdDSA" => EdDSA,
-        _ => return None,
+fn check_signature(parts: &Parts<'_>, header: &Header, signature: &[u8], keys: &KeySet) -> Result<(), Failure> {
+    let verdict = keys.verify(header.kid.as_deref(), header.algorithm, parts.signed.as_bytes(), signature);
+    verdict.map_err(|failure| match failure.reason {
+        Reason::TokenSignature => Failure::new(Reason::IdTokenSignature, failure.detail),
+        // The provider's keys are no secret from whoever reads the log, and are what has to be compared.
+        _ => Failure::new(Reason::IdTokenKey, format!("{}; there are {}", failure.detail, keys.summary())),
     })
 }
 
@@ -232,16 +225,16 @@ fn check_nonce(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(
 /// `at_hash` where it is present (Core §3.1.3.8): the left half of the access token's hash.
 fn check_access_token(
     claims: &Map<String, Value>,
-    algorithm: IdTokenAlgorithm,
+    algorithm: TokenAlgorithm,
     expected: &Expected<'_>,
 ) -> Result<(), Failure> {
-    use IdTokenAlgorithm::*;
+    use TokenAlgorithm::*;
     let Some(got) = text(claims, "at_hash")? else { return Ok(()) };
     let hash = match algorithm {
-        RS256 | PS256 | ES256 => &digest::SHA256,
-        RS384 | PS384 | ES384 => &digest::SHA384,
+        RS256 | PS256 | ES256 | HS256 => &digest::SHA256,
+        RS384 | PS384 | ES384 | HS384 => &digest::SHA384,
         // Ed25519 hashes with SHA-512 (RFC 8032 §5.1).
-        RS512 | PS512 | EdDSA => &digest::SHA512,
+        RS512 | PS512 | ES512 | HS512 | EdDSA => &digest::SHA512,
     };
     let whole = digest::digest(hash, expected.access_token.as_bytes());
     let half = URL_SAFE_NO_PAD.encode(&whole.as_ref()[..whole.as_ref().len() / 2]);

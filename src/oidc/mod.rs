@@ -11,7 +11,6 @@
 mod attempt;
 mod fresh;
 mod id_token;
-mod keys;
 mod metadata;
 mod provider;
 mod response;

@@ -17,7 +17,6 @@ use url::Url;
 use super::attempt::{Attempt, Begun, unix_seconds};
 use super::fresh::LastKeyFetch;
 use super::id_token::{self, Expected, VerifiedIdToken};
-use super::keys::KeySet;
 use super::metadata::Metadata;
 use super::token::{self, OidcClient, TokenFailure, Tokens};
 use crate::claims::{self, ClaimNames, NeededClaims};
@@ -25,6 +24,7 @@ use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::Identity;
+use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_host, is_loopback, is_plain_name};
+use crate::config::model::TokenAlgorithm::{self, HS256, HS384, HS512};
 use crate::config::model::{ClientAuth, Provider, Upstream};
 use crate::config::origin::KeyPath;
 use crate::config::values::{AppScheme, AppUrl};
@@ -39,6 +40,11 @@ impl Judge<'_> {
             if provider.id_token_algorithms.is_empty() {
                 let hint = "name at least one, or take the line away";
                 self.error(&key.key("id_token_algorithms"), "is empty, so no ID token could be accepted", hint);
+            }
+            let hmac = |algorithm: &&TokenAlgorithm| matches!(algorithm, HS256 | HS384 | HS512);
+            if let Some(hmac) = provider.id_token_algorithms.iter().find(hmac) {
+                let message = format!("{hmac:?} is not for ID tokens: a published key would be everybody's secret");
+                self.error(&key.key("id_token_algorithms"), message, "have the provider sign with RS256");
             }
             for (name, claim) in [
                 ("user_claim", &provider.user_claim),

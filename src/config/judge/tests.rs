@@ -135,6 +135,7 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
         ("client_auth = \"none\"\nclient_secret = \"x\"", "provider.client_auth", "would not be used"),
         ("client_secret = \"\"", "provider.client_secret", "is empty"),
         ("id_token_algorithms = []", "provider.id_token_algorithms", "no ID token"),
+        ("id_token_algorithms = [\"HS256\"]", "provider.id_token_algorithms", "not for ID tokens"),
         ("user_claim = \"\"", "provider.user_claim", "is empty"),
         ("timeout = \"0s\"", "provider.timeout", "no time"),
         ("ca_file = \"/does/not/exist\"", "provider.ca_file", "is no file"),

@@ -17,7 +17,7 @@ pub(super) struct Header {
 }
 
 /// The algorithm of that name; `None` for `none`, whatever its case, and for all that we do not know.
-pub(in crate::jwt) fn algorithm(name: &str) -> Option<TokenAlgorithm> {
+pub fn algorithm(name: &str) -> Option<TokenAlgorithm> {
     Some(match name {
         "RS256" => RS256,
         "RS384" => RS384,

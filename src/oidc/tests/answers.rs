@@ -5,11 +5,11 @@ use url::Url;
 
 use super::support::{Signer, settings};
 use crate::claims::{ClaimNames, NeededClaims, identity};
-use crate::config::model::{ClientAuth, IdTokenAlgorithm, Settings};
+use crate::config::model::{ClientAuth, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
+use crate::jwt::KeySet;
 use crate::oidc::AuthorizationResponse;
-use crate::oidc::keys::KeySet;
 use crate::oidc::metadata::Metadata;
 use crate::reason::{Failure, Reason};
 
@@ -238,14 +238,14 @@ fn an_rsa_signature_is_verified() {
         let keys = KeySet::parse(json!({ "keys": [keys] }).to_string().as_bytes()).expect("keys");
         keys.verify(Some("r"), algorithm, message, &signature).map_err(|failure| failure.reason)
     };
-    use IdTokenAlgorithm::{PS256, RS256, RS512};
+    use TokenAlgorithm::{PS256, RS256, RS512};
     assert_eq!(verify(&jwk, RS256, b"THIS IS A SIGNATURE TEST"), Ok(()));
-    assert_eq!(verify(&jwk, RS256, b"THIS IS NO SIGNATURE TEST"), Err(Reason::IdTokenSignature));
-    assert_eq!(verify(&jwk, RS512, b"THIS IS A SIGNATURE TEST"), Err(Reason::IdTokenSignature));
-    assert_eq!(verify(&jwk, PS256, b"THIS IS A SIGNATURE TEST"), Err(Reason::IdTokenSignature));
+    assert_eq!(verify(&jwk, RS256, b"THIS IS NO SIGNATURE TEST"), Err(Reason::TokenSignature));
+    assert_eq!(verify(&jwk, RS512, b"THIS IS A SIGNATURE TEST"), Err(Reason::TokenSignature));
+    assert_eq!(verify(&jwk, PS256, b"THIS IS A SIGNATURE TEST"), Err(Reason::TokenSignature));
     let mut only_rs512 = jwk;
     only_rs512["alg"] = json!("RS512");
-    assert_eq!(verify(&only_rs512, RS256, b"THIS IS A SIGNATURE TEST"), Err(Reason::IdTokenKey));
+    assert_eq!(verify(&only_rs512, RS256, b"THIS IS A SIGNATURE TEST"), Err(Reason::TokenAlgorithm));
 }
 
 fn identity_of(settings: &Settings, claims: Value) -> Result<Identity, Failure> {

@@ -5,15 +5,15 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
 use super::support::{CLIENT, NOW, Signer, base64url, claims, now};
-use crate::config::model::IdTokenAlgorithm;
+use crate::config::model::TokenAlgorithm;
+use crate::jwt::KeySet;
 use crate::oidc::id_token::{Expected, VerifiedIdToken, verify};
-use crate::oidc::keys::KeySet;
 use crate::reason::{Failure, Reason};
 
 const ISSUER: &str = "https://idp.example/realm";
 
 fn expected<'a>() -> Expected<'a> {
-    use IdTokenAlgorithm::*;
+    use TokenAlgorithm::*;
     Expected {
         issuer: ISSUER,
         client_id: CLIENT,
