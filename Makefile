@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench load instructions peers endurance dashboard install build-deps clean
+.PHONY: help demo test lint bench load instructions peers endurance dashboard install build-deps clean fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ dashboard: build-deps ## every query of the Grafana dashboard against a real Pro
 instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
 	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider
 	benches/instructions.py --check benches/limits.toml
+
+fuzz: build-deps ## ten minutes of fuzzing for each of what reads a stranger's bytes
+	scripts/fuzz
 
 install: build-deps ## the release binary into /usr/local/bin, or PREFIX=…
 	cargo build --locked --release

@@ -14,7 +14,9 @@ instructions` builds them and starts this). `--check` compares with limits and e
 """
 
 import argparse
+import base64
 import contextlib
+import hmac
 import json
 import os
 import re
@@ -37,7 +39,7 @@ BUILT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "targ
 # The demo provider knows one gateway, at the demo's address.
 GATE, PROVIDER = ("127.0.0.1", 8080), ("127.0.0.2", 8081)
 # Nothing waits longer than this, in seconds: a start under valgrind takes two, a run ten.
-START, ANSWER, STOP = 60, 20, 60
+START, ANSWER, STOP = 120, 20, 60
 
 
 @dataclass
@@ -59,12 +61,42 @@ def routes(count):
     return "".join(f'[[route]]\npath = "/app/{n:05}"\naccess = "public"\n' for n in range(count))
 
 
+SECRET = os.urandom(24).hex()
+
+
+def issuers(count):
+    """A route for programs, and `count` issuers, of which the last but one issued the token."""
+    entries = "".join(
+        f'[[issuer]]\nname = "i{n}"\nissuer = "https://ci-{n}.example"\naudiences = ["api"]\nsecret = "{SECRET}"\n'
+        for n in range(count)
+    )
+    return entries + '[[route]]\npath = "/api"\naccess = "bearer"\n'
+
+
+def encode(octets):
+    return base64.urlsafe_b64encode(octets).rstrip(b"=")
+
+
+def token(issuer):
+    """Headers with a token of about 1.1 KB. How it is signed says nothing about what it costs to find it again."""
+    now = int(time.time())
+    claims = {
+        "iss": f"https://ci-{issuer}.example", "aud": "api", "sub": "robot-7", "exp": now + 86400, "iat": now,
+        "email": "robot@example.com", "groups": ["ci", "nightly", "research"], "ref": "x" * 540,
+    }
+    signed = b".".join(encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "at+jwt"}, claims))
+    signature = encode(hmac.digest(SECRET.encode(), signed, "sha256"))
+    return {"Authorization": f"Bearer {(signed + b'.' + signature).decode()}"}
+
+
 PUBLIC = '[[route]]\n[[route]]\npath = "/public"\naccess = "public"\n'
 
 TARGETS = [
     Target("plain", config=None),
     Target("public", path="/public", config=PUBLIC),
     Target("session", config=PUBLIC, headers=lambda bench: {"Cookie": bench.cookie()}),
+    Target("bearer", path="/api", config=issuers(1), headers=lambda bench: token(0)),
+    Target("issuers-100", beside="bearer", path="/api", config=issuers(100), headers=lambda bench: token(98)),
     Target("routes-10", path="/app/00008/page", config=routes(10)),
     Target("routes-10000", beside="routes-10", path="/app/09998/page", config=routes(10_000)),
 ]

@@ -9,7 +9,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
-use crate::jwt::{Issuers, source};
+use crate::jwt::{Issuer, Issuers, source};
 use crate::oidc::{Providers, Readiness};
 use crate::reason::Failure;
 use crate::telemetry::metrics;
@@ -48,20 +48,8 @@ impl Admin {
             .issuers
             .iter()
             .map(|issuer| {
-                let mut said = match issuer.source.readiness(SystemTime::now()) {
-                    source::Readiness::Ready { fetched_at, keys, trouble } => json!({
-                        "name": issuer.name, "ready": true, "keys": keys,
-                        "fetched_at": httpdate::fmt_http_date(fetched_at),
-                        "trouble": trouble.map(|failure| failure.to_string()),
-                    }),
-                    source::Readiness::NotReady(failure) => {
-                        ready = false;
-                        not_ready(&issuer.name, &failure)
-                    }
-                };
-                if issuer.any_audience() {
-                    said["warning"] = json!("any_audience: tokens that it issued for any other service are accepted");
-                }
+                let said = of_issuer(issuer);
+                ready &= said["ready"] == true;
                 said
             })
             .collect();
@@ -70,6 +58,30 @@ impl Admin {
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, "application/json", format!("{body:#}\n").into_bytes())
     }
+}
+
+/// What there is to say about an issuer of tokens.
+fn of_issuer(issuer: &Issuer) -> Value {
+    let mut said = match issuer.source.readiness(SystemTime::now()) {
+        source::Readiness::Ready { fetched_at, keys, trouble } => {
+            // Keys that are configured were never fetched.
+            let fetched = (fetched_at > SystemTime::UNIX_EPOCH).then(|| httpdate::fmt_http_date(fetched_at));
+            let trouble = trouble.map(|failure| failure.to_string());
+            json!({ "name": issuer.name, "ready": true, "keys": keys, "fetched_at": fetched, "trouble": trouble })
+        }
+        // One that only answers questions about its tokens needs no keys.
+        source::Readiness::NotReady(failure) if issuer.answers_without_keys() => {
+            json!({ "name": issuer.name, "ready": true, "keys": 0, "trouble": failure.to_string() })
+        }
+        source::Readiness::NotReady(failure) => not_ready(&issuer.name, &failure),
+    };
+    if let Some(trouble) = issuer.introspection_trouble() {
+        said["introspection"] = json!(trouble.to_string());
+    }
+    if issuer.any_audience() {
+        said["warning"] = json!("any_audience: tokens that it issued for any other service are accepted");
+    }
+    said
 }
 
 /// What there is to say about a provider or issuer that cannot be used.

@@ -248,14 +248,14 @@ reasons! {
 
     // 5 ── who may
     RuleNotMet = "DW-5001", 403, Person, "You may not open this",
-        "You are signed in, and the rules of this route do not name you.",
-        "Ask an admin for access, with the reference below; or sign in as somebody else.";
+        "It is known who you are, and the rules of this route do not name you.",
+        "Ask an admin for access, with the reference of this answer; or come as somebody else.";
     EmailUnverified = "DW-5002", 403, Person, "Your e-mail address is not verified",
         "A rule of this route goes by e-mail address, and the provider says that yours is not verified.",
         "Verify the address at the provider and sign in again.";
     ClaimAbsent = "DW-5003", 403, Admin, "The provider does not say what the rule needs",
-        "A rule of this route goes by a claim that the session does not hold at all.",
-        "Have the provider put the claim into the ID token of this client, then sign in again; the claim is named in the log line.";
+        "A rule of this route goes by a claim that the session or token does not hold at all.",
+        "Have the provider put the claim into the tokens of this client, and sign in again or get a new one; the claim is named in the log line.";
     IdentityTooLarge = "DW-5004", 403, Admin, "Who you are does not fit into a header",
         "The value of an identity header would be longer than the app takes.",
         "Have the provider send fewer groups to this client, or send another claim in the header.";

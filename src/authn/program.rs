@@ -131,10 +131,10 @@ impl Wanted {
     /// Judged at every hit: these are the route's wishes, and a token that was verified knows nothing of them. The
     /// gateway's own tokens are meant for the gateway as a whole, so a route's audiences do not concern them.
     fn judge(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
-        let named = |wanted: &Box<str>| verified.audiences.contains(wanted);
-        if !own && !self.audiences.is_empty() && !self.audiences.iter().any(named) {
-            let (got, wanted) =
-                (list(verified.audiences.iter()), list(self.audiences.iter().map(|audience| &**audience)));
+        let named = || self.audiences.iter().any(|wanted| verified.audiences.contains(wanted));
+        if !own && !self.audiences.is_empty() && !named() {
+            let accepted = self.audiences.iter().map(|audience| &**audience);
+            let (got, wanted) = (list(verified.audiences.iter()), list(accepted));
             return Err(Failure::new(Reason::TokenAudience, format!("audience is {got}; this route takes {wanted}")));
         }
         match self.scopes.iter().find(|scope| !verified.scopes.contains(scope)) {

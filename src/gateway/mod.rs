@@ -10,7 +10,7 @@ mod failure;
 mod forwarded;
 mod headers;
 pub mod listener;
-mod request;
+pub mod request;
 mod response;
 mod route;
 mod upstream;

@@ -49,6 +49,7 @@ pub struct Issuer {
     policy: Policy,
     introspector: Option<Introspector>,
     any_audience: bool,
+    introspection_configured: bool,
     /// Of the keys by which cached tokens were verified.
     kept_generation: AtomicU64,
     times: Times,
@@ -136,7 +137,7 @@ impl Issuers {
         let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
         let taken: Vec<bool> =
             self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
-        let (cached, _) = self.from_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        let (cached, _) = self.judge_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
         let issuer = &self.list[cached.verified.issuer];
         issuer.policy.judge_assertion(&cached.verified, now, audiences)?;
         Ok(Arc::new(Verified::clone(&cached.verified)))
@@ -210,12 +211,12 @@ impl Issuers {
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
         if self.introspecting.is_empty() || Unverified::looks_like_one(token) {
-            return self.from_jwt(token, taken, now).await;
+            return self.judge_jwt(token, taken, now).await;
         }
         self.introspected(token, taken).await
     }
 
-    async fn from_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
+    async fn judge_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
         if token.len() > self.max_token_bytes {
             let detail =
                 format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
@@ -342,6 +343,7 @@ impl Issuer {
             introspector: introspects.then(|| Introspector::new(settings, source.clone())).transpose()?,
             source,
             any_audience: settings.any_audience,
+            introspection_configured: settings.introspection_endpoint.is_some(),
             kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
@@ -357,9 +359,20 @@ impl Issuer {
             introspector: None,
             source: Arc::new(KeySource::fixed(keys)),
             any_audience: false,
+            introspection_configured: false,
             kept_generation: AtomicU64::new(0),
             times: Times::default(),
         })
+    }
+
+    /// Whether its opaque tokens can be judged although there are no keys: its introspection endpoint is configured.
+    pub fn answers_without_keys(&self) -> bool {
+        self.introspection_configured
+    }
+
+    /// Why the introspection endpoint could not be asked the last time; `None` where it could.
+    pub fn introspection_trouble(&self) -> Option<Failure> {
+        self.introspector.as_ref().and_then(Introspector::trouble)
     }
 
     /// Whether it accepts tokens that are meant for anybody.

@@ -307,14 +307,14 @@ impl KeySource {
         }
     }
 
-    /// The metadata every `refresh_every` or after a failure; the keys, which can be fresh for a shorter time, always.
+    /// The metadata within `refresh_every` or after a failure; the keys, which can be fresh for a shorter time, always.
     async fn discover_and_fetch(
         &self,
         place: &Place,
         http: &HttpClient,
         last: &mut LastFetch,
     ) -> Result<Fetched, Failure> {
-        let known = self.metadata().filter(|_| last.metadata.is_some_and(|at| at.elapsed() < self.refresh_every));
+        let known = self.metadata().filter(|_| last.metadata.is_some_and(|at| at.elapsed() < self.refresh_every / 2));
         let metadata = match known {
             Some(known) => known,
             None => {
@@ -335,8 +335,10 @@ impl KeySource {
             let address = url.as_str().split('?').next().unwrap_or_default();
             Failure::new(Reason::KeysFailed, format!("keys: {error}, at {address}"))
         })?;
-        let fresh_for = document.fresh_for.unwrap_or(self.refresh_every).max(REFRESH_AT_MOST_EVERY);
-        Ok(Fetched { keys: Some(KeySet::parse(&document.body)?), wait: fresh_for.min(self.refresh_every) })
+        // Ahead of their time, so that the keys at hand are always fresh ones: the pauses vary by a fifth.
+        let ahead = document.fresh_for.unwrap_or(self.refresh_every).min(self.refresh_every) * 4 / 5;
+        let wait = ahead.max(REFRESH_AT_MOST_EVERY).min(self.refresh_every).min(self.max_age / 2).max(FIRST_RETRY);
+        Ok(Fetched { keys: Some(KeySet::parse(&document.body)?), wait })
     }
 
     fn arrived(&self, set: Option<KeySet>, fetched_at: SystemTime) {

@@ -53,11 +53,12 @@ pub fn record(access: &Access<'_>, now: SystemTime) {
 
 impl Access<'_> {
     fn fill(&self, line: &mut Line<'_>) {
-        line.place(key!("method"), self.method);
+        // A method is a token (RFC 9110 §5.6.2), which has neither space nor quote nor backslash.
+        line.word_place(key!("method"), self.method.as_bytes());
         line.place(key!("host"), self.host);
         line.place(key!("path"), self.path);
         line.count_place(key!("status"), self.status.into());
-        line.place(key!("outcome"), self.outcome);
+        line.word_place(key!("outcome"), self.outcome.as_bytes());
         line.maybe(key!("reason"), self.reason.map(Reason::code));
         line.maybe(key!("detail"), Some(self.detail));
         line.maybe(key!("user"), self.user);
@@ -70,12 +71,12 @@ impl Access<'_> {
         if let Some(peer) = self.peer {
             line.address(key!("peer"), peer);
         }
-        line.word(key!("protocol"), self.protocol);
+        line.word(key!("protocol"), self.protocol.as_bytes());
         if let Some(agent) = self.user_agent {
             // Long enough for every browser, short enough that a client cannot fill the disk with it.
             line.bytes(key!("user_agent"), &agent[..agent.len().min(256)]);
         }
-        line.word(key!("reference"), self.reference.as_str());
+        line.word(key!("reference"), self.reference.as_bytes());
     }
 }
 

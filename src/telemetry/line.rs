@@ -127,21 +127,21 @@ impl Line<'_> {
     fn value(&mut self, text: &str) {
         let bare = |byte: u8| IS_BARE[usize::from(byte)];
         if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(bare) {
-            self.bare(text);
+            self.bare(text.as_bytes());
         } else {
             quoted(self.out, text);
         }
     }
 
     /// What needs no quotes in text format, and no escapes in JSON.
-    fn bare(&mut self, text: &str) {
+    fn bare(&mut self, text: &[u8]) {
         match self.format {
             LogFormat::Json => {
                 self.out.push(b'"');
-                self.out.extend_from_slice(text.as_bytes());
+                self.out.extend_from_slice(text);
                 self.out.push(b'"');
             }
-            LogFormat::Text => self.out.extend_from_slice(text.as_bytes()),
+            LogFormat::Text => self.out.extend_from_slice(text),
         }
     }
 
@@ -154,10 +154,22 @@ impl Line<'_> {
 
     /// A text of the gateway's own, without space, quote or backslash, which need not be looked for.
     #[inline(always)]
-    pub(super) fn word(&mut self, key: impl Key, text: &str) {
-        debug_assert!(!text.is_empty() && text.bytes().all(is_bare), "{text:?}");
+    pub(super) fn word(&mut self, key: impl Key, text: &[u8]) {
+        debug_assert!(!text.is_empty() && text.iter().copied().all(is_bare), "{text:?}");
         self.key(key);
         self.bare(text);
+    }
+
+    /// [`Line::word`] without a key in text format.
+    #[inline(always)]
+    pub(super) fn word_place(&mut self, key: impl Key, text: &[u8]) {
+        match self.format {
+            LogFormat::Json => self.word(key, text),
+            LogFormat::Text => {
+                self.out.push(b' ');
+                self.bare(text);
+            }
+        }
     }
 
     /// A text where there is one.
@@ -272,6 +284,11 @@ fn quoted(out: &mut Vec<u8>, text: &str) {
 
 /// JSON's escapes (RFC 8259 §7), also in text: one rule to read. Runs that need none are copied whole.
 fn escaped(out: &mut Vec<u8>, text: &str) {
+    // So is nearly every text, and every browser's User-Agent.
+    if text.bytes().all(|byte| byte == b' ' || IS_BARE[usize::from(byte)]) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     let mut done = 0;
     for (at, character) in text.char_indices() {
         let plain = match character {

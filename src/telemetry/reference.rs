@@ -51,6 +51,10 @@ impl Reference {
         Reference(text)
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn as_str(&self) -> &str {
         // The alphabet is ASCII, so this cannot fail.
         std::str::from_utf8(&self.0).unwrap_or_default()

@@ -261,3 +261,59 @@ async fn where_an_issuer_cannot_say_anything_about_a_token_the_answer_is_503() {
     }
     api.ask(&token).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_key_file_that_changes_is_read_again_and_a_broken_one_is_not_believed() {
+    let (config, app) = (Config::new(), App::start().await);
+    let file = config.dir.path().join("keys.json");
+    // As files are replaced: never half of one under the name.
+    let replace = |text: String| {
+        let next = file.with_extension("new");
+        std::fs::write(&next, text).expect("written");
+        std::fs::rename(&next, &file).expect("renamed");
+    };
+    let (first, second) = (Key::new("k1"), Key::new("k2"));
+    let token = |key: &Key, kid: &str| {
+        let claims = json!({ "iss": "https://ci.example", "aud": "api", "sub": "robot", "exp": 4_000_000_000_u64 });
+        key.sign(&json!({ "alg": "ES256", "typ": "at+jwt", "kid": kid }), &claims)
+    };
+    let (old, new) = (token(&first, "k1"), token(&second, "k2"));
+    replace(json!({ "keys": [first.jwk()] }).to_string());
+    let entry = "[[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example\"\njwks_file = \"keys.json\"\naudiences = \
+                 [\"api\"]\n";
+    let gateway = config.add(entry).add(&upstream_table(&app.url())).add(ROUTE).start().await;
+    let (person, url) = (Person::new(), gateway.url("/"));
+    ask(&person, &url, &old).await.expect(200);
+
+    replace(json!({ "keys": [second.jwk()] }).to_string());
+    ask(&person, &url, &new).await.expect(200);
+    assert_eq!(ask(&person, &url, &old).await.reason(), "DW-8005", "also where it was in the cache");
+
+    replace("{\"keys\":".into());
+    gateway.log_line(&["keys cannot be fetched", "keys.json"]).await;
+    ask(&person, &url, &new).await.expect(200);
+    replace(json!({ "keys": [second.jwk(), first.jwk()] }).to_string());
+    gateway.log_line(&["the issuer has new keys", "`k1`"]).await;
+    ask(&person, &url, &old).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_at_its_address_and_its_tokens_are_held_to_its_name() {
+    let settings = json!({ "algorithms": ALGORITHMS, "issuer": "https://login.example.com/realms/main" });
+    let provider = Provider::start(settings);
+    // Below the path of the issuer, of which this provider knows nothing.
+    let metadata = json!({
+        "issuer": provider.issuer(),
+        "jwks_uri": "https://login.example.com/jwks",
+        "introspection_endpoint": format!("{}/token/introspection", provider.address()),
+    });
+    let path = "/realms/main/.well-known/openid-configuration";
+    provider.control("faults", json!({ "path": path, "status": 200, "body": metadata.to_string() })).await;
+    let more = format!("address = {:?}\nany_audience = true\nintrospection_cache = \"1s\"", provider.address());
+    let api = Api::introspecting(provider, &more).await;
+    api.ask(&api.jwt("PS256").await).await.expect(200);
+    api.ask(&api.provider.access_token(&api.program, None).await).await.expect(200);
+    for path in ["/jwks", "/token/introspection"] {
+        assert!(api.provider.count(path).await >= 1, "{path}");
+    }
+}

@@ -112,6 +112,15 @@ async fn a_run_with_a_key_completes_as_the_service_account() {
 }
 
 #[tokio::test]
+async fn a_run_with_a_whole_token_in_the_place_of_the_key_completes_as_whoever_it_names() {
+    let scene = scene().await;
+    let claims = json!({"iss": "https://ci.example", "aud": "experiments", "sub": "repo:a/b", "exp": now() + 600});
+    let (finished, output) = scene.with_key(&Sdk::new(VERSIONS[0]), &scene.signer.token(&claims)).await;
+    assert!(finished, "{output}");
+    scene.arrived_as("nightly", "", "");
+}
+
+#[tokio::test]
 async fn a_wrong_key_is_refused_in_the_gateways_own_words() {
     let scene = scene().await;
     let wrong = format!("{}{}", &scene.key[..52], if scene.key.ends_with('0') { '1' } else { '0' });

@@ -32,6 +32,8 @@ pub struct Provider(Arc<Process>);
 
 struct Process {
     issuer: String,
+    /// Where it listens; another one than the issuer where `issuer` is among the settings.
+    address: String,
     /// The authority of its certificate, as PEM, where it speaks TLS.
     authority: Option<String>,
     users: BTreeMap<&'static str, User>,
@@ -123,11 +125,20 @@ impl Provider {
         let ready = lines.find_map(|line| line.strip_prefix("READY ").map(str::to_owned)).expect("the provider starts");
         let ready: Value = serde_json::from_str(&ready).expect("JSON after READY");
         let issuer = ready["issuer"].as_str().expect("issuer").to_owned();
-        Provider(Arc::new(Process { issuer, authority, users, child: std::sync::Mutex::new(child) }))
+        let address = match settings.get("issuer") {
+            Some(_) => format!("http://{}:{}", all["host"].as_str().expect("host"), ready["port"]),
+            None => issuer.clone(),
+        };
+        Provider(Arc::new(Process { issuer, address, authority, users, child: std::sync::Mutex::new(child) }))
     }
 
     pub fn issuer(&self) -> &str {
         &self.0.issuer
+    }
+
+    /// Scheme, host and port at which it listens.
+    pub fn address(&self) -> &str {
+        &self.0.address
     }
 
     pub fn user(&self, name: &str) -> &User {
@@ -136,7 +147,7 @@ impl Provider {
 
     /// Carries out a command of `provider.mjs`.
     pub async fn control(&self, command: &str, argument: Value) -> Value {
-        let url = format!("{}/control/{command}", self.issuer());
+        let url = format!("{}/control/{command}", self.address());
         let mut client = reqwest::Client::builder().no_proxy();
         if let Some(pem) = &self.0.authority {
             client = client.tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM")]);
@@ -181,7 +192,7 @@ impl Provider {
             form.append_pair("resource", &format!("urn:alg:{algorithm}"));
         }
         let request = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let request = request.post(format!("{}/token", self.issuer()));
+        let request = request.post(format!("{}/token", self.address()));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.finish());
         let answer = request.basic_auth(&client.id, Some(&client.secret)).send().await.expect("the token endpoint");
         let body: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");

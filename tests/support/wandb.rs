@@ -24,7 +24,7 @@ use super::{eventually, tests_dir};
 pub const VERSIONS: [&str; 2] = ["0.31.0", "0.22.3"];
 
 /// How long one run may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A stand-in for the app; it ends with the test's runtime.
 pub struct WandbApp {
@@ -104,18 +104,22 @@ async fn file_stream(State(history): State<History>, Json(stream): Json<Value>) 
 }
 
 /// `init`, `log`, `finish`, with what a test needs no answer to turned off. Where there is a file `pause`, the run waits
-/// after its first step until it is taken away.
+/// after its first step until it is taken away. A run that fails ends at once: the SDK tidies up for long.
 const RUN: &str = r#"
-import os, time, wandb
-settings = wandb.Settings(init_timeout=60, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True)
-run = wandb.init(project="demo", settings=settings)
-for step in range(3):
-    run.log({"loss": 1 / (step + 1)})
-    while os.path.exists("pause"):
-        open("pausing", "w").close()
-        time.sleep(0.05)
-run.finish()
-print("FINISHED")
+import os, time, traceback, wandb
+try:
+    settings = wandb.Settings(init_timeout=60, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True)
+    run = wandb.init(project="demo", settings=settings)
+    for step in range(3):
+        run.log({"loss": 1 / (step + 1)})
+        while os.path.exists("pause"):
+            open("pausing", "w").close()
+            time.sleep(0.05)
+    run.finish()
+    print("FINISHED", flush=True)
+except Exception:
+    traceback.print_exc()
+    os._exit(1)
 "#;
 
 /// Somebody's machine with a version of the SDK: what it keeps at home is there for the next run.
@@ -154,9 +158,13 @@ impl Sdk {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.home.path());
         command.env("WANDB_MODE", "online").env("WANDB_ERROR_REPORTING", "false").env("WANDB_BASE_URL", base_url);
         command.env(credential.0, credential.1);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await;
-        let output = output.unwrap_or_else(|_| panic!("the SDK takes longer than {PATIENCE:?}")).expect("python");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        (output.status.success() && text.contains("FINISHED"), text)
+        // Into a file: the SDK's helper process may hold a pipe open for longer than the run takes.
+        let output = self.home.path().join("output");
+        let file = std::fs::File::create(&output).expect("a file");
+        command.stdout(file.try_clone().expect("a file")).stderr(file);
+        let ended = tokio::time::timeout(PATIENCE, command.spawn().expect("python").wait()).await;
+        let text = String::from_utf8_lossy(&std::fs::read(&output).expect("the output")).into_owned();
+        let status = ended.unwrap_or_else(|_| panic!("the SDK takes longer than {PATIENCE:?}; so far:\n{text}"));
+        (status.expect("a status").success() && text.contains("FINISHED"), text)
     }
 }
