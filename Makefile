@@ -43,8 +43,9 @@ dashboard: build-deps ## every query of the Grafana dashboard against a real Pro
 	scripts/check-dashboard
 
 instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
-	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider
+	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider --example token_costs
 	benches/instructions.py --check benches/limits.toml
+	benches/token_instructions.py --check benches/limits.toml
 
 fuzz: build-deps ## ten minutes of fuzzing for each of what reads a stranger's bytes
 	scripts/fuzz
