@@ -55,7 +55,7 @@ struct Key {
 
 enum Check {
     Signature { key: ParsedPublicKey, length: usize },
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
 }
 
 /// Two sets are equal where they hold the same keys for the same algorithms under the same ids, in whatever order.
@@ -92,7 +92,7 @@ impl KeySet {
 
     /// One secret shared with the issuer, for HMAC.
     pub fn secret(secret: &[u8]) -> KeySet {
-        let checks = HMAC.map(|(algorithm, hash)| (algorithm, Check::Hmac(hmac::Key::new(hash, secret))));
+        let checks = HMAC.map(|(algorithm, hash)| (algorithm, Check::Hmac(Box::new(hmac::Key::new(hash, secret)))));
         KeySet::of(vec![Key::new(None, checks.into(), &[b"secret", secret])], true)
     }
 

@@ -217,8 +217,9 @@ fn a_short_secret_is_not_stretched_to_a_longer_hash() {
     }
 }
 
-/// A row about keys: what it is about, the key set, the `kid` of an ES256 token (or of an RS256 token, where it begins
-/// with `rsa`), and the verdict.
+/// A row about keys: what it is about, the key set, `kid` and algorithm of the token, and the verdict.
+type KeyRow = (&'static str, Vec<Value>, Option<&'static str>, TokenAlgorithm, Option<Reason>);
+
 #[test]
 fn the_key_is_the_one_that_is_meant_or_there_is_none() {
     let (rsa, ec) = (|| jwk(RS256), || jwk(ES256));
@@ -229,7 +230,7 @@ fn the_key_is_the_one_that_is_meant_or_there_is_none() {
     let other = |name: &str| with(jwk(ES256), "kid", json!(name));
     let set = |name, key, value: Value| vec![with(key, name, value)];
     let (es, rs) = (ES256, RS256);
-    let rows: Vec<(&str, Vec<Value>, Option<&str>, TokenAlgorithm, Option<Reason>)> = vec![
+    let rows: Vec<KeyRow> = vec![
         ("one key, its kid", vec![ec()], Some("p256"), es, None),
         ("one key, no kid", vec![ec()], None, es, None),
         ("one key, another kid", vec![ec()], Some("p257"), es, Some(TokenKey)),

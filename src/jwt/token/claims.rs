@@ -169,7 +169,9 @@ impl<'de> Visitor<'de> for ClaimsReader<'_, '_> {
                 fault.why = why;
             }
             match (claim, want) {
-                (None, None) => drop(access.next_value::<Skipped>()?),
+                (None, None) => {
+                    access.next_value::<Skipped>()?;
+                }
                 (Some(claim), None) => access.next_value_seed(OneClaim { claim, place, claims })?,
                 (claim, Some(name)) => {
                     let value: Value = access.next_value()?;
@@ -232,7 +234,9 @@ impl<'de> DeserializeSeed<'de> for OneClaim<'_> {
             Claim::Nbf | Claim::Iat => {
                 claims.not_before = claims.not_before.max(Seconds::deserialize(deserializer)?.0);
             }
-            Claim::Nonce | Claim::AtHash | Claim::CHash => drop(Skipped::deserialize(deserializer)?),
+            Claim::Nonce | Claim::AtHash | Claim::CHash => {
+                Skipped::deserialize(deserializer)?;
+            }
             Claim::Events => {
                 let logout = Value::deserialize(deserializer)?.get(LOGOUT_EVENT).is_some();
                 claims.event = Some(if logout { Event::Logout } else { Event::Other });
