@@ -237,7 +237,7 @@ class Seen:
 
     def __init__(self):
         self.counts, self.latencies = collections.Counter(), collections.Counter()
-        self.wrong, self.slowest = [], 0.0
+        self.wrong, self.slowest = [], (0.0, "")
 
     def wrong_verdicts(self):
         return sum(count for (what, _), count in self.counts.items() if what == "wrong verdicts")
@@ -295,7 +295,7 @@ def summary(run, seen):
 | key servers down | {sum(run.rotations[how] for how in issuers.FAILURES)} times ({", ".join(f"{how} {run.rotations[how]}" for how in issuers.FAILURES)}) |
 | tokens of a withdrawn key tried | {run.rotations["tokens of a withdrawn key"]} |
 | a published key fetched after | {f"{max(late):.1f} s at most" if late else "—"}{f", {len(run.after_publishing) - len(late)} not in time" if len(late) < len(run.after_publishing) else ""} |
-| answers in | half ≤ {seen.quantile(0.5):.1f} ms, 99 % ≤ {seen.quantile(0.99):.1f} ms, slowest {seen.slowest * 1000:.0f} ms |
+| answers in | half ≤ {seen.quantile(0.5):.1f} ms, 99 % ≤ {seen.quantile(0.99):.1f} ms, slowest {seen.slowest[0] * 1000:.0f} ms ({seen.slowest[1]}) |
 | resident memory | {mebibytes[0]:.1f} MiB after 10 s, {max(mebibytes):.1f} at most, {mebibytes[-1]:.1f} at the end; last third ÷ middle third {grown:.3f} |
 
 | sent | answered |

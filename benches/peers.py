@@ -40,6 +40,8 @@ from harness.wrk import wrk
 ISSUER, AUDIENCE = "https://ci.example", "api"
 # Room for the 2,000 tokens in turn, in the caches of all who have one.
 ENVOY_CACHE = 10_000
+# Enough that a program's own comings and goings do not show beside them.
+MANY = 8000
 
 
 class Lab:
@@ -55,12 +57,14 @@ class Lab:
         print(f"signing {count + 4000} tokens…", file=sys.stderr)
         turn = tokens.many(self.key, ISSUER, AUDIENCE, 2000, first=1_000_000)
         spoilt = tokens.many(self.key, ISSUER, AUDIENCE, 2000, first=2_000_000)
+        new = tokens.many(self.key, ISSUER, AUDIENCE, max(count, MANY))
         self.good = turn[:3]
         self.bad = self.bad_tokens()
         self.files = {
             "one": self.file("one", turn[:1]),
             "turn": self.file("turn", turn),
-            "new": self.file("new", tokens.many(self.key, ISSUER, AUDIENCE, count)),
+            "many": self.file("many", new[:MANY]),
+            "new": self.file("new", new),
             "wrong form": self.file("form", [tokens.garbage(token) for token in spoilt]),
             "wrong signature": self.file("signature", [tokens.altered(token) for token in spoilt]),
         }
@@ -168,6 +172,18 @@ def rows_of(lab):
     ]
 
 
+def memory_per_token(lab, gate, connections):
+    """Bytes by which a program that was just started grew, for each of the tokens that it then keeps."""
+    gate.start()
+    try:
+        wrk(gate.url(), 2, connections, lab.files["one"])
+        before = gate.resident_bytes()
+        wrk(gate.url(), 5, connections, lab.files["many"])
+        return (gate.resident_bytes() - before) / MANY
+    finally:
+        gate.stop()
+
+
 def ratios(row, yardstick):
     return [mine / theirs for mine, theirs in zip(row.rates, yardstick.rates)]
 
@@ -236,6 +252,10 @@ def main():
             f"RS256 tokens of {length} bytes, {wish.tokens:,} of them where each is new:\n"
         )
         show(rows)
+        if not wish.only:
+            print(f"\n| memory for each of {MANY:,} cached tokens (aim: 2,048 bytes at most) | |\n|---|---|")
+            for gate in (Doorward(lab, "doorward with a cache of 128 MiB", cache="128MiB"), Envoy(lab, ENVOY_CACHE)):
+                print(f"| {gate.name} | {memory_per_token(lab, gate, wish.connections):,.0f} bytes |", flush=True)
 
 
 if __name__ == "__main__":
