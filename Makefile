@@ -42,7 +42,8 @@ dashboard: build-deps ## every query of the Grafana dashboard against a real Pro
 	cargo build --locked --bin doorward --example demo_provider
 	scripts/check-dashboard
 
-instructions: build-deps ## what a request costs in instructions, beside plain proxying (needs valgrind)
+instructions: build-deps ## what a request and a token cost in instructions (installs valgrind), held against limits
+	@scripts/install-quietly valgrind
 	cargo build --locked --profile profiling --bin doorward --example plain_proxy --example demo_provider --example token_costs
 	benches/instructions.py --check benches/limits.toml
 	benches/token_instructions.py --check benches/limits.toml

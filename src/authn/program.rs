@@ -133,8 +133,8 @@ impl Wanted {
     fn judge(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
         let named = || self.audiences.iter().any(|wanted| verified.audiences.contains(wanted));
         if !own && !self.audiences.is_empty() && !named() {
-            let accepted = self.audiences.iter().map(|audience| &**audience);
-            let (got, wanted) = (list(verified.audiences.iter()), list(accepted));
+            let (got, wanted) =
+                (list(verified.audiences.iter()), list(self.audiences.iter().map(|audience| &**audience)));
             return Err(Failure::new(Reason::TokenAudience, format!("audience is {got}; this route takes {wanted}")));
         }
         match self.scopes.iter().find(|scope| !verified.scopes.contains(scope)) {

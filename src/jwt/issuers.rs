@@ -206,7 +206,7 @@ impl Issuers {
             .map(|(issuer, _)| format!("'{}'", issuer.name))
             .collect();
         let (got, wanted) = (&self.list[index].name, names.join(", "));
-        Err(Failure::new(Reason::TokenIssuer, format!("issuer is '{got}'; this route takes {wanted}")))
+        Err(Failure::new(Reason::TokenIssuer, format!("issuer is '{got}'; accepted is {wanted}")))
     }
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {

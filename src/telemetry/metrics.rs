@@ -68,7 +68,7 @@ pub fn metrics() -> &'static Metrics {
 /// From 250 µs to 16 s in steps of four, and two long ones for uploads.
 const REQUEST_BUCKETS: [f64; 10] = [0.000_25, 0.001, 0.004, 0.016, 0.064, 0.25, 1.0, 4.0, 16.0, 64.0];
 /// From 1 µs: what deciding costs without a look at the provider.
-const AUTHENTICATION_BUCKETS: [f64; 9] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1.0];
+const AUTHENTICATION_BUCKETS: [f64; 11] = [1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0];
 
 /// From 1 µs, where a token from the cache is, over the signatures' tens of microseconds, to an introspection's second.
 const TOKEN_BUCKETS: [f64; 12] =
