@@ -54,6 +54,10 @@ def total(folder, name, count):
 def measure(wish, names):
     """Instructions of each case, and its ratio to the one it is beside."""
     with tempfile.TemporaryDirectory() as folder:
+        # Every run reads the same keys and tokens; they are gone afterwards.
+        os.environ["TOKEN_COSTS_FILE"] = os.path.join(folder, "tokens.json")
+        with open(os.environ["TOKEN_COSTS_FILE"], "w") as file:
+            subprocess.run([PROGRAM, "make"], stdout=file, check=True, timeout=RUN)
         costs = {}
         for name in names:
             few, many = wish.few, wish.many * SHORT.get(name, 1)

@@ -5,6 +5,8 @@
 
 #[path = "../examples/token_costs/cases.rs"]
 mod cases;
+#[path = "../examples/token_costs/make.rs"]
+mod make;
 
 use std::time::Duration;
 

@@ -21,15 +21,23 @@ use futures::FutureExt;
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::Value;
 
+use crate::make;
+
 pub type Case = Box<dyn FnMut()>;
 
 /// While the tokens are valid.
 pub const NOW: u64 = 1_800_000_000;
 const SECRET: &[u8] = b"the shared secret of the benches, of sixty-four bytes and no fewer";
 
-/// Keys and tokens of `benches/tokens.json`: a token of 1.1 kB for each algorithm, and the public keys.
-static FIXTURE: LazyLock<Value> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../benches/tokens.json")).expect("benches/tokens.json"));
+/// A token of 1.1 kB for each algorithm, and the public keys: from the file that `TOKEN_COSTS_FILE` names, so that two runs
+/// do the same to the instruction, else made anew.
+static FIXTURE: LazyLock<Value> = LazyLock::new(|| {
+    let text = match std::env::var("TOKEN_COSTS_FILE") {
+        Ok(path) => std::fs::read_to_string(path).expect("the file that `token_costs make` wrote"),
+        Err(_) => make::fixture(),
+    };
+    serde_json::from_str(&text).expect("what `token_costs make` prints")
+});
 
 pub const ALGORITHMS: [&str; 10] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
@@ -94,7 +102,7 @@ pub fn case(name: &str) -> Option<Case> {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().expect("a text in benches/tokens.json")
+    value.as_str().expect("a text of the fixture")
 }
 
 pub fn token(algorithm: &str) -> String {

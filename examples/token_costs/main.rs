@@ -4,7 +4,7 @@
 //!     token_costs NAME COUNT     does the case of that name so many times
 //!     token_costs list           the names
 //!     token_costs memory         bytes of memory for a token in the cache
-//!     token_costs make           new keys and tokens for `benches/tokens.json`, on standard output
+//!     token_costs make           new keys and tokens for `TOKEN_COSTS_FILE`, on standard output
 
 mod cases;
 mod make;

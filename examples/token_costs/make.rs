@@ -1,4 +1,4 @@
-//! New keys and tokens for `benches/tokens.json`. The private parts are forgotten when it ends.
+//! New keys and tokens to measure with. The private parts are forgotten when it ends.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
