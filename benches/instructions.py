@@ -95,6 +95,8 @@ TARGETS = [
     Target("plain", config=None),
     Target("public", path="/public", config=PUBLIC),
     Target("session", config=PUBLIC, headers=lambda bench: {"Cookie": bench.cookie()}),
+    # The same with a token along, which the library reads and sends on as it does any header.
+    Target("plain-token", config=None, headers=lambda bench: token(0)),
     Target("bearer", path="/api", config=issuers(1), headers=lambda bench: token(0)),
     Target("issuers-100", beside="bearer", path="/api", config=issuers(100), headers=lambda bench: token(98)),
     Target("routes-10", path="/app/00008/page", config=routes(10)),

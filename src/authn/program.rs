@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
+use memchr::memchr;
 
 use crate::config::OWN_ISSUER;
 use crate::config::model::{self, Settings};
@@ -174,9 +175,9 @@ fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
         return Err(Failure::new(Reason::TokenForm, detail));
     }
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        return match rest.contains(&b' ') {
-            true => Err(form("there is a space inside the token")),
-            false => Ok(Cow::Borrowed(rest)),
+        return match memchr(b' ', rest) {
+            Some(_) => Err(form("there is a space inside the token")),
+            None => Ok(Cow::Borrowed(rest)),
         };
     }
     if !scheme.eq_ignore_ascii_case(b"basic") {
