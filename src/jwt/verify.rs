@@ -38,6 +38,14 @@ const NOT_FOR_APIS: [&str; 10] = [
     "rt+jwt",
 ];
 
+/// What a `typ` among the claims of an introspection response says of a token that is none for access (Keycloak), beside
+/// [`NOT_FOR_APIS`].
+const NOT_FOR_ACCESS: [&str; 6] = ["refresh", "offline", "id", "logout", "id+jwt", "id_token+jwt"];
+
+/// What `token_type` and `token_use` call a token for access (RFC 6749 §7.1, RFC 9068 §2.1, RFC 8693 §3).
+const FOR_ACCESS: [&str; 5] =
+    ["bearer", "at+jwt", "access_token", "access", "urn:ietf:params:oauth:token-type:access_token"];
+
 /// The `[[issuer]]` entry, compiled.
 pub struct Policy {
     /// Index of the issuer.
@@ -159,6 +167,7 @@ impl Policy {
         if let Some(iss) = text("iss")? {
             self.check_issuer(iss)?;
         }
+        check_use(text("token_use")?, text("typ")?, text("token_type")?)?;
         // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
         let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
         let subject = text("sub")?.or(user).filter(|subject| !subject.is_empty());
@@ -313,6 +322,26 @@ fn bare(typ: &str) -> String {
         typ = rest.to_owned();
     }
     typ
+}
+
+/// Issuers call refresh tokens active, too, and RFC 7662 has no member that must tell them apart. What an issuer does say
+/// counts, whichever of these members it says it in.
+fn check_use(used: Option<&str>, typ: Option<&str>, token_type: Option<&str>) -> Result<(), Failure> {
+    let for_access = |said: &&str| FOR_ACCESS.contains(&&*bare(said));
+    let not_for_access = |said: &&str| {
+        let said = bare(said);
+        NOT_FOR_ACCESS.contains(&&*said) || NOT_FOR_APIS.contains(&&*said)
+    };
+    let other = |member: &str, said: &str| {
+        let detail = format!("`{member}` is {}; this takes access tokens", in_quotes(said));
+        Err(Failure::new(Reason::TokenType, detail))
+    };
+    match (used, typ.filter(not_for_access), token_type) {
+        (Some(used), _, _) if !for_access(&used) => other("token_use", used),
+        (_, Some(typ), _) => other("typ", typ),
+        (_, _, Some(token_type)) if !for_access(&token_type) => other("token_type", token_type),
+        _ => Ok(()),
+    }
 }
 
 /// What the header's `typ` and the claims say it is.
