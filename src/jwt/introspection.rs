@@ -9,6 +9,7 @@
 mod answers;
 mod lately;
 mod request;
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use url::Url;
 
 use self::answers::{Answer, Answers, Digest};
 use self::request::Asker;
+pub use self::said::Said;
 use super::metadata::Place;
 use super::source::KeySource;
 use crate::background::Awaited;

@@ -139,6 +139,13 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
         (json(json!({ "active": "true" })), IntrospectionUnavailable, "boolean"),
         (json(json!({ "active": 1 })), IntrospectionUnavailable, "boolean"),
         (json(json!({ "sub": "u-1" })), IntrospectionUnavailable, "boolean"),
+        (json(json!({ "active": true, "sub": 7 })), IntrospectionUnavailable, "`sub` is no text"),
+        (json(json!({ "active": true, "exp": "1800000000" })), IntrospectionUnavailable, "`exp` is no time"),
+        (json(json!({ "active": true, "exp": 1.5 })), IntrospectionUnavailable, "`exp` is no time"),
+        (json(json!({ "active": true, "nbf": -1 })), IntrospectionUnavailable, "`nbf` is no time"),
+        (json(json!({ "active": true, "aud": { "a": 1 } })), IntrospectionUnavailable, "`aud` is neither"),
+        (json(json!({ "active": true, "aud": ["a", 7] })), IntrospectionUnavailable, "`aud` is neither"),
+        (json(json!({ "active": true, "scope": "a\nb" })), IntrospectionUnavailable, "`scope` holds"),
     ];
     let mut running = tokio::task::JoinSet::new();
     for (answer, reason, named) in table {

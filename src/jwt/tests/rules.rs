@@ -7,8 +7,8 @@ use super::{Bench, Row, check, row};
 use crate::config::model::TokenAlgorithm::*;
 use crate::jwt::Kind;
 use crate::reason::Reason::{
-    self, IdentityTooLarge, TokenAudience, TokenClaim, TokenExpired, TokenForm, TokenIdentity, TokenIssuer,
-    TokenNotYetValid, TokenScope, TokenType,
+    self, IdentityTooLarge, IntrospectionUnavailable, TokenAudience, TokenClaim, TokenExpired, TokenForm,
+    TokenIdentity, TokenIssuer, TokenNotYetValid, TokenScope, TokenType,
 };
 
 fn token(typ: Option<&str>, changes: Value) -> String {
@@ -265,7 +265,7 @@ fn an_introspected_token_is_held_to_the_same_rules() {
         ("", json!({"sub": "u", "aud": "other"}), Some(TokenAudience)),
         ("", json!({"sub": "u", "aud": "experiments", "exp": NOW - 900}), Some(TokenExpired)),
         ("", json!({"sub": "u", "aud": "experiments", "iss": "https://evil.example"}), Some(TokenIssuer)),
-        ("", json!({"sub": "u", "aud": "experiments", "exp": "soon"}), Some(TokenForm)),
+        ("", json!({"sub": "u", "aud": "experiments", "exp": "soon"}), Some(IntrospectionUnavailable)),
         ("", json!({"client_id": "c", "aud": "experiments"}), Some(TokenForm)),
         ("user_claim = \"client_id\"", json!({"client_id": "c", "aud": "experiments"}), None),
         ("typ = [\"JWT\"]", json!({"sub": "u", "aud": "experiments", "token_type": "Bearer"}), None),
