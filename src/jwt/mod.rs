@@ -50,6 +50,9 @@ pub struct Verified {
     pub not_before: u64,
     /// `jti`, by which it can be revoked.
     pub token_id: Option<Box<str>>,
+    /// Whether it has no `sub`, and what the entry says names the user stands in for it. That may be something that people
+    /// choose themselves, so nothing is looked up by it.
+    pub without_subject: bool,
     /// Who it is, in the terms of the issuer's entry; with the claims that rules and headers read and no others.
     pub identity: Identity,
     /// What the app is told of that.

@@ -137,6 +137,7 @@ impl Policy {
             expires_at: token.expires_at(),
             not_before: token.not_before(),
             token_id: token.token_id().map(Box::from),
+            without_subject: false,
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -151,8 +152,9 @@ impl Policy {
         }
         check_use(&said)?;
         // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
-        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
-        let subject = said.subject.or(user).filter(|subject| !subject.is_empty());
+        let own = said.subject.filter(|subject| !subject.is_empty());
+        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
+        let subject = own.or(user);
         let missing = || Failure::new(Reason::TokenForm, "`sub` of the introspection response is missing");
         let identity = self.identity(subject.ok_or_else(missing)?, claims)?;
         Ok(Verified {
@@ -164,6 +166,7 @@ impl Policy {
             expires_at: said.expires_at.unwrap_or(MAX_TIME),
             not_before: said.not_before.unwrap_or(0),
             token_id: said.token_id.map(Box::from),
+            without_subject: own.is_none(),
             headers: self.headers(&identity, headers)?,
             identity,
         })

@@ -259,6 +259,12 @@ fn an_introspected_token_is_held_to_the_same_rules() {
     let verified = verified.expect("good");
     assert_eq!((verified.kind, verified.algorithm, verified.identity.user.as_str()), (Kind::AccessToken, None, "u"));
     assert_eq!((verified.scopes.iter().count(), verified.expires_at), (2, NOW + 9));
+    assert!(!verified.without_subject);
+    for stand_in in
+        [json!({"client_id": "c", "aud": "experiments"}), json!({"client_id": "c", "sub": "", "aud": "experiments"})]
+    {
+        assert!(judge("user_claim = \"client_id\"", stand_in).expect("good").without_subject);
+    }
     for (toml, answer, expected) in [
         ("", json!({"sub": "u", "aud": "experiments"}), None),
         ("", json!({"sub": "u"}), Some(TokenAudience)),
