@@ -40,6 +40,8 @@ pub struct Verified {
     /// How it was signed; `None` for an introspected token.
     pub algorithm: Option<TokenAlgorithm>,
     pub kind: Kind,
+    /// Whether it has a `cnf`: good only together with a key of its sender (RFC 9449 §6, RFC 8705 §3).
+    pub bound: bool,
     /// `aud`.
     pub audiences: Texts,
     /// `scope` or `scp`.
