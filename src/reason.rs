@@ -377,6 +377,9 @@ reasons! {
     TooManyIntrospections = "DW-8205", 503, Admin, "Too many unknown tokens at once",
         "More tokens that are no JWT came than the issuer is asked about at the same time.",
         "Try again in a moment.";
+    KeyNotSeenYet = "DW-8206", 503, Admin, "The token's key is not known yet",
+        "The token is newer than the issuer's keys that were fetched last, and at this moment they cannot be fetched again.",
+        "Try again in some seconds; where it lasts, an admin looks at the issuer's key set and at /readyz.";
     GrantUnsupported = "DW-8301", 400, Person, "That grant is not supported",
         "The token endpoint takes `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523) and nothing else.",
         "Send that `grant_type`, and the JWT as `assertion`.";
