@@ -385,8 +385,7 @@ impl Issuer {
 fn resolve(configured: &model::Issuer, settings: &Settings) -> Result<model::Issuer, Failure> {
     let mut issuer = configured.clone();
     let Some(name) = &configured.provider else { return Ok(issuer) };
-    let provider = settings.provider.iter().find(|provider| provider.name == *name);
-    let provider = provider.ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
+    let provider = settings.provider_of(configured).ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
     let mut texts = provider.issuer_texts().into_iter();
     issuer.issuer = texts.next();
     issuer.issuer_aliases.extend(texts);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_loopback, is_plain_name};
-use crate::config::model::{Access, ClientAuth, Federation, Issuer, Route, ServiceAccount, TokenAlgorithm};
+use crate::config::model::{Access, ClientAuth, Federation, Issuer, Route, ServiceAccount, TENANT, TokenAlgorithm};
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
 
@@ -65,7 +65,7 @@ impl Judge<'_> {
     fn token_issuer(&mut self, key: &KeyPath, issuer: &Issuer, said: &mut HashSet<String>) {
         let settings = self.settings;
         let provider = issuer.provider.as_deref();
-        let found = provider.and_then(|name| settings.provider.iter().find(|p| p.name == name));
+        let found = settings.provider_of(issuer);
         if let (Some(name), None) = (provider, found) {
             let hint = "name a [[provider]], or set `issuer`";
             self.error(&key.key("provider"), format!("there is no provider `{name}`"), hint);
@@ -80,26 +80,46 @@ impl Judge<'_> {
             }
             _ => {}
         }
-        let own = issuer.issuer.iter().chain(&issuer.issuer_aliases);
-        let all: Vec<String> = own.cloned().chain(found.iter().flat_map(|p| p.issuer_texts())).collect();
-        let placeholder = all.iter().any(|text| text.contains("{tenantid}"));
-        if placeholder && issuer.tenants.is_empty() {
-            let hint = "list the tenants that may come; anybody can make one of their own";
-            self.error(&key.key("tenants"), "is needed where `issuer` holds {tenantid}", hint);
+        let mut written = issuer.issuer.iter().chain(&issuer.issuer_aliases);
+        if written.clone().any(String::is_empty) {
+            self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
         }
-        if !placeholder && !issuer.tenants.is_empty() {
-            self.error(&key.key("tenants"), "has no effect without {tenantid} in `issuer`", "take it away");
-        }
+        self.tenants(&key.key("tenants"), &issuer.tenants, written.any(|text| text.contains(TENANT)));
         let own = settings.public_url.as_str().trim_end_matches('/');
-        for text in all {
-            if text.is_empty() {
-                self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
-            } else if settings.federation.is_some() && text == own {
+        for text in issuer.texts(found).into_iter().filter(|text| !text.is_empty()) {
+            if settings.federation.is_some() && text == own {
                 let hint = "routes take the gateway's own tokens where `issuers` lists `doorward`, or nothing";
                 self.error(&key.key("issuer"), format!("`{text}` is what the gateway's own tokens say"), hint);
-            } else if !said.insert(text.clone()) {
+            } else if said.contains(&text) {
                 let hint = "make them one entry with the audiences of both; routes can ask for one with `audiences`";
                 self.error(&key.key("issuer"), format!("`{text}` is the issuer of two entries"), hint);
+            } else {
+                said.insert(text);
+            }
+        }
+    }
+
+    /// `placeholder`: whether they have a place in `issuer` or an alias.
+    fn tenants(&mut self, key: &KeyPath, tenants: &[String], placeholder: bool) {
+        match (placeholder, tenants.is_empty()) {
+            (true, true) => {
+                let hint = "list the tenants that may come; anybody can make one of their own";
+                self.error(key, "is needed where `issuer` holds {tenantid}", hint);
+            }
+            (false, false) => {
+                self.error(key, "has no effect without {tenantid} in `issuer`", "take it away");
+            }
+            _ => {}
+        }
+        // Ids and domain names. What holds a slash would be another issuer altogether.
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        for (index, tenant) in tenants.iter().enumerate() {
+            if tenant.is_empty() || tenant.contains(odd) {
+                let message = format!("`{}` is no tenant", tenant.escape_debug());
+                self.error(&key.index(index), message, "write its id, as `iss` of its tokens has it");
+            }
+            if tenants[..index].contains(tenant) {
+                self.error(&key.index(index), format!("`{tenant}` is listed twice"), "take one of them away");
             }
         }
     }

@@ -341,6 +341,15 @@ fn what_breaks_a_rule_of_the_issuers_is_refused() {
     ] {
         refuses(&with("", "", &format!("{ISSUER}{issuer}")), key, wanted);
     }
+    for (tenants, key, wanted) in [
+        ("[\"\"]", "issuer.tenants", "is no tenant"),
+        ("[\"a/b\"]", "issuer.tenants", "is no tenant"),
+        ("[\"a\", \"{tenantid}\"]", "issuer.tenants[1]", "is no tenant"),
+        ("[\"a\", \"a\"]", "issuer.tenants[1]", "listed twice"),
+    ] {
+        let text = ISSUER.replace("ci.example", "ci.example/{tenantid}");
+        refuses(&with("", "", &format!("{text}audiences = [\"a\"]\ntenants = {tenants}")), key, wanted);
+    }
     let secret = format!("audiences = [\"a\"]\nsecret = \"{SECRET}\"\nalgorithms = ");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"RS256\"]")), "issuer.algorithms", "not for a shared secret");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"HS512\"]")), "issuer.algorithms", "64 characters");
@@ -375,4 +384,23 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
     }
     let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
     warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");
+}
+
+#[test]
+fn no_two_entries_stand_for_one_iss_by_way_of_a_tenant() {
+    let all = "[[issuer]]\nname = \"all\"\nissuer = \"https://l.example/{tenantid}/v2.0\"\ntenants = [\"t1\", \"t2\"]\n\
+               issuer_aliases = [\"https://sts.example/{tenantid}/\"]\naudiences = [\"a\"]\n";
+    for (iss, clash) in [
+        ("https://l.example/t1/v2.0", true),
+        ("https://sts.example/t2/", true),
+        ("https://l.example/t3/v2.0", false),
+    ] {
+        let one = ISSUER.replace("https://ci.example", iss) + "audiences = [\"b\"]\n";
+        for both in [format!("{all}{one}"), format!("{one}{all}")] {
+            match clash {
+                true => refuses(&with("", "", &both), "issuer[1].issuer", "two entries"),
+                false => drop(load(&with("", "", &both)).expect("another tenant")),
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    Allow, ClaimRule, ClientAuth, default_email_claim, default_groups_claim, default_leeway, default_provider_timeout,
+    Allow, ClaimRule, ClientAuth, Provider, default_email_claim, default_groups_claim, default_leeway, default_provider_timeout,
 };
 use crate::config::values::{ByteSize, Period, Secret};
 
@@ -123,7 +123,25 @@ pub struct Issuer {
     pub client_auth: ClientAuth,
 }
 
+/// What stands for a tenant in `issuer` and `issuer_aliases`, as in Entra's metadata.
+pub const TENANT: &str = "{tenantid}";
+
 impl Issuer {
+    /// Every `iss` that the entry stands for: its own and those of its `[[provider]]`, in each of `tenants`.
+    pub fn texts(&self, provider: Option<&Provider>) -> Vec<String> {
+        let provided = provider.into_iter().flat_map(Provider::issuer_texts);
+        let all = self.issuer.iter().cloned().chain(provided).chain(self.issuer_aliases.iter().cloned());
+        all.flat_map(|text| self.of_tenants(text)).collect()
+    }
+
+    /// `text` with each of `tenants` where it holds `{tenantid}`.
+    pub fn of_tenants(&self, text: String) -> Vec<String> {
+        match text.contains(TENANT) {
+            true => self.tenants.iter().map(|tenant| text.replace(TENANT, tenant)).collect(),
+            false => vec![text],
+        }
+    }
+
     /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
     pub fn own(public_url: &Url) -> Issuer {
         let origin = public_url.as_str().trim_end_matches('/').to_owned();
