@@ -28,11 +28,11 @@ impl Judge<'_> {
             self.introspection(&key, issuer);
             for (name, period) in [
                 ("timeout", issuer.timeout),
-                ("refresh_every", issuer.refresh_every),
-                ("keys_max_age", issuer.keys_max_age),
-                ("introspection_cache", issuer.introspection_cache),
+                ("refresh_every", Some(issuer.refresh_every)),
+                ("keys_max_age", Some(issuer.keys_max_age)),
+                ("introspection_cache", Some(issuer.introspection_cache)),
             ] {
-                self.positive(&key.key(name), period);
+                period.into_iter().for_each(|period| self.positive(&key.key(name), period));
             }
             self.file_exists(&key.key("ca_file"), issuer.ca_file.as_deref(), Reason::CertificateUnusable);
         }
@@ -236,7 +236,7 @@ impl Judge<'_> {
             ("email_claim", &issuer.email_claim),
             ("groups_claim", &issuer.groups_claim),
         ] {
-            if claim.is_empty() {
+            if claim.as_deref() == Some("") {
                 self.error(&key.key(name), "is empty", "name a claim, or take the line away");
             }
         }

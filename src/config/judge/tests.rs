@@ -390,11 +390,9 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
 fn no_two_entries_stand_for_one_iss_by_way_of_a_tenant() {
     let all = "[[issuer]]\nname = \"all\"\nissuer = \"https://l.example/{tenantid}/v2.0\"\ntenants = [\"t1\", \"t2\"]\n\
                issuer_aliases = [\"https://sts.example/{tenantid}/\"]\naudiences = [\"a\"]\n";
-    for (iss, clash) in [
-        ("https://l.example/t1/v2.0", true),
-        ("https://sts.example/t2/", true),
-        ("https://l.example/t3/v2.0", false),
-    ] {
+    for (iss, clash) in
+        [("https://l.example/t1/v2.0", true), ("https://sts.example/t2/", true), ("https://l.example/t3/v2.0", false)]
+    {
         let one = ISSUER.replace("https://ci.example", iss) + "audiences = [\"b\"]\n";
         for both in [format!("{all}{one}"), format!("{one}{all}")] {
             match clash {
