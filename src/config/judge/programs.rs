@@ -408,9 +408,10 @@ impl Judge<'_> {
                 self.error(&key.key("scopes").index(index), format!("`{scope}` is no scope"), hint);
             }
         }
-        if route.attribution && settings.service_account.iter().all(|account| account.acts_for.is_empty()) {
-            let hint = "set `acts_for` of a [[service_account]], or take it away";
-            self.error(&key.key("attribution"), "has no effect: no account may act for anybody", hint);
+        // Without `acts_for` an account may still name itself, as W&B's SDK does.
+        if route.attribution && settings.service_account.is_empty() {
+            let hint = "add a [[service_account]], or take it away";
+            self.error(&key.key("attribution"), "has no effect: there is no account that could name anybody", hint);
         }
     }
 }

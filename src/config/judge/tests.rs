@@ -369,7 +369,7 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
         ("[[service_account]]\nname = \"a\"\nacts_for = [\"a, b\"]", "service_account.acts_for", "names nobody"),
         ("[[service_account]]\nname = \"a\"\nexternal_subject = \"s\"", "service_account.external_issuer", "needed"),
         ("[[route]]\naccess = \"bearer\"\nissuers = [\"doorward\"]", "route.issuers", "there is no issuer"),
-        ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "act for anybody"),
+        ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "no account"),
     ] {
         refuses(&with("", "", &format!("{issuer}{more}")), key, wanted);
     }
@@ -382,6 +382,9 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
         let again = issuer.replace("https://ci.example", &format!("https://login.example.com{slash}"));
         refuses(&with("", "", &format!("{people}{again}")), "issuer[1].issuer", "two entries");
     }
+    // An account may name itself.
+    let itself = "[[service_account]]\nname = \"a\"\n[[route]]\naccess = \"bearer\"\nattribution = true";
+    load(&with("", "", &format!("{issuer}{itself}"))).expect("attribution to itself");
     let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
     warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");
 }
