@@ -15,7 +15,7 @@ use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network
 
 mod programs;
 
-pub use programs::{Bearer, Federation, Issuer, ServiceAccount, TENANT, TokenAlgorithm};
+pub use programs::{Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

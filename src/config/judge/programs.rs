@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_loopback, is_plain_name};
-use crate::config::model::{Access, ClientAuth, Federation, Issuer, Route, ServiceAccount, TENANT, TokenAlgorithm};
+use crate::config::model::{
+    Access, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm,
+};
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
-
-/// The name of the gateway's own tokens, where routes list issuers.
-pub const OWN_ISSUER: &str = "doorward";
 
 const MIN_SECRET: usize = 32;
 
@@ -53,9 +52,7 @@ impl Judge<'_> {
         if !is_plain_name(name) {
             self.error(key, format!("`{name}` is no name"), "use letters, digits, `-` and `_`");
         }
-        if name == OWN_ISSUER {
-            self.error(key, format!("`{OWN_ISSUER}` is the name of the gateway's own tokens"), "choose another");
-        }
+        self.not_reserved(key, name);
         if !names.insert(name) {
             self.error(key, format!("`{name}` is the name of two"), "give each its own `name`");
         }

@@ -129,6 +129,8 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
     for (more, key, wanted) in [
         ("name = \"a b\"", "provider.name", "letters, digits"),
         ("name = \"\"", "provider.name", "letters, digits"),
+        ("name = \"doorward\"", "provider.name", "own tokens"),
+        ("name = \"service-account\"", "provider.name", "service accounts"),
         ("[[provider]]\nissuer = \"https://b.example\"\nclient_id = \"b\"", "provider[1].name", "the name of two"),
         ("client_auth = \"client_secret_basic\"", "provider.client_auth", "needs a client secret"),
         ("client_auth = \"client_secret_post\"", "provider.client_auth", "needs a client secret"),
@@ -349,6 +351,10 @@ fn what_breaks_a_rule_of_the_issuers_is_refused() {
     ] {
         let text = ISSUER.replace("ci.example", "ci.example/{tenantid}");
         refuses(&with("", "", &format!("{text}audiences = [\"a\"]\ntenants = {tenants}")), key, wanted);
+    }
+    for (name, wanted) in [("doorward", "own tokens"), ("service-account", "service accounts")] {
+        let text = ISSUER.replace("\"ci\"", &format!("\"{name}\""));
+        refuses(&with("", "", &format!("{text}audiences = [\"a\"]")), "issuer.name", wanted);
     }
     let secret = format!("audiences = [\"a\"]\nsecret = \"{SECRET}\"\nalgorithms = ");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"RS256\"]")), "issuer.algorithms", "not for a shared secret");

@@ -13,6 +13,11 @@ use super::{
 };
 use crate::config::values::{ByteSize, Period, Secret};
 
+/// The name of the gateway itself where routes list issuers, and of the provider of whom its own tokens are for.
+pub const OWN_ISSUER: &str = "doorward";
+/// What the identity of a service account has where a person's has the name of a `[[provider]]`.
+pub const OF_ACCOUNTS: &str = "service-account";
+
 /// Bearer tokens (RFC 6750), whoever issued them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -175,7 +180,7 @@ impl Issuer {
     pub fn own(public_url: &Url) -> Issuer {
         let origin = public_url.as_str().trim_end_matches('/').to_owned();
         Issuer {
-            name: "doorward".into(),
+            name: OWN_ISSUER.into(),
             provider: None,
             issuer: Some(origin.clone()),
             issuer_aliases: Vec::new(),
