@@ -136,9 +136,9 @@ impl ClaimNames {
     pub fn of_issuer(issuer: &Issuer) -> Self {
         ClaimNames {
             voucher: issuer.name.as_str().into(),
-            user_claim: issuer.user_claim.as_str().into(),
-            email_claim: issuer.email_claim.as_str().into(),
-            groups_claim: issuer.groups_claim.as_str().into(),
+            user_claim: issuer.user_claim().into(),
+            email_claim: issuer.email_claim().into(),
+            groups_claim: issuer.groups_claim().into(),
         }
     }
 }

@@ -94,8 +94,9 @@ impl Sanitiser {
         let configured = configured.chain(written.names());
         forbidden.extend(configured.map(|name| canonical_spelling(name).into_owned()));
         let mut lengths = [0; 256];
-        for name in forbidden.iter() {
-            lengths[usize::from(name.as_bytes()[0])] |= length_bit(name);
+        // `_` has an empty canonical spelling, and is looked for like everything odd.
+        for (name, first) in forbidden.iter().filter_map(|name| Some((name, name.bytes().next()?))) {
+            lengths[usize::from(first)] |= length_bit(name);
         }
         // A family has names of every length.
         for family in FAMILIES {
@@ -259,6 +260,13 @@ mod tests {
         ] {
             assert_eq!(clean(&[(name, "admin"), (name, "again")], false), [], "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_without_letters_can_be_dropped() {
+        let settings = Headers { drop: vec!["_".parse().expect("name")], ..Headers::default() };
+        let sanitiser = Sanitiser::new(&settings, &IdentityHeaders::new(&settings), false);
+        assert!(sanitiser.forbids("_") && sanitiser.forbids("__") && !sanitiser.forbids("accept"));
     }
 
     #[test]

@@ -399,24 +399,10 @@ fn may_be_newer(token: &Unverified<'_>, last_seen: u64, source: &KeySource) -> b
 
 /// The entry with what it takes from its `[[provider]]`.
 fn resolve(configured: &model::Issuer, settings: &Settings) -> Result<model::Issuer, Failure> {
-    let mut issuer = configured.clone();
-    let Some(name) = &configured.provider else { return Ok(issuer) };
-    let provider = settings.provider.iter().find(|provider| provider.name == *name);
+    let Some(name) = &configured.provider else { return Ok(configured.clone()) };
+    let provider = settings.provider_of(configured);
     let provider = provider.ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("no provider `{name}`")))?;
-    let mut texts = provider.issuer_texts().into_iter();
-    issuer.issuer = texts.next();
-    issuer.issuer_aliases.extend(texts);
-    issuer.ca_file = issuer.ca_file.or_else(|| provider.ca_file.clone());
-    issuer.timeout = provider.timeout;
-    let own = |set: &mut String, default: &str, provider: &str| {
-        if set == default {
-            *set = provider.to_owned();
-        }
-    };
-    own(&mut issuer.user_claim, "sub", &provider.user_claim);
-    own(&mut issuer.email_claim, "email", &provider.email_claim);
-    own(&mut issuer.groups_claim, "groups", &provider.groups_claim);
-    Ok(issuer)
+    Ok(configured.resolved(provider))
 }
 
 impl Times {

@@ -137,7 +137,7 @@ impl KeySource {
             source.arrived(Some(keys), SystemTime::now());
             return Ok(source);
         }
-        let http = Arc::new(HttpClient::new(settings.timeout.0, settings.ca_file.as_deref())?);
+        let http = Arc::new(HttpClient::new(settings.timeout(), settings.ca_file.as_deref())?);
         let place = Place::new(settings);
         Ok(match &settings.jwks_uri {
             Some(url) => KeySource::of(settings, From::Address { url: place.dialled(url), http }),
@@ -153,7 +153,7 @@ impl KeySource {
     }
 
     fn of(settings: &Issuer, from: From) -> KeySource {
-        let times = [settings.refresh_every.0, settings.keys_max_age.0, settings.timeout.0];
+        let times = [settings.refresh_every.0, settings.keys_max_age.0, settings.timeout()];
         KeySource::made(settings.name.clone(), from, times)
     }
 

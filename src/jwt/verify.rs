@@ -70,15 +70,7 @@ impl Policy {
     /// Compiles the entry of the issuer at `index`; `settings.issuer` is set, were it by `provider`.
     pub fn new(index: usize, settings: &model::Issuer, needed: NeededClaims) -> Result<Policy, Failure> {
         let invalid = |why: String| Failure::new(Reason::ConfigInvalid, format!("issuer `{}`: {why}", settings.name));
-        let issuers: Vec<Box<str>> = settings
-            .issuer
-            .iter()
-            .chain(&settings.issuer_aliases)
-            .flat_map(|iss| match iss.contains("{tenantid}") {
-                true => settings.tenants.iter().map(|tenant| iss.replace("{tenantid}", tenant).into()).collect(),
-                false => vec![Box::from(iss.as_str())],
-            })
-            .collect();
+        let issuers: Vec<Box<str>> = settings.texts(None).into_iter().map(Box::from).collect();
         if issuers.is_empty() {
             return Err(invalid("`issuer` is not set".into()));
         }
