@@ -5,7 +5,7 @@
 
 mod headers;
 mod listeners;
-pub(crate) mod programs;
+mod programs;
 mod providers;
 mod routes;
 mod sessions;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::error::ConfigError;
-use super::model::Settings;
+use super::model::{OF_ACCOUNTS, OWN_ISSUER, Settings};
 use super::origin::{KeyPath, Origin, Origins};
 use crate::reason::Reason;
 
@@ -71,6 +71,16 @@ impl Judge<'_> {
     /// Whether somebody set it, be it to the default.
     fn is_set(&self, key: &KeyPath) -> bool {
         *self.origins.of(key) != Origin::Default
+    }
+
+    /// Names by which identities are told apart that neither a provider nor an issuer vouches for.
+    fn not_reserved(&mut self, key: &KeyPath, name: &str) {
+        let whose = match name {
+            OWN_ISSUER => "the gateway's own tokens",
+            OF_ACCOUNTS => "the gateway's service accounts",
+            _ => return,
+        };
+        self.error(key, format!("`{name}` is the name of {whose}"), "choose another");
     }
 
     fn file_exists(&mut self, key: &KeyPath, file: Option<&Path>, reason: Reason) {

@@ -21,10 +21,8 @@ mod wandb;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use judge::programs::OWN_ISSUER;
-
 pub use error::{ConfigError, ConfigErrors, nearest};
-pub use model::Settings;
+pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
 use crate::reason::Reason;

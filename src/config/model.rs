@@ -15,7 +15,7 @@ use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network
 
 mod programs;
 
-pub use programs::{Bearer, Federation, Issuer, ServiceAccount, TokenAlgorithm};
+pub use programs::{Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -70,6 +70,13 @@ pub struct Settings {
     pub log: Log,
     #[serde(default)]
     pub brand: Brand,
+}
+
+impl Settings {
+    /// The `[[provider]]` that `issuer` names.
+    pub fn provider_of(&self, issuer: &Issuer) -> Option<&Provider> {
+        self.provider.iter().find(|provider| issuer.provider.as_ref() == Some(&provider.name))
+    }
 }
 
 /// The public listener.

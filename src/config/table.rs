@@ -152,8 +152,7 @@ fn sessions(settings: &Settings) -> String {
 }
 
 fn tokens(issuer: &Issuer, settings: &Settings) -> String {
-    let provider = settings.provider.iter().find(|provider| Some(&provider.name) == issuer.provider.as_ref());
-    let said = issuer.issuer.clone().or_else(|| provider.map(|provider| provider.issuer.to_string()));
+    let said = issuer.issuer.clone().or_else(|| settings.provider_of(issuer).map(|p| p.issuer.to_string()));
     let said = in_words(&without_user(&said.unwrap_or_default()));
     format!("tokens of `{}`: issued by {said}, {}", issuer.name, meant_for(&issuer.audiences, issuer.any_audience))
 }

@@ -173,13 +173,9 @@ fn authorization_servers(settings: &Settings, route: &Route) -> Vec<String> {
 
 /// `iss` as an issuer's metadata says it, once for each tenant.
 fn texts(settings: &Settings, issuer: &Issuer) -> Vec<String> {
-    let provider = issuer.provider.as_ref().and_then(|name| settings.provider.iter().find(|p| p.name == *name));
-    let text = issuer.issuer.clone().or_else(|| provider?.issuer_texts().into_iter().next());
-    let Some(text) = text else { return Vec::new() };
-    match text.contains("{tenantid}") {
-        true => issuer.tenants.iter().map(|tenant| text.replace("{tenantid}", tenant)).collect(),
-        false => vec![text],
-    }
+    let provided = || settings.provider_of(issuer)?.issuer_texts().into_iter().next();
+    let text = issuer.issuer.clone().or_else(provided);
+    text.map(|text| issuer.of_tenants(text)).unwrap_or_default()
 }
 
 /// Adds what is not there yet. A list of nothing is left out (RFC 9728 §3.2).

@@ -26,7 +26,14 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 33] = [
+const FORBIDDEN: [&str; 40] = [
+    "x-credential-identifier",
+    "x-client-cert",
+    "x-userinfo",
+    "x-role",
+    "x-roles",
+    "x-groups",
+    "x-jwt-assertion",
     "x-wandb-username",
     "x-wandb-user-email",
     "x-user",
@@ -63,7 +70,14 @@ const FORBIDDEN: [&str; 33] = [
 ];
 
 /// Beginnings of such names: `X-WEBAUTH-ROLE` makes an admin as well as `X-WEBAUTH-USER` does.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 18] = [
+    "x-authentik-",
+    "x-authelia-",
+    "x-pomerium-",
+    "x-vouch-",
+    "x-consumer-",
+    "x-ssl-client-",
+    "tailscale-user-",
     "ssl-client-",
     "x-forwarded-",
     "x-auth-request-",
@@ -94,8 +108,9 @@ impl Sanitiser {
         let configured = configured.chain(written.names());
         forbidden.extend(configured.map(|name| canonical_spelling(name).into_owned()));
         let mut lengths = [0; 256];
-        for name in forbidden.iter() {
-            lengths[usize::from(name.as_bytes()[0])] |= length_bit(name);
+        // `_` has an empty canonical spelling, and is looked for like everything odd.
+        for (name, first) in forbidden.iter().filter_map(|name| Some((name, name.bytes().next()?))) {
+            lengths[usize::from(first)] |= length_bit(name);
         }
         // A family has names of every length.
         for family in FAMILIES {
@@ -174,7 +189,7 @@ fn is_odd(name: &str) -> bool {
         }
         before = byte;
     }
-    false
+    before == b'-' && !name.is_empty()
 }
 
 /// The cookies that are not the gateway's, as one field; `None` where nothing has to change.
@@ -259,6 +274,13 @@ mod tests {
         ] {
             assert_eq!(clean(&[(name, "admin"), (name, "again")], false), [], "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_without_letters_can_be_dropped() {
+        let settings = Headers { drop: vec!["_".parse().expect("name")], ..Headers::default() };
+        let sanitiser = Sanitiser::new(&settings, &IdentityHeaders::new(&settings), false);
+        assert!(sanitiser.forbids("_") && sanitiser.forbids("__") && !sanitiser.forbids("accept"));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::config::model::Issuer;
+use crate::config::model::{Issuer, TENANT};
 use crate::http_client::{HttpClient, HttpError};
 use crate::issuer_metadata::{
     authorization_server, discovery_failed, document, endpoint, is_issuer, issuer, list, no_endpoint,
@@ -14,8 +14,6 @@ use crate::issuer_metadata::{
 };
 use crate::reason::{Failure, Reason};
 
-/// What stands for any tenant, in the metadata of Entra and in `issuer`.
-const TENANT: &str = "{tenantid}";
 /// The tenant under whose name Entra publishes metadata for all of them.
 const ANY_TENANT: &str = "common";
 

@@ -5,7 +5,8 @@
 //! says, never with what was decided about it: times, audience, type, scopes and required claims are judged at every hit.
 //!
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
-//! waits for an issuer but for one shared and throttled fetch of a key that is not known.
+//! waits for an issuer but for one shared and throttled fetch of a key that is not known, or to ask about a token that is no
+//! JWT.
 
 pub mod cache;
 pub mod introspection;
@@ -73,6 +74,3 @@ pub enum Kind {
     /// Any other `typ`, in lower case and without `application/`; `logout+jwt` where `events` says so.
     Other(Box<str>),
 }
-
-/// The claim of the gateway's own tokens that names a service account.
-pub const ACCOUNT_CLAIM: &str = "doorward_account";

@@ -71,15 +71,7 @@ impl Policy {
     /// Compiles the entry of the issuer at `index`; `settings.issuer` is set, were it by `provider`.
     pub fn new(index: usize, settings: &model::Issuer, needed: NeededClaims) -> Result<Policy, Failure> {
         let invalid = |why: String| Failure::new(Reason::ConfigInvalid, format!("issuer `{}`: {why}", settings.name));
-        let issuers: Vec<Box<str>> = settings
-            .issuer
-            .iter()
-            .chain(&settings.issuer_aliases)
-            .flat_map(|iss| match iss.contains("{tenantid}") {
-                true => settings.tenants.iter().map(|tenant| iss.replace("{tenantid}", tenant).into()).collect(),
-                false => vec![Box::from(iss.as_str())],
-            })
-            .collect();
+        let issuers: Vec<Box<str>> = settings.texts(None).into_iter().map(Box::from).collect();
         if issuers.is_empty() {
             return Err(invalid("`issuer` is not set".into()));
         }
@@ -111,7 +103,8 @@ impl Policy {
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         // `identity` takes `sub` from where every token has it.
         let user = Some(&*self.names.user_claim).filter(|claim| *claim != "sub");
-        user.into_iter().chain([&*self.names.email_claim, &*self.names.groups_claim]).chain(self.needed.paths())
+        let own = [&*self.names.email_claim, &*self.names.groups_claim, "token_use", "typ"];
+        user.into_iter().chain(own).chain(self.needed.paths())
     }
 
     /// Algorithm, signature, and who it is. Not times, audience, type, scopes and required claims: [`Policy::judge`].
@@ -343,8 +336,15 @@ fn is_dpop(token_type: &str) -> bool {
     token_type.eq_ignore_ascii_case("dpop")
 }
 
-/// What the header's `typ` and the claims say it is.
+/// What the header's `typ` and the claims say it is. `token_use` is Cognito's and `typ` Keycloak's way to say it.
 fn kind(token: &Unverified<'_>) -> Kind {
+    let said = |claim: &str| token.wanted().get(claim).and_then(Value::as_str).map(bare);
+    let elsewhere = said("token_use").filter(|used| !FOR_ACCESS.contains(&used.as_str()));
+    match elsewhere.or_else(|| said("typ").filter(|typ| NOT_FOR_ACCESS.contains(&typ.as_str()))).as_deref() {
+        Some("id" | "id+jwt" | "id_token+jwt") => return Kind::IdToken,
+        Some(other) => return Kind::Other(other.into()),
+        None => {}
+    }
     match (token.event(), token.typ().map(bare).as_deref()) {
         (Some(Event::Logout), _) => Kind::Other("logout+jwt".into()),
         (Some(Event::Other), _) => Kind::Other("secevent+jwt".into()),

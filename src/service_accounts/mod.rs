@@ -21,7 +21,7 @@ use prometheus::{IntCounter, IntGauge};
 
 use crate::authz;
 use crate::config::Settings;
-use crate::config::model::ServiceAccount;
+use crate::config::model::{OF_ACCOUNTS, ServiceAccount};
 use crate::identity::{Claims, Identity};
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
@@ -29,9 +29,6 @@ use crate::telemetry::metrics;
 use file::{KeyEntry, KeysFile};
 use fresh::Print;
 pub use moment::Moment;
-
-/// What the identity of a service account has where a person's has the name of a `[[provider]]`.
-pub const PROVIDER: &str = "service-account";
 
 /// The service accounts of the configuration and the keys of the keys file.
 pub struct ServiceAccounts {
@@ -111,6 +108,9 @@ impl ServiceAccounts {
             unknown: refused(Reason::KeyUnknown),
         })
     }
+
+    /// What every key begins with.
+    pub const PREFIX: &str = key::PREFIX;
 
     /// Whether `text` is meant to be a key: by its beginning.
     pub fn looks_like_key(text: &[u8]) -> bool {
@@ -206,7 +206,7 @@ impl Key {
 impl Account {
     fn new(settings: &ServiceAccount, headers: &IdentityHeaders) -> Result<Account, Failure> {
         let identity = Identity {
-            provider: PROVIDER.into(),
+            provider: OF_ACCOUNTS.into(),
             subject: settings.name.clone(),
             user: settings.name.clone(),
             email: settings.email.clone(),

@@ -73,7 +73,7 @@ fn a_key_is_its_accounts_until_it_expires() {
     for key in [&first, &second] {
         let account = scene.accounts.judge(key, NOW + 9).expect("accepted");
         let who = &account.identity;
-        assert_eq!((&*account.name, &*who.provider, &*who.user, &*who.subject), ("ci", PROVIDER, "ci", "ci"));
+        assert_eq!((&*account.name, &*who.provider, &*who.user, &*who.subject), ("ci", OF_ACCOUNTS, "ci", "ci"));
         assert_eq!((who.email.as_deref(), who.email_verified), (Some("ci@example.com"), Some(true)));
         assert_eq!(who.groups.as_deref(), Some(&["engineering".to_owned()][..]));
         assert!(account.headers.iter().any(|(name, value)| name == "X-Forwarded-User" && value == "ci"));

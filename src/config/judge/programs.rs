@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_loopback, is_plain_name};
-use crate::config::model::{Access, ClientAuth, Federation, Issuer, Route, ServiceAccount, TokenAlgorithm};
+use crate::config::model::{
+    Access, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm,
+};
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
-
-/// The name of the gateway's own tokens, where routes list issuers.
-pub const OWN_ISSUER: &str = "doorward";
 
 const MIN_SECRET: usize = 32;
 
@@ -28,11 +27,11 @@ impl Judge<'_> {
             self.introspection(&key, issuer);
             for (name, period) in [
                 ("timeout", issuer.timeout),
-                ("refresh_every", issuer.refresh_every),
-                ("keys_max_age", issuer.keys_max_age),
-                ("introspection_cache", issuer.introspection_cache),
+                ("refresh_every", Some(issuer.refresh_every)),
+                ("keys_max_age", Some(issuer.keys_max_age)),
+                ("introspection_cache", Some(issuer.introspection_cache)),
             ] {
-                self.positive(&key.key(name), period);
+                period.into_iter().for_each(|period| self.positive(&key.key(name), period));
             }
             self.file_exists(&key.key("ca_file"), issuer.ca_file.as_deref(), Reason::CertificateUnusable);
         }
@@ -53,9 +52,7 @@ impl Judge<'_> {
         if !is_plain_name(name) {
             self.error(key, format!("`{name}` is no name"), "use letters, digits, `-` and `_`");
         }
-        if name == OWN_ISSUER {
-            self.error(key, format!("`{OWN_ISSUER}` is the name of the gateway's own tokens"), "choose another");
-        }
+        self.not_reserved(key, name);
         if !names.insert(name) {
             self.error(key, format!("`{name}` is the name of two"), "give each its own `name`");
         }
@@ -65,7 +62,7 @@ impl Judge<'_> {
     fn token_issuer(&mut self, key: &KeyPath, issuer: &Issuer, said: &mut HashSet<String>) {
         let settings = self.settings;
         let provider = issuer.provider.as_deref();
-        let found = provider.and_then(|name| settings.provider.iter().find(|p| p.name == name));
+        let found = settings.provider_of(issuer);
         if let (Some(name), None) = (provider, found) {
             let hint = "name a [[provider]], or set `issuer`";
             self.error(&key.key("provider"), format!("there is no provider `{name}`"), hint);
@@ -80,26 +77,46 @@ impl Judge<'_> {
             }
             _ => {}
         }
-        let own = issuer.issuer.iter().chain(&issuer.issuer_aliases);
-        let all: Vec<String> = own.cloned().chain(found.iter().flat_map(|p| p.issuer_texts())).collect();
-        let placeholder = all.iter().any(|text| text.contains("{tenantid}"));
-        if placeholder && issuer.tenants.is_empty() {
-            let hint = "list the tenants that may come; anybody can make one of their own";
-            self.error(&key.key("tenants"), "is needed where `issuer` holds {tenantid}", hint);
+        let mut written = issuer.issuer.iter().chain(&issuer.issuer_aliases);
+        if written.clone().any(String::is_empty) {
+            self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
         }
-        if !placeholder && !issuer.tenants.is_empty() {
-            self.error(&key.key("tenants"), "has no effect without {tenantid} in `issuer`", "take it away");
-        }
+        self.tenants(&key.key("tenants"), &issuer.tenants, written.any(|text| text.contains(TENANT)));
         let own = settings.public_url.as_str().trim_end_matches('/');
-        for text in all {
-            if text.is_empty() {
-                self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
-            } else if settings.federation.is_some() && text == own {
+        for text in issuer.texts(found).into_iter().filter(|text| !text.is_empty()) {
+            if settings.federation.is_some() && text == own {
                 let hint = "routes take the gateway's own tokens where `issuers` lists `doorward`, or nothing";
                 self.error(&key.key("issuer"), format!("`{text}` is what the gateway's own tokens say"), hint);
-            } else if !said.insert(text.clone()) {
+            } else if said.contains(&text) {
                 let hint = "make them one entry with the audiences of both; routes can ask for one with `audiences`";
                 self.error(&key.key("issuer"), format!("`{text}` is the issuer of two entries"), hint);
+            } else {
+                said.insert(text);
+            }
+        }
+    }
+
+    /// `placeholder`: whether they have a place in `issuer` or an alias.
+    fn tenants(&mut self, key: &KeyPath, tenants: &[String], placeholder: bool) {
+        match (placeholder, tenants.is_empty()) {
+            (true, true) => {
+                let hint = "list the tenants that may come; anybody can make one of their own";
+                self.error(key, "is needed where `issuer` holds {tenantid}", hint);
+            }
+            (false, false) => {
+                self.error(key, "has no effect without {tenantid} in `issuer`", "take it away");
+            }
+            _ => {}
+        }
+        // Ids and domain names. What holds a slash would be another issuer altogether.
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        for (index, tenant) in tenants.iter().enumerate() {
+            if tenant.is_empty() || tenant.contains(odd) {
+                let message = format!("`{}` is no tenant", tenant.escape_debug());
+                self.error(&key.index(index), message, "write its id, as `iss` of its tokens has it");
+            }
+            if tenants[..index].contains(tenant) {
+                self.error(&key.index(index), format!("`{tenant}` is listed twice"), "take one of them away");
             }
         }
     }
@@ -216,7 +233,7 @@ impl Judge<'_> {
             ("email_claim", &issuer.email_claim),
             ("groups_claim", &issuer.groups_claim),
         ] {
-            if claim.is_empty() {
+            if claim.as_deref() == Some("") {
                 self.error(&key.key(name), "is empty", "name a claim, or take the line away");
             }
         }
@@ -388,9 +405,10 @@ impl Judge<'_> {
                 self.error(&key.key("scopes").index(index), format!("`{scope}` is no scope"), hint);
             }
         }
-        if route.attribution && settings.service_account.iter().all(|account| account.acts_for.is_empty()) {
-            let hint = "set `acts_for` of a [[service_account]], or take it away";
-            self.error(&key.key("attribution"), "has no effect: no account may act for anybody", hint);
+        // Without `acts_for` an account may still name itself, as W&B's SDK does.
+        if route.attribution && settings.service_account.is_empty() {
+            let hint = "add a [[service_account]], or take it away";
+            self.error(&key.key("attribution"), "has no effect: there is no account that could name anybody", hint);
         }
     }
 }

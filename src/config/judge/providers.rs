@@ -65,6 +65,7 @@ impl Judge<'_> {
         if !is_plain_name(name) {
             self.error(key, format!("`{name}` is no name"), "use letters, digits, `-` and `_`");
         }
+        self.not_reserved(key, name);
         if !names.insert(name) {
             self.error(key, format!("`{name}` is the name of two"), "give each its own `name`");
         }

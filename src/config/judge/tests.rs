@@ -129,6 +129,8 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
     for (more, key, wanted) in [
         ("name = \"a b\"", "provider.name", "letters, digits"),
         ("name = \"\"", "provider.name", "letters, digits"),
+        ("name = \"doorward\"", "provider.name", "own tokens"),
+        ("name = \"service-account\"", "provider.name", "service accounts"),
         ("[[provider]]\nissuer = \"https://b.example\"\nclient_id = \"b\"", "provider[1].name", "the name of two"),
         ("client_auth = \"client_secret_basic\"", "provider.client_auth", "needs a client secret"),
         ("client_auth = \"client_secret_post\"", "provider.client_auth", "needs a client secret"),
@@ -341,6 +343,19 @@ fn what_breaks_a_rule_of_the_issuers_is_refused() {
     ] {
         refuses(&with("", "", &format!("{ISSUER}{issuer}")), key, wanted);
     }
+    for (tenants, key, wanted) in [
+        ("[\"\"]", "issuer.tenants", "is no tenant"),
+        ("[\"a/b\"]", "issuer.tenants", "is no tenant"),
+        ("[\"a\", \"{tenantid}\"]", "issuer.tenants[1]", "is no tenant"),
+        ("[\"a\", \"a\"]", "issuer.tenants[1]", "listed twice"),
+    ] {
+        let text = ISSUER.replace("ci.example", "ci.example/{tenantid}");
+        refuses(&with("", "", &format!("{text}audiences = [\"a\"]\ntenants = {tenants}")), key, wanted);
+    }
+    for (name, wanted) in [("doorward", "own tokens"), ("service-account", "service accounts")] {
+        let text = ISSUER.replace("\"ci\"", &format!("\"{name}\""));
+        refuses(&with("", "", &format!("{text}audiences = [\"a\"]")), "issuer.name", wanted);
+    }
     let secret = format!("audiences = [\"a\"]\nsecret = \"{SECRET}\"\nalgorithms = ");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"RS256\"]")), "issuer.algorithms", "not for a shared secret");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"HS512\"]")), "issuer.algorithms", "64 characters");
@@ -360,7 +375,7 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
         ("[[service_account]]\nname = \"a\"\nacts_for = [\"a, b\"]", "service_account.acts_for", "names nobody"),
         ("[[service_account]]\nname = \"a\"\nexternal_subject = \"s\"", "service_account.external_issuer", "needed"),
         ("[[route]]\naccess = \"bearer\"\nissuers = [\"doorward\"]", "route.issuers", "there is no issuer"),
-        ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "act for anybody"),
+        ("[[route]]\naccess = \"bearer\"\nattribution = true", "route.attribution", "no account"),
     ] {
         refuses(&with("", "", &format!("{issuer}{more}")), key, wanted);
     }
@@ -373,6 +388,26 @@ fn what_breaks_a_rule_of_federation_and_accounts_is_refused() {
         let again = issuer.replace("https://ci.example", &format!("https://login.example.com{slash}"));
         refuses(&with("", "", &format!("{people}{again}")), "issuer[1].issuer", "two entries");
     }
+    // An account may name itself.
+    let itself = "[[service_account]]\nname = \"a\"\n[[route]]\naccess = \"bearer\"\nattribution = true";
+    load(&with("", "", &format!("{issuer}{itself}"))).expect("attribution to itself");
     let open = "[federation]\nskip_audience_validation = true\nallow = { groups = [\"g\"] }";
     warns(&with("", "", &format!("{issuer}{open}")), "federation.skip_audience_validation", "any other service");
+}
+
+#[test]
+fn no_two_entries_stand_for_one_iss_by_way_of_a_tenant() {
+    let all = "[[issuer]]\nname = \"all\"\nissuer = \"https://l.example/{tenantid}/v2.0\"\ntenants = [\"t1\", \"t2\"]\n\
+               issuer_aliases = [\"https://sts.example/{tenantid}/\"]\naudiences = [\"a\"]\n";
+    for (iss, clash) in
+        [("https://l.example/t1/v2.0", true), ("https://sts.example/t2/", true), ("https://l.example/t3/v2.0", false)]
+    {
+        let one = ISSUER.replace("https://ci.example", iss) + "audiences = [\"b\"]\n";
+        for both in [format!("{all}{one}"), format!("{one}{all}")] {
+            match clash {
+                true => refuses(&with("", "", &both), "issuer[1].issuer", "two entries"),
+                false => drop(load(&with("", "", &both)).expect("another tenant")),
+            }
+        }
+    }
 }

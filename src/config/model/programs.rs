@@ -1,15 +1,22 @@
 //! Programs: whose tokens are accepted, what may be exchanged for one, and accounts with keys.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{
-    Allow, ClaimRule, ClientAuth, default_email_claim, default_groups_claim, default_leeway, default_provider_timeout,
+    Allow, ClaimRule, ClientAuth, Provider, default_email_claim, default_groups_claim, default_leeway,
+    default_provider_timeout,
 };
 use crate::config::values::{ByteSize, Period, Secret};
+
+/// The name of the gateway itself where routes list issuers, and of the provider of whom its own tokens are for.
+pub const OWN_ISSUER: &str = "doorward";
+/// What the identity of a service account has where a person's has the name of a `[[provider]]`.
+pub const OF_ACCOUNTS: &str = "service-account";
 
 /// Bearer tokens (RFC 6750), whoever issued them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -39,7 +46,8 @@ impl Default for Bearer {
 pub struct Issuer {
     /// Name used by routes, in metrics and in logs.
     pub name: String,
-    /// Take `issuer`, `ca_file`, `timeout` and the names of claims from the `[[provider]]` of this name.
+    /// Take `issuer` from the `[[provider]]` of this name, and `ca_file`, `timeout` and the names of claims where they are
+    /// not set here.
     pub provider: Option<String>,
     /// `iss` of its tokens, to the letter. `{tenantid}` in it stands for each of `tenants`.
     pub issuer: Option<String>,
@@ -89,20 +97,16 @@ pub struct Issuer {
     /// How far the issuer's clock may be off.
     #[serde(default = "default_leeway")]
     pub leeway: Period,
-    /// Claim that names the user to the app.
-    #[serde(default = "default_user_claim")]
-    pub user_claim: String,
-    /// Claim with the e-mail address.
-    #[serde(default = "default_email_claim")]
-    pub email_claim: String,
-    /// Claim with the groups, by path (`realm_access.roles`).
-    #[serde(default = "default_groups_claim")]
-    pub groups_claim: String,
+    /// Claim that names the user to the app; that of `provider` unless set, and `sub` without one.
+    pub user_claim: Option<String>,
+    /// Claim with the e-mail address; that of `provider` unless set, and `email` without one.
+    pub email_claim: Option<String>,
+    /// Claim with the groups, by path (`realm_access.roles`); that of `provider` unless set, and `groups` without one.
+    pub groups_claim: Option<String>,
     /// PEM file with the certificate authorities trusted for this issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Longest wait for an answer of the issuer.
-    #[serde(default = "default_provider_timeout")]
-    pub timeout: Period,
+    /// Longest wait for an answer of the issuer; that of `provider` unless set, and 10s without one.
+    pub timeout: Option<Period>,
     /// Keys are fetched again at least this often; sooner where the answer's `Cache-Control` says so.
     #[serde(default = "default_keys_refresh")]
     pub refresh_every: Period,
@@ -127,12 +131,60 @@ pub struct Issuer {
     pub client_auth: ClientAuth,
 }
 
+/// What stands for a tenant in `issuer` and `issuer_aliases`, as in Entra's metadata.
+pub const TENANT: &str = "{tenantid}";
+
 impl Issuer {
+    /// Every `iss` that the entry stands for: its own and those of its `[[provider]]`, in each of `tenants`.
+    pub fn texts(&self, provider: Option<&Provider>) -> Vec<String> {
+        let provided = provider.into_iter().flat_map(Provider::issuer_texts);
+        let all = self.issuer.iter().cloned().chain(provided).chain(self.issuer_aliases.iter().cloned());
+        all.flat_map(|text| self.of_tenants(text)).collect()
+    }
+
+    /// `text` with each of `tenants` where it holds `{tenantid}`.
+    pub fn of_tenants(&self, text: String) -> Vec<String> {
+        match text.contains(TENANT) {
+            true => self.tenants.iter().map(|tenant| text.replace(TENANT, tenant)).collect(),
+            false => vec![text],
+        }
+    }
+
+    /// The entry with what it takes from its `[[provider]]`; what it says itself stays.
+    pub fn resolved(&self, provider: &Provider) -> Issuer {
+        let mut issuer = self.clone();
+        let mut texts = provider.issuer_texts().into_iter();
+        issuer.issuer = texts.next();
+        issuer.issuer_aliases.extend(texts);
+        issuer.ca_file = issuer.ca_file.or_else(|| provider.ca_file.clone());
+        issuer.timeout.get_or_insert(provider.timeout);
+        issuer.user_claim.get_or_insert_with(|| provider.user_claim.clone());
+        issuer.email_claim.get_or_insert_with(|| provider.email_claim.clone());
+        issuer.groups_claim.get_or_insert_with(|| provider.groups_claim.clone());
+        issuer
+    }
+
+    pub fn user_claim(&self) -> String {
+        self.user_claim.clone().unwrap_or_else(default_user_claim)
+    }
+
+    pub fn email_claim(&self) -> String {
+        self.email_claim.clone().unwrap_or_else(default_email_claim)
+    }
+
+    pub fn groups_claim(&self) -> String {
+        self.groups_claim.clone().unwrap_or_else(default_groups_claim)
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or_else(default_provider_timeout).0
+    }
+
     /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
     pub fn own(public_url: &Url) -> Issuer {
         let origin = public_url.as_str().trim_end_matches('/').to_owned();
         Issuer {
-            name: "doorward".into(),
+            name: OWN_ISSUER.into(),
             provider: None,
             issuer: Some(origin.clone()),
             issuer_aliases: Vec::new(),
@@ -151,11 +203,11 @@ impl Issuer {
             required_claims: Vec::new(),
             required_scopes: Vec::new(),
             leeway: default_leeway(),
-            user_claim: default_user_claim(),
-            email_claim: default_email_claim(),
-            groups_claim: default_groups_claim(),
+            user_claim: None,
+            email_claim: None,
+            groups_claim: None,
             ca_file: None,
-            timeout: default_provider_timeout(),
+            timeout: None,
             refresh_every: default_keys_refresh(),
             keys_max_age: default_keys_limit(),
             introspection: false,
@@ -250,4 +302,38 @@ pub struct ServiceAccount {
     /// `attribution = true`: user names, e-mail addresses, or `@example.com` for all of a domain.
     #[serde(default)]
     pub acts_for: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn what_an_entry_says_itself_is_not_its_provider_s_though_it_be_the_default() {
+        let text = |entry: &str| {
+            format!(
+                "public_url = 'https://a.example'
+                [[provider]]
+                issuer = 'https://login.example'
+                client_id = 'c'
+                timeout = '7s'
+                user_claim = 'upn'
+                email_claim = 'mail'
+                groups_claim = 'roles'
+                [[issuer]]
+                name = 'people'
+                provider = 'main'
+                {entry}"
+            )
+        };
+        let whole = "timeout = '10s'\nuser_claim = 'sub'\nemail_claim = 'email'\ngroups_claim = 'groups'";
+        for (entry, timeout, claims) in [("", 7, ["upn", "mail", "roles"]), (whole, 10, ["sub", "email", "groups"])] {
+            let settings: Settings = toml::from_str(&text(entry)).expect("toml");
+            let issuer = settings.issuer[0].resolved(settings.provider_of(&settings.issuer[0]).expect("provider"));
+            assert_eq!(issuer.texts(None), ["https://login.example", "https://login.example/"]);
+            assert_eq!(issuer.timeout(), Duration::from_secs(timeout));
+            assert_eq!([issuer.user_claim(), issuer.email_claim(), issuer.groups_claim()], claims);
+        }
+    }
 }
