@@ -58,6 +58,7 @@ pub struct Policy {
     algorithms: Box<[TokenAlgorithm]>,
     types: Box<[Box<str>]>,
     id_tokens: bool,
+    bound_tokens: bool,
     required_claims: Box<[Rule]>,
     required_scopes: Box<[Box<str>]>,
     /// In seconds.
@@ -84,6 +85,7 @@ impl Policy {
             algorithms: algorithms(settings),
             types,
             id_tokens: settings.id_tokens,
+            bound_tokens: settings.bound_tokens,
             required_claims: rules.map_err(invalid)?,
             required_scopes: boxed(&settings.required_scopes),
             leeway: settings.leeway.0.as_secs(),
@@ -125,11 +127,13 @@ impl Policy {
             issuer: self.index,
             algorithm: Some(algorithm),
             kind: kind(token),
+            bound: token.is_bound(),
             audiences: texts("aud", token.audiences())?,
             scopes: texts("scope", token.scopes())?,
             expires_at: token.expires_at(),
             not_before: token.not_before(),
             token_id: token.token_id().map(Box::from),
+            without_subject: false,
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -144,19 +148,23 @@ impl Policy {
         }
         check_use(&said)?;
         // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
-        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
-        let subject = said.subject.or(user).filter(|subject| !subject.is_empty());
+        let own = said.subject.filter(|subject| !subject.is_empty());
+        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
+        let subject = own.or(user);
         let missing = || Failure::new(Reason::TokenForm, "`sub` of the introspection response is missing");
         let identity = self.identity(subject.ok_or_else(missing)?, claims)?;
         Ok(Verified {
             issuer: self.index,
             algorithm: None,
             kind: Kind::AccessToken,
+            // RFC 9449 §6.2: such a token is of the type `DPoP`, were its key not told.
+            bound: said.bound || said.token_type.is_some_and(is_dpop),
             audiences: said.audiences,
             scopes: said.scopes,
             expires_at: said.expires_at.unwrap_or(MAX_TIME),
             not_before: said.not_before.unwrap_or(0),
             token_id: said.token_id.map(Box::from),
+            without_subject: own.is_none(),
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -213,6 +221,11 @@ impl Policy {
 
     /// RFC 8725 §3.11: a token that was made for something else is no access token, though its signature holds.
     fn check_type(&self, verified: &Verified, id_tokens: bool) -> Result<(), Failure> {
+        // Whoever stole it has not got its key, and that is what it was bound for.
+        if verified.bound && !self.bound_tokens {
+            let detail = "it is bound to a key (cnf), which this gateway does not check";
+            return Err(Failure::new(Reason::TokenType, detail));
+        }
         let listed = |typ: &str| self.types.iter().any(|accepted| **accepted == *typ);
         let (typ, accepted): (&str, _) = match &verified.kind {
             // The issuer itself said that it is good for access; there is no header that could say more.
@@ -313,9 +326,14 @@ fn check_use(said: &Said<'_>) -> Result<(), Failure> {
     match (said.token_use, said.typ.filter(not_for_access), said.token_type) {
         (Some(used), _, _) if !for_access(&used) => other("token_use", used),
         (_, Some(typ), _) => other("typ", typ),
-        (_, _, Some(token_type)) if !for_access(&token_type) => other("token_type", token_type),
+        (_, _, Some(token_type)) if !for_access(&token_type) && !is_dpop(token_type) => other("token_type", token_type),
         _ => Ok(()),
     }
+}
+
+/// The other `token_type` for access, of tokens that are bound to a key (RFC 9449 §5).
+fn is_dpop(token_type: &str) -> bool {
+    token_type.eq_ignore_ascii_case("dpop")
 }
 
 /// What the header's `typ` and the claims say it is. `token_use` is Cognito's and `typ` Keycloak's way to say it.

@@ -84,6 +84,10 @@ pub struct Issuer {
     /// Also accept ID tokens, which are made for signing in and not for APIs.
     #[serde(default)]
     pub id_tokens: bool,
+    /// Also accept tokens that are bound to a key of their sender (`cnf`: DPoP, mutual TLS). The key is not checked, so
+    /// whoever has the token can use it.
+    #[serde(default)]
+    pub bound_tokens: bool,
     /// Claims that a token must have, and their values; all of them.
     #[serde(default)]
     pub required_claims: Vec<ClaimRule>,
@@ -195,6 +199,7 @@ impl Issuer {
             algorithms: vec![TokenAlgorithm::EdDSA],
             typ: vec!["at+jwt".into()],
             id_tokens: false,
+            bound_tokens: false,
             required_claims: Vec::new(),
             required_scopes: Vec::new(),
             leeway: default_leeway(),
