@@ -333,7 +333,7 @@ reasons! {
         "Its `aud` names none of the audiences that are accepted here.",
         "Ask the issuer for a token with the right audience; an admin compares `audiences`.";
     TokenType = "DW-8010", 401, Person, "It is another kind of token",
-        "Its `typ` is not accepted, or it is an ID token or a logout token, which are not made for APIs.",
+        "Its `typ` is not accepted, or it is an ID token, a refresh token or a logout token, which are not made for APIs.",
         "Send an access token; an admin can accept others with `typ` and `id_tokens` of the `[[issuer]]`.";
     TokenClaim = "DW-8011", 403, Person, "The token lacks a claim that is required",
         "Its issuer's entry requires a claim that the token does not have, or has with another value.",
@@ -377,6 +377,9 @@ reasons! {
     TooManyIntrospections = "DW-8205", 503, Admin, "Too many unknown tokens at once",
         "More tokens that are no JWT came than the issuer is asked about at the same time.",
         "Try again in a moment.";
+    KeyNotSeenYet = "DW-8206", 503, Admin, "The token's key is not known yet",
+        "The token is newer than the issuer's keys that were fetched last, and at this moment they cannot be fetched again.",
+        "Try again in some seconds; where it lasts, an admin looks at the issuer's key set and at /readyz.";
     GrantUnsupported = "DW-8301", 400, Person, "That grant is not supported",
         "The token endpoint takes `urn:ietf:params:oauth:grant-type:jwt-bearer` (RFC 7523) and nothing else.",
         "Send that `grant_type`, and the JWT as `assertion`.";

@@ -17,8 +17,8 @@ use crate::jwt::{ACCOUNT_CLAIM, Cached, Issuers, Verified};
 use crate::reason::{Failure, Reason};
 use crate::service_accounts::{Account, ServiceAccounts};
 
-/// Longest `Basic` password beside a token of the longest length: user names are short.
-const MAX_BASIC: usize = 4096;
+/// Longest user name beside a token of the longest length.
+const MAX_USER: usize = 1024;
 
 /// Whoever holds a good credential.
 #[derive(Clone, Debug)]
@@ -66,14 +66,16 @@ impl Programs {
         if ServiceAccounts::looks_like_key(&credential) {
             return self.judge_key(&credential, wanted, now);
         }
-        let cached = self.issuers.judge(&credential, wanted.issuers.as_deref(), now).await?;
+        let own = |verified: &Verified| self.issuers.own() == Some(verified.issuer);
+        let further = |verified: &Verified| {
+            if verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
+                return Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it"));
+            }
+            wanted.judge(verified, own(verified))
+        };
+        let cached = self.issuers.judge(&credential, wanted.issuers.as_deref(), now, further).await?;
         let verified = &cached.verified;
-        if verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
-            return Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it"));
-        }
-        let own = self.issuers.own() == Some(verified.issuer);
-        wanted.judge(verified, own)?;
-        match self.account_of(verified, own)? {
+        match self.account_of(verified, own(verified))? {
             Some(account) => Ok(Program::Account(account)),
             None => Ok(Program::Token(cached)),
         }
@@ -170,11 +172,12 @@ fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
     if rest.is_empty() {
         return Err(form("it holds no credential"));
     }
-    if rest.len() > max_bytes + MAX_BASIC {
-        let detail = format!("it has {} bytes, and tokens are looked at up to {max_bytes}", rest.len());
-        return Err(Failure::new(Reason::TokenForm, detail));
-    }
+    let too_long = |most: usize| {
+        let detail = format!("it has {} bytes, and {most} are looked at", rest.len());
+        (rest.len() > most).then(|| Failure::new(Reason::TokenForm, detail)).map_or(Ok(()), Err)
+    };
     if scheme.eq_ignore_ascii_case(b"bearer") {
+        too_long(max_bytes)?;
         return match memchr(b' ', rest) {
             Some(_) => Err(form("there is a space inside the token")),
             None => Ok(Cow::Borrowed(rest)),
@@ -183,6 +186,8 @@ fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return Err(form("the scheme is neither 'Bearer' nor 'Basic'"));
     }
+    // Base64 makes four characters of three.
+    too_long(max_bytes.saturating_add(MAX_USER).div_ceil(3).saturating_mul(4))?;
     let mut pair = STANDARD.decode(rest).map_err(|_| form("the part after 'Basic' is no base64"))?;
     let colon = pair.iter().position(|&b| b == b':').ok_or_else(|| form("there is no ':' before the password"))?;
     let password = pair.split_off(colon + 1);
@@ -213,6 +218,11 @@ mod tests {
         }
         assert_eq!(text(&basic("api")), Err(Reason::AuthorizationForm));
         assert_eq!(text(&basic("api:")), Err(Reason::AuthorizationForm));
-        assert_eq!(text(&format!("Bearer {}", "a".repeat(6000))), Err(Reason::TokenForm));
+        assert_eq!(text(&format!("Bearer {}", "a".repeat(1001))), Err(Reason::TokenForm));
+        assert_eq!(text(&basic(&"a".repeat(6000))), Err(Reason::TokenForm));
+        // What is short enough for the one is for the other.
+        let longest = "a".repeat(1000);
+        assert_eq!(text(&format!("Bearer {longest}")).as_deref(), Ok(longest.as_str()));
+        assert_eq!(text(&basic(&format!("api:{longest}"))).as_deref(), Ok(longest.as_str()));
     }
 }

@@ -92,9 +92,10 @@ impl Answer {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let sign_in = (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(visit, None));
-        // Whoever sends a credential is a program, and looks for the reason in JSON.
-        let program =
-            refusal.failure.reason.is_about_credentials() && visit.headers.contains_key(header::AUTHORIZATION);
+        // Whoever sends a credential to a route that takes them is a program, whatever it accepts, and looks for the reason
+        // in JSON.
+        let about = refusal.failure.reason.is_about_credentials() || refusal.challenge.is_some();
+        let program = about && visit.headers.contains_key(header::AUTHORIZATION);
         let mut answer = if !program && visit.visitor().is_person() {
             let page = context.pages.failure(&FailurePage {
                 reason,

@@ -30,8 +30,6 @@ pub struct Way {
     pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
     pub(super) program: Option<Program>,
-    /// Whether the app is not to see that credential.
-    pub(super) credential_ends_here: bool,
     pub(super) user: Option<String>,
     /// Cookies that go out with the app's answer.
     pub(super) cookies: Vec<HeaderValue>,
@@ -63,7 +61,6 @@ impl Way {
             tries: 0,
             identity: Vec::new(),
             program: None,
-            credential_ends_here: false,
             user: None,
             cookies: Vec::new(),
             renewed: false,

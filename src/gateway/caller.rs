@@ -52,7 +52,6 @@ impl Gateway {
         if tokens.attribution {
             way.identity = attribution(visit, &program);
         }
-        way.credential_ends_here = !tokens.forward;
         way.program = Some(program);
         Ok(())
     }

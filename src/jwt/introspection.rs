@@ -2,18 +2,21 @@
 //!
 //! Promise: an answer is used for the issuer and the token that it was given for, no longer than the token's `exp` and
 //! the configured limit; many requests with one token cause one question; an issuer is never asked about more than
-//! [`AT_ONCE`] tokens at a time. What it does not clearly call active is not accepted, and what it does not clearly
-//! answer is nobody's fault but its own: 503, never 401.
+//! [`AT_ONCE`] tokens at a time, and tokens that nobody knows do not crowd out those that were active of late. What it does
+//! not clearly call active is not accepted, and what it does not clearly answer is nobody's fault but its own: 503, never
+//! 401; then it is left alone for a moment.
 
 mod answers;
+mod lately;
 mod request;
+mod said;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use serde_json::{Map, Value};
@@ -22,6 +25,7 @@ use url::Url;
 
 use self::answers::{Answer, Answers, Digest};
 use self::request::Asker;
+pub use self::said::Said;
 use super::metadata::Place;
 use super::source::KeySource;
 use crate::background::Awaited;
@@ -32,6 +36,10 @@ use crate::telemetry::metrics;
 
 /// Tokens that one issuer is asked about at the same time.
 const AT_ONCE: usize = 32;
+/// Of these, how many are kept for tokens that were active lately. Anybody can make up tokens, and each costs a question.
+const RESERVED: usize = 8;
+/// How long an issuer that could not be asked is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long a token is refused without asking again.
 const INACTIVE_FOR: Duration = Duration::from_secs(10);
 
@@ -55,6 +63,17 @@ struct Inner {
     free: Arc<Semaphore>,
     /// Why the issuer could not be asked last time; none where it could. For admins.
     trouble: ArcSwapOption<Failure>,
+    /// Of the last question that failed; none where one was answered since.
+    pause: ArcSwapOption<Pause>,
+}
+
+/// What is answered without asking for a moment after a question that failed.
+struct Pause {
+    since: SystemTime,
+    reason: Reason,
+    /// Whether the question was about a token that was active lately. A token that somebody made up can make an issuer
+    /// fail, and must not keep others from being asked about.
+    known: bool,
 }
 
 impl Introspector {
@@ -76,6 +95,7 @@ impl Introspector {
             asking: Mutex::default(),
             free: Arc::new(Semaphore::new(AT_ONCE)),
             trouble: ArcSwapOption::empty(),
+            pause: ArcSwapOption::empty(),
         })))
     }
 
@@ -127,13 +147,20 @@ impl Inner {
         if let Some(question) = asking.get(&digest).filter(|question| !question.is_over()) {
             return Ok(question.clone());
         }
-        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+        let known = self.answers.was_active_lately(&digest, now);
+        if let Some(reason) = self.paused(known, now) {
+            return Err(reason.into());
+        }
+        // Nobody else takes permits while `asking` is held.
+        let enough = known || self.free.available_permits() > RESERVED;
+        let permit = enough.then(|| Arc::clone(&self.free).try_acquire_owned().ok()).flatten();
+        let Some(permit) = permit else {
             self.count(Reason::TooManyIntrospections.code());
             return Err(Reason::TooManyIntrospections.into());
         };
         let (inner, token) = (Arc::clone(self), token.to_owned());
         let question = Awaited::start(async move {
-            let answered = inner.answer(&endpoint, digest, &token, now).await;
+            let answered = inner.answer(&endpoint, digest, &token, known, now).await;
             inner.asking.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
             drop(permit);
             answered
@@ -142,12 +169,29 @@ impl Inner {
         Ok(question)
     }
 
+    /// Why a token is not asked about at `now`, if it is not.
+    fn paused(&self, known: bool, now: SystemTime) -> Option<Reason> {
+        let pause = self.pause.load();
+        let pause = pause.as_ref().filter(|pause| pause.known || !known)?;
+        // Either way: clocks are set, and who came before the failure may ask after it.
+        let apart = now.duration_since(pause.since).unwrap_or_else(|error| error.duration());
+        (apart < PAUSE).then_some(pause.reason)
+    }
+
     /// Asks, and keeps a definite answer. The times count from `now`, when the question was put.
-    async fn answer(&self, endpoint: &Url, digest: Digest, token: &str, now: SystemTime) -> Result<Claims, Failure> {
+    async fn answer(
+        &self,
+        endpoint: &Url,
+        digest: Digest,
+        token: &str,
+        known: bool,
+        now: SystemTime,
+    ) -> Result<Claims, Failure> {
         // Somebody's answer may have come while this question was made.
         if let Some(answer) = self.answers.get(&digest, now) {
             return answer;
         }
+        let began = Instant::now();
         let methods = self.source.metadata().and_then(|metadata| metadata.introspection_auth_methods.clone());
         let answer = match self.asker.ask(&self.http, endpoint, methods.as_deref(), token).await {
             Ok(Some(claims)) => {
@@ -161,9 +205,12 @@ impl Inner {
             }
             Err(failure) => {
                 self.count(failure.reason.code());
+                let pause = Pause { since: now + began.elapsed(), reason: failure.reason, known };
+                self.pause.store(Some(Arc::new(pause)));
                 return Err(self.failed(failure));
             }
         };
+        self.pause.store(None);
         if self.trouble.swap(None).is_some() {
             tracing::info!(issuer = self.name, "the issuer answers about tokens again");
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use foldhash::fast::RandomState;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::cache::{Cached, TokenCache};
 use super::introspection::Introspector;
 use super::key_set::KeySet;
-use super::source::KeySource;
+use super::source::{KeySource, Looked};
 use super::token::{Unverified, WantedClaims};
 use super::verify::Policy;
 use super::{ACCOUNT_CLAIM, Verified};
@@ -66,6 +66,9 @@ struct Times {
 
 const ALGORITHMS: usize = TokenAlgorithm::HS512 as usize + 2;
 
+/// How far an issuer's clock may be behind ours, in seconds, where it is asked whether a token is older than the keys.
+const CLOCKS_APART: u64 = 60;
+
 /// How an answer about a token was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -108,17 +111,38 @@ impl Issuers {
     }
 
     /// Judges `token` at `now` (seconds since 1970): its signature, or what was kept of it, and what its issuer's entry
-    /// asks for. `taken` tells by index whose tokens count here; everybody's where `None`.
-    pub async fn judge(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<Arc<Cached>, Failure> {
+    /// asks for. `taken` tells by index whose tokens count here, everybody's where `None`; `further` is what else is
+    /// asked of it.
+    pub async fn judge(
+        &self,
+        token: &[u8],
+        taken: Option<&[bool]>,
+        now: u64,
+        further: impl Fn(&Verified) -> Result<(), Failure>,
+    ) -> Result<Arc<Cached>, Failure> {
         let began = Instant::now();
-        if let Some(cached) = self.cached(token, now) {
-            return self.judged(cached, How::Cache, taken, now, began);
-        }
-        // In a box: the hot path should not carry the room for it.
-        match Box::pin(self.verified(token, taken, now)).await {
-            Ok((verified, how)) => self.judged(verified, how, taken, now, began),
-            Err((failure, index)) => {
-                self.count_refusal(index, began);
+        let (cached, how) = match self.cached(token, now) {
+            Some(cached) => (cached, How::Cache),
+            // In a box: the hot path should not carry the room for it.
+            None => match Box::pin(self.verified(token, taken, now)).await {
+                Ok(verified) => verified,
+                Err((failure, index)) => {
+                    self.count_refusal(index, began);
+                    return Err(failure);
+                }
+            },
+        };
+        // The same for every token however it was come by: judged at every hit, since nothing decided is kept.
+        let (index, verified) = (cached.verified.issuer, &cached.verified);
+        let issuer = &self.list[index];
+        let judged = self.check_taken(index, taken).and_then(|()| issuer.policy.judge(verified, now));
+        match judged.and_then(|()| further(verified)) {
+            Ok(()) => {
+                issuer.times.of(how, verified.algorithm, &issuer.name).observe(began.elapsed().as_secs_f64());
+                Ok(cached)
+            }
+            Err(failure) => {
+                self.count_refusal(Some(index), began);
                 Err(failure)
             }
         }
@@ -132,15 +156,14 @@ impl Issuers {
         now: u64,
         issuers: &[String],
         audiences: Option<&[String]>,
-    ) -> Result<Arc<Verified>, Failure> {
+    ) -> Result<Verified, Failure> {
         // The gateway's own tokens are no assertions: they would never end.
         let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
         let taken: Vec<bool> =
             self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
-        let (cached, _) = self.judge_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
-        let issuer = &self.list[cached.verified.issuer];
-        issuer.policy.judge_assertion(&cached.verified, now, audiences)?;
-        Ok(Arc::new(Verified::clone(&cached.verified)))
+        let (verified, _) = self.verify_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        self.list[verified.issuer].policy.judge_assertion(&verified, now, audiences)?;
+        Ok(verified)
     }
 
     /// What was kept of `token`, if its issuer's keys are still those that verified it.
@@ -158,30 +181,6 @@ impl Issuers {
             cache.forget_issuer(index);
         }
         None
-    }
-
-    /// Step two, the same for every token however it was come by: judged at every hit, since nothing decided is kept.
-    fn judged(
-        &self,
-        cached: Arc<Cached>,
-        how: How,
-        taken: Option<&[bool]>,
-        now: u64,
-        began: Instant,
-    ) -> Result<Arc<Cached>, Failure> {
-        let index = cached.verified.issuer;
-        let issuer = &self.list[index];
-        match self.check_taken(index, taken).and_then(|()| issuer.policy.judge(&cached.verified, now)) {
-            Ok(()) => {
-                let algorithm = cached.verified.algorithm;
-                issuer.times.of(how, algorithm, &issuer.name).observe(began.elapsed().as_secs_f64());
-                Ok(cached)
-            }
-            Err(failure) => {
-                self.count_refusal(Some(index), began);
-                Err(failure)
-            }
-        }
     }
 
     fn count_refusal(&self, index: Option<usize>, began: Instant) {
@@ -210,13 +209,15 @@ impl Issuers {
     }
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
-        if self.introspecting.is_empty() || Unverified::looks_like_one(token) {
-            return self.judge_jwt(token, taken, now).await;
+        if !self.introspecting.is_empty() && !Unverified::looks_like_one(token) {
+            return self.introspected(token, taken).await;
         }
-        self.introspected(token, taken).await
+        let (verified, generation) = self.verify_jwt(token, taken, now).await?;
+        Ok((self.keep(token, verified, generation, now), How::Signature))
     }
 
-    async fn judge_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
+    /// What a JWT says, and the generation of the keys that verified it.
+    async fn verify_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Verified, u64), Refused> {
         if token.len() > self.max_token_bytes {
             let detail =
                 format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
@@ -229,21 +230,26 @@ impl Issuers {
         self.check_taken(index, taken).map_err(of_issuer)?;
         let issuer = &self.list[index];
         let keys = issuer.source.current(now).map_err(of_issuer)?;
-        let verified = match issuer.policy.verify(&read, &keys.set, &self.headers) {
-            Err(failure) if failure.reason == Reason::TokenKey => {
-                let seen = keys.generation;
-                drop(keys);
-                if !issuer.source.newer_than(seen).await {
-                    return Err((failure, Some(index)));
-                }
+        let (failure, seen) = match issuer.policy.verify(&read, &keys.set, &self.headers) {
+            Ok(verified) => return Ok((verified, keys.generation)),
+            Err(failure) => (failure, keys.generation),
+        };
+        drop(keys);
+        if failure.reason != Reason::TokenKey {
+            return Err(of_issuer(failure));
+        }
+        match issuer.source.look_for_newer(seen).await {
+            Looked::Newer => {
                 let newer = issuer.source.current(now).map_err(of_issuer)?;
                 let verified = issuer.policy.verify(&read, &newer.set, &self.headers).map_err(of_issuer)?;
-                return Ok((self.keep(token, verified, newer.generation, now), How::Signature));
+                Ok((verified, newer.generation))
             }
-            outcome => outcome.map_err(of_issuer)?,
-        };
-        let generation = keys.generation;
-        Ok((self.keep(token, verified, generation, now), How::Signature))
+            // Its key may have been published since: nothing can be said about it, least of all that it is wrong.
+            Looked::Unknown { last_seen } if may_be_newer(&read, last_seen, &issuer.source) => {
+                Err(of_issuer(Reason::KeyNotSeenYet.into()))
+            }
+            Looked::Same | Looked::Unknown { .. } => Err(of_issuer(failure)),
+        }
     }
 
     /// Offers a verified token to the cache; one that has ended is not worth the room.
@@ -306,7 +312,10 @@ impl Issuers {
 
     /// Brings what the metrics say of the cache up to date.
     pub fn tell_cache(&self) {
+        // Two who ask at once must not both add the difference.
+        static TELLING: Mutex<()> = Mutex::new(());
         let Some(cache) = &self.cache else { return };
+        let _telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
         let (stats, metrics) = (cache.stats(), metrics());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.token_cache_entries.set(gauge(stats.entries));
@@ -379,6 +388,13 @@ impl Issuer {
     pub fn any_audience(&self) -> bool {
         self.any_audience
     }
+}
+
+/// Whether a token's key may have been published after the keys of `last_seen` (seconds since 1970) were fetched.
+fn may_be_newer(token: &Unverified<'_>, last_seen: u64, source: &KeySource) -> bool {
+    let made = token.not_before();
+    let after = made == 0 || made.saturating_add(CLOCKS_APART) >= last_seen;
+    after && !token.kid().is_some_and(|kid| source.was_withdrawn(kid))
 }
 
 /// The entry with what it takes from its `[[provider]]`.

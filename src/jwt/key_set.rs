@@ -159,6 +159,11 @@ impl KeySet {
         }
     }
 
+    /// Whether it holds a key of that id.
+    pub fn names(&self, kid: &str) -> bool {
+        !self.by_id(kid).is_empty()
+    }
+
     fn by_id(&self, kid: &str) -> &[Key] {
         let order = |key: &Key| key.id.as_deref().map_or(Ordering::Less, |id| id.cmp(kid));
         let start = self.keys.partition_point(|key| order(key) == Ordering::Less);

@@ -5,7 +5,8 @@
 //! says, never with what was decided about it: times, audience, type, scopes and required claims are judged at every hit.
 //!
 //! Promise: the key decides the algorithm and never the token; keys and cached tokens belong to one issuer; no request
-//! waits for an issuer but for one shared and throttled fetch of a key that is not known.
+//! waits for an issuer but for one shared and throttled fetch of a key that is not known, or to ask about a token that is no
+//! JWT.
 
 pub mod cache;
 pub mod introspection;

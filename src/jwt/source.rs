@@ -51,10 +51,14 @@ pub struct KeySource {
     /// Longest wait of a request for a fetch.
     patience: Duration,
     keys: ArcSwap<Keys>,
+    /// Those before them.
+    withdrawn: ArcSwapOption<Keys>,
     /// That of `keys`; 0 before there are any.
     generation: AtomicU64,
     /// Seconds since 1970.
     fetched_at: AtomicU64,
+    /// How often keys were fetched, changed or not.
+    arrivals: AtomicU64,
     /// Seconds since 1970; 0 before there are any keys.
     usable_until: AtomicU64,
     metadata: ArcSwapOption<Metadata>,
@@ -95,6 +99,18 @@ struct Fetched {
     keys: Option<KeySet>,
     /// Until the next.
     wait: Duration,
+}
+
+/// What a look for newer keys brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Looked {
+    /// There are other keys now.
+    Newer,
+    /// They were fetched since, and are the same.
+    Same,
+    /// They were not fetched since: it is too soon, or the issuer did not answer. They are of that time, in seconds
+    /// since 1970.
+    Unknown { last_seen: u64 },
 }
 
 /// Whether an issuer's tokens can be judged.
@@ -149,8 +165,10 @@ impl KeySource {
             max_age,
             patience,
             keys: ArcSwap::from_pointee(Keys { set: KeySet::ed25519(&[]), generation: 0 }),
+            withdrawn: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             fetched_at: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
             usable_until: AtomicU64::new(0),
             metadata: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
@@ -185,18 +203,33 @@ impl KeySource {
 
     /// After a token whose key is not among those of generation `seen`: whether there are other keys now. At most one
     /// fetch in five seconds for that sake, however many tokens ask for it; it goes on when the client hangs up.
-    pub async fn newer_than(self: &Arc<Self>, seen: u64) -> bool {
+    pub async fn look_for_newer(self: &Arc<Self>, seen: u64) -> Looked {
+        let before = self.arrivals.load(Ordering::Acquire);
+        let mut own = false;
         if self.generation() == seen
             && seen != 0
-            && let Some(fetch) = self.fetch_for_tokens()
+            && let Some((fetch, begun_for_this)) = self.fetch_for_tokens()
         {
+            own = begun_for_this;
             let _ = tokio::time::timeout(self.patience, fetch.result()).await;
         }
-        self.generation() != seen
+        if self.generation() != seen {
+            return Looked::Newer;
+        }
+        let fixed = matches!(self.from, From::Fixed);
+        match fixed || own && self.arrivals.load(Ordering::Acquire) != before {
+            true => Looked::Same,
+            false => Looked::Unknown { last_seen: self.fetched_at.load(Ordering::Relaxed) },
+        }
     }
 
-    /// The fetch under way, or a new one, or none where it is too soon.
-    fn fetch_for_tokens(self: &Arc<Self>) -> Option<Awaited<()>> {
+    /// Whether the key `kid` was among those before the present ones: then it was taken back, and is not to come.
+    pub fn was_withdrawn(&self, kid: &str) -> bool {
+        self.withdrawn.load().as_ref().is_some_and(|keys| keys.set.names(kid))
+    }
+
+    /// The fetch under way, or a new one (`true`), or none where it is too soon.
+    fn fetch_for_tokens(self: &Arc<Self>) -> Option<(Awaited<()>, bool)> {
         let now = || u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         // A flood of unknown keys gets no further than this.
         let too_soon = || now() < self.for_tokens_not_before.load(Ordering::Acquire);
@@ -205,7 +238,7 @@ impl KeySource {
         }
         let mut under_way = self.for_tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fetch) = under_way.as_ref().filter(|fetch| !fetch.is_over()) {
-            return Some(fetch.clone());
+            return Some((fetch.clone(), false));
         }
         // It may have ended since.
         if too_soon() {
@@ -218,7 +251,7 @@ impl KeySource {
             let elapsed = u64::try_from(source.made.elapsed().as_millis()).unwrap_or(u64::MAX);
             source.for_tokens_not_before.store(elapsed.saturating_add(pause), Ordering::Release);
         });
-        Some(under_way.insert(fetch).clone())
+        Some((under_way.insert(fetch).clone(), true))
     }
 
     /// Fetches and fetches again until `shutdown` turns true.
@@ -360,6 +393,7 @@ impl KeySource {
             Some(set) => self.store(set, until),
             None => self.usable_until.store(until, Ordering::Release),
         }
+        self.arrivals.fetch_add(1, Ordering::AcqRel);
         let stamp = i64::try_from(fetched_at).unwrap_or(i64::MAX);
         metrics().issuer_keys_fetched.with_label_values(&[name]).set(stamp);
     }
@@ -367,7 +401,8 @@ impl KeySource {
     /// A new generation of keys. Only while nobody else stores: before the source is shared, or with `fetching` held.
     fn store(&self, set: KeySet, usable_until: u64) {
         let generation = self.generation() + 1;
-        self.keys.store(Arc::new(Keys { set, generation }));
+        let before = self.keys.swap(Arc::new(Keys { set, generation }));
+        self.withdrawn.store(Some(before));
         self.generation.store(generation, Ordering::Release);
         self.usable_until.store(usable_until, Ordering::Release);
     }

@@ -7,13 +7,14 @@
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
+use super::introspection::Said;
 use super::key_set::KeySet;
 use super::token::{self, Event, MAX_TIME, Unverified};
 use super::{Kind, Texts, Verified};
 use crate::authz::Rule;
 use crate::claims::{self, ClaimNames, NeededClaims};
 use crate::config::model::{self, TENANT, TokenAlgorithm};
-use crate::identity::{Identity, strings};
+use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
 use crate::words::{all_in_quotes, in_quotes};
@@ -37,6 +38,14 @@ const NOT_FOR_APIS: [&str; 10] = [
     "kb+jwt",
     "rt+jwt",
 ];
+
+/// What a `typ` among the claims of an introspection response says of a token that is none for access (Keycloak), beside
+/// [`NOT_FOR_APIS`].
+const NOT_FOR_ACCESS: [&str; 6] = ["refresh", "offline", "id", "logout", "id+jwt", "id_token+jwt"];
+
+/// What `token_type` and `token_use` call a token for access (RFC 6749 §7.1, RFC 9068 §2.1, RFC 8693 §3).
+const FOR_ACCESS: [&str; 5] =
+    ["bearer", "at+jwt", "access_token", "access", "urn:ietf:params:oauth:token-type:access_token"];
 
 /// The `[[issuer]]` entry, compiled.
 pub struct Policy {
@@ -131,45 +140,26 @@ impl Policy {
 
     /// From the claims of an introspection response (RFC 7662 §2.2), which has no signature of its own.
     pub fn introspected(&self, claims: &Map<String, Value>, headers: &IdentityHeaders) -> Result<Verified, Failure> {
-        let form = |name: &str, why: &str| {
-            Failure::new(Reason::TokenForm, format!("`{name}` of the introspection response is {why}"))
-        };
-        let text = |name: &str| match claims.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.as_str())),
-            Some(_) => Err(form(name, "no text")),
-        };
-        let time = |name: &str| match claims.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(time) => match time.as_u64().filter(|seconds| *seconds <= MAX_TIME) {
-                Some(seconds) => Ok(Some(seconds)),
-                None => Err(form(name, "no time in whole seconds")),
-            },
-        };
-        let list = |name: &str| match claims.get(name) {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(value @ Value::String(_)) => Ok(strings(value)),
-            Some(value @ Value::Array(items)) if items.iter().all(Value::is_string) => Ok(strings(value)),
-            Some(_) => Err(form(name, "neither a text nor a list of texts")),
-        };
-        if let Some(iss) = text("iss")? {
+        // Whoever asked has told the admin what is wrong with it; the client cannot help it.
+        let said = Said::read(claims).map_err(|_| Failure::from(Reason::IntrospectionUnavailable))?;
+        if let Some(iss) = said.issuer {
             self.check_issuer(iss)?;
         }
+        check_use(&said)?;
         // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
         let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
-        let subject = text("sub")?.or(user).filter(|subject| !subject.is_empty());
-        let subject = subject.ok_or_else(|| form("sub", "missing"))?;
-        let identity = self.identity(subject, claims)?;
-        let scopes = [list("scope")?, list("scp")?].concat();
+        let subject = said.subject.or(user).filter(|subject| !subject.is_empty());
+        let missing = || Failure::new(Reason::TokenForm, "`sub` of the introspection response is missing");
+        let identity = self.identity(subject.ok_or_else(missing)?, claims)?;
         Ok(Verified {
             issuer: self.index,
             algorithm: None,
             kind: Kind::AccessToken,
-            audiences: texts("aud", list("aud")?.iter().map(String::as_str))?,
-            scopes: texts("scope", scopes.iter().flat_map(|all| all.split(' ')).filter(|scope| !scope.is_empty()))?,
-            expires_at: time("exp")?.unwrap_or(MAX_TIME),
-            not_before: time("nbf")?.max(time("iat")?).unwrap_or(0),
-            token_id: text("jti")?.map(Box::from),
+            audiences: said.audiences,
+            scopes: said.scopes,
+            expires_at: said.expires_at.unwrap_or(MAX_TIME),
+            not_before: said.not_before.unwrap_or(0),
+            token_id: said.token_id.map(Box::from),
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -335,6 +325,26 @@ fn bare(typ: &str) -> String {
         typ = rest.to_owned();
     }
     typ
+}
+
+/// Issuers call refresh tokens active, too, and RFC 7662 has no member that must tell them apart. What an issuer does say
+/// counts, whichever of these members it says it in.
+fn check_use(said: &Said<'_>) -> Result<(), Failure> {
+    let for_access = |said: &&str| FOR_ACCESS.contains(&&*bare(said));
+    let not_for_access = |said: &&str| {
+        let said = bare(said);
+        NOT_FOR_ACCESS.contains(&&*said) || NOT_FOR_APIS.contains(&&*said)
+    };
+    let other = |member: &str, said: &str| {
+        let detail = format!("`{member}` is {}; this takes access tokens", in_quotes(said));
+        Err(Failure::new(Reason::TokenType, detail))
+    };
+    match (said.token_use, said.typ.filter(not_for_access), said.token_type) {
+        (Some(used), _, _) if !for_access(&used) => other("token_use", used),
+        (_, Some(typ), _) => other("typ", typ),
+        (_, _, Some(token_type)) if !for_access(&token_type) => other("token_type", token_type),
+        _ => Ok(()),
+    }
 }
 
 /// What the header's `typ` and the claims say it is.

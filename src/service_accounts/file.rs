@@ -114,9 +114,14 @@ impl KeysFile {
     ///
     /// [`Reason::ConfigUnreadable`], or [`Reason::ConfigInvalid`] with file and line.
     pub fn read(path: &Path) -> Result<KeysFile, Failure> {
+        Ok(KeysFile::find(path)?.unwrap_or_default())
+    }
+
+    /// The same, but `None` where there is no file.
+    pub fn find(path: &Path) -> Result<Option<KeysFile>, Failure> {
         match fs::read_to_string(path) {
-            Ok(text) => KeysFile::parse(&text, path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(KeysFile::default()),
+            Ok(text) => KeysFile::parse(&text, path).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::new(Reason::ConfigUnreadable, format!("{}: {error}", path.display()))),
         }
     }

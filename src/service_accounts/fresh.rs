@@ -68,12 +68,17 @@ impl ServiceAccounts {
         }
     }
 
+    /// Without the file no key is accepted, but what was revoked stays so: to take a file away may lock programs out, and
+    /// must let nobody in.
     pub(super) fn read_again(&self) -> Result<(), Failure> {
-        let file = KeysFile::read(&self.file)?;
-        if file == KeysFile::default() && matches!(Print::of(std::fs::metadata(&self.file)), Print::Missing) {
-            tracing::warn!(file = %self.file.display(), "the keys file is gone, and so are all keys");
+        let file = KeysFile::find(&self.file)?;
+        let missing = file.is_none();
+        let mut fresh = Table::new(file.unwrap_or_default(), &self.accounts, Moment::now().0);
+        if missing {
+            fresh.revoked.clone_from(&self.table.load().revoked);
+            let file = self.file.display();
+            tracing::warn!(%file, "the keys file is gone, and so are all keys; tokens that it revoked stay revoked");
         }
-        let fresh = Table::new(file, &self.accounts, Moment::now().0);
         tracing::info!(keys = fresh.keys.len(), revoked_tokens = fresh.revoked.len(), "keys file read");
         let old = self.table.swap(Arc::new(fresh));
         let fresh = self.table.load();

@@ -181,6 +181,23 @@ fn a_changed_file_is_in_force_and_a_broken_one_leaves_the_keys_as_they_were() {
 }
 
 #[test]
+fn a_revoked_token_stays_revoked_while_the_file_is_gone() {
+    let scene = Scene::new(|file| file.revoked = vec![RevokedToken { token_id: "t1".into(), until: None }]);
+    let kept = std::fs::read(&scene.accounts.file).expect("file");
+    std::fs::remove_file(&scene.accounts.file).expect("removed");
+    for _ in 0..2 {
+        scene.accounts.read_again().expect("a missing file is no keys");
+        assert!(scene.accounts.is_revoked("t1"));
+    }
+    std::fs::write(&scene.accounts.file, kept).expect("back");
+    scene.accounts.read_again().expect("good");
+    assert!(scene.accounts.is_revoked("t1"));
+    std::fs::write(&scene.accounts.file, "").expect("emptied");
+    scene.accounts.read_again().expect("good");
+    assert!(!scene.accounts.is_revoked("t1"), "a file that is there says it all");
+}
+
+#[test]
 fn a_file_that_is_replaced_looks_different() {
     let scene = Scene::new(|file| file.keys = vec![key("ci", None).1]);
     let print = || Print::of(std::fs::metadata(&scene.accounts.file));

@@ -275,6 +275,25 @@ async fn a_good_token_without_the_right_is_forbidden_and_told_what_it_lacks() {
 }
 
 #[tokio::test]
+async fn a_program_that_says_it_reads_pages_is_told_in_json_all_the_same() {
+    let api = Api::usual().await;
+    let token = format!("Bearer {}", api.token(json!({})));
+    let java = ("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2");
+    let answer = api.send("/ops", &[("authorization", &token), java]).await;
+    assert_eq!((answer.status, answer.header("content-type")), (403, "application/json"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_credential_on_a_preflight_that_nobody_judged_does_not_reach_the_app() {
+    let tables = "[[route]]\naccess = \"bearer\"\npreflight = true\n";
+    let api = Api::start("audiences = [\"api\"]", tables).await;
+    let headers =
+        [("origin", "https://x.example"), ("access-control-request-method", "GET"), ("authorization", "Basic YTpi")];
+    api.person.request(Method::OPTIONS, &api.gateway.url("/p"), &headers, None).await.expect(200);
+    assert!(api.app.seen_at("/p")[0].all("authorization").is_empty());
+}
+
+#[tokio::test]
 async fn a_bad_token_beside_a_good_session_never_falls_through_to_it() {
     let provider = Provider::shared();
     let config = Config::new();

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::Claims;
+use super::lately::Lately;
 use crate::reason::{Failure, Reason};
 
 /// Answers about active tokens.
@@ -62,6 +63,7 @@ pub(super) struct Answers {
     known: papaya::HashMap<Digest, Kept, foldhash::fast::RandomState>,
     orders: Mutex<Orders>,
     next: AtomicU64,
+    lately: Mutex<Lately>,
 }
 
 struct Kept {
@@ -97,7 +99,16 @@ impl Answers {
         known.get(digest).filter(|kept| now < kept.answer.until).map(|kept| kept.answer.result())
     }
 
+    /// Whether the token was active not long ago, though that answer may no longer be used.
+    pub fn was_active_lately(&self, digest: &Digest, now: SystemTime) -> bool {
+        self.lately.lock().unwrap_or_else(PoisonError::into_inner).knows(digest, now)
+    }
+
     pub fn keep(&self, digest: Digest, answer: Answer, now: SystemTime) {
+        // Also where the configuration lets no answer be kept; not where the token is over.
+        if answer.claims.is_some() && answer.until >= now {
+            self.lately.lock().unwrap_or_else(PoisonError::into_inner).saw(digest, answer.until, now);
+        }
         if answer.until <= now {
             return;
         }

@@ -7,6 +7,7 @@ use openidconnect::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
+use super::Said;
 use crate::config::model::{ClientAuth, Issuer};
 use crate::config::values::Secret;
 use crate::http_client::{HttpClient, HttpError, require_json, require_success};
@@ -25,6 +26,7 @@ pub(super) struct Asker {
 
 /// What is said of an active token.
 pub(super) struct Active {
+    /// With every member in its type, as [`Said`] reads them.
     pub said: Map<String, Value>,
     /// Of the answer.
     pub bytes: usize,
@@ -120,7 +122,10 @@ fn read(body: &[u8]) -> Result<Option<Active>, Failure> {
     let said: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| unusable(format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
     match said.get("active") {
-        Some(Value::Bool(true)) => Ok(Some(Active { said, bytes: body.len() })),
+        Some(Value::Bool(true)) => {
+            Said::read(&said).map_err(unusable)?;
+            Ok(Some(Active { said, bytes: body.len() }))
+        }
         Some(Value::Bool(false)) => Ok(None),
         _ => Err(unusable("the answer has no boolean `active`".into())),
     }

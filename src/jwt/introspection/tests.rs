@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, Introspector};
+use super::{AT_ONCE, Introspector, RESERVED};
 use crate::config::model::Issuer;
 use crate::jwt::source::KeySource;
 use crate::oidc::tests::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, now};
@@ -139,6 +139,13 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
         (json(json!({ "active": "true" })), IntrospectionUnavailable, "boolean"),
         (json(json!({ "active": 1 })), IntrospectionUnavailable, "boolean"),
         (json(json!({ "sub": "u-1" })), IntrospectionUnavailable, "boolean"),
+        (json(json!({ "active": true, "sub": 7 })), IntrospectionUnavailable, "`sub` is no text"),
+        (json(json!({ "active": true, "exp": "1800000000" })), IntrospectionUnavailable, "`exp` is no time"),
+        (json(json!({ "active": true, "exp": 1.5 })), IntrospectionUnavailable, "`exp` is no time"),
+        (json(json!({ "active": true, "nbf": -1 })), IntrospectionUnavailable, "`nbf` is no time"),
+        (json(json!({ "active": true, "aud": { "a": 1 } })), IntrospectionUnavailable, "`aud` is neither"),
+        (json(json!({ "active": true, "aud": ["a", 7] })), IntrospectionUnavailable, "`aud` is neither"),
+        (json(json!({ "active": true, "scope": "a\nb" })), IntrospectionUnavailable, "`scope` holds"),
     ];
     let mut running = tokio::task::JoinSet::new();
     for (answer, reason, named) in table {
@@ -151,7 +158,7 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
             let told = asks.trouble().expect("told").detail;
             assert!(told.contains(named) && !told.contains("t0ken") && !told.contains(SECRET), "{told}");
             fake.set(ENDPOINT, active());
-            asks.ask("t0ken", now()).await.expect("the next question is asked");
+            asks.ask("t0ken", at(30)).await.expect("a later question is asked");
             assert!(asks.trouble().is_none());
         });
     }
@@ -190,9 +197,56 @@ async fn an_issuer_is_not_asked_about_more_tokens_at_once_than_it_can_bear() {
     }
     let answers = waiting.join_all().await;
     let refused = answers.iter().filter(|answer| **answer == Err(Reason::TooManyIntrospections)).count();
-    assert_eq!((refused, answers.iter().filter(|answer| answer.is_ok()).count()), (68, AT_ONCE));
-    assert_eq!(fake.seen(ENDPOINT).len(), AT_ONCE);
+    let asked = AT_ONCE - RESERVED;
+    assert_eq!((refused, answers.iter().filter(|answer| answer.is_ok()).count()), (68 + RESERVED, asked));
+    assert_eq!(fake.seen(ENDPOINT).len(), asked);
     asks.ask("another", now()).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn tokens_that_somebody_made_up_do_not_crowd_out_those_that_were_active_lately() {
+    let fake = issuer(active(), &[]).await;
+    let asks = introspector(&fake, "").await;
+    asks.ask("honest", now()).await.expect("active");
+    let reason_of = |token: &'static str, seconds| {
+        let asks = Arc::clone(&asks);
+        async move { asks.ask(token, at(seconds)).await.err().map(|failure| failure.reason) }
+    };
+    // Its answer is over, and questions about others are under way.
+    let take = |count: usize| Arc::clone(&asks.0.free).try_acquire_many_owned(count as u32).expect("room");
+    let others = take(AT_ONCE - RESERVED);
+    assert_eq!(reason_of("junk", 61).await, Some(Reason::TooManyIntrospections));
+    assert_eq!(reason_of("honest", 61).await, None);
+    let more = take(RESERVED);
+    assert_eq!(reason_of("honest", 200).await, Some(Reason::TooManyIntrospections), "the limit holds for it, too");
+    drop((others, more));
+    assert_eq!(reason_of("junk", 200).await, None);
+}
+
+#[tokio::test]
+async fn an_issuer_that_fails_is_left_alone_for_a_moment() {
+    for (status, reason) in [(500, Reason::IntrospectionUnavailable), (401, Reason::IntrospectionRefused)] {
+        let fake = issuer(active(), &[]).await;
+        let asks = introspector(&fake, "").await;
+        let reason_of = |token: &'static str, seconds| {
+            let asks = Arc::clone(&asks);
+            async move { asks.ask(token, at(seconds)).await.err().map(|failure| failure.reason) }
+        };
+        assert_eq!(reason_of("honest", 0).await, None);
+        fake.set(ENDPOINT, Answer::json(json!({})).with_status(status));
+        for token in ["junk", "other junk", "junk"] {
+            assert_eq!(reason_of(token, 100).await, Some(reason));
+        }
+        assert_eq!(fake.seen(ENDPOINT).len(), 2, "one question, and the same answer to all");
+        // A token that somebody made up may be what the issuer fails about.
+        assert_eq!(reason_of("honest", 100).await, Some(reason));
+        assert_eq!(fake.seen(ENDPOINT).len(), 3);
+        assert_eq!(reason_of("honest", 100).await, Some(reason));
+        assert_eq!(fake.seen(ENDPOINT).len(), 3, "it is the issuer after all");
+        fake.set(ENDPOINT, active());
+        assert_eq!(reason_of("new", 110).await, None);
+        assert_eq!(reason_of("other", 100).await, None, "who is answered ends the pause");
+    }
 }
 
 #[tokio::test]

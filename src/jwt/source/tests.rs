@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
+use super::Looked;
 use super::{KeySource, Readiness, unix_seconds};
 use crate::background::FIRST_RETRY;
 use crate::config::model::Issuer;
@@ -265,19 +266,22 @@ async fn a_flood_of_unknown_keys_causes_one_fetch() {
     let (first, second) = (Signer::new("a"), Signer::new("b"));
     let fake = Fake::start(&first).await;
     let source = source(&fake.issuer, "");
-    assert!(!source.newer_than(0).await && fake.seen("/keys").is_empty(), "the first keys are the background's work");
+    assert!(
+        source.look_for_newer(0).await != Looked::Newer && fake.seen("/keys").is_empty(),
+        "the first keys are the background's work"
+    );
     source.refresh(None).await;
     for _ in 0..1000 {
-        assert!(!source.newer_than(1).await);
+        assert_ne!(source.look_for_newer(1).await, Looked::Newer);
     }
     assert_eq!(fake.seen("/keys").len(), 2);
 
     // Five seconds later.
     source.for_tokens_not_before.store(0, SeqCst);
     fake.set("/keys", keys(&[&first, &second]));
-    assert!(source.newer_than(1).await, "the keys have changed");
-    assert!(source.newer_than(1).await && fake.seen("/keys").len() == 3, "which is known now");
-    assert!(!source.newer_than(2).await && fake.seen("/keys").len() == 3);
+    assert!((source.look_for_newer(1).await == Looked::Newer), "the keys have changed");
+    assert!((source.look_for_newer(1).await == Looked::Newer) && fake.seen("/keys").len() == 3, "which is known now");
+    assert!(source.look_for_newer(2).await != Looked::Newer && fake.seen("/keys").len() == 3);
 }
 
 #[tokio::test]
@@ -291,7 +295,7 @@ async fn two_hundred_who_wait_share_one_fetch_even_where_it_fails() {
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..200 {
             let source = Arc::clone(&source);
-            waiting.spawn(async move { source.newer_than(1).await });
+            waiting.spawn(async move { source.look_for_newer(1).await == Looked::Newer });
         }
         assert_eq!(waiting.join_all().await, vec![newer; 200]);
         assert_eq!(fake.seen("/keys").len(), 2);
@@ -308,11 +312,11 @@ async fn a_client_that_hangs_up_does_not_end_the_fetch_for_others() {
     fake.set("/keys", Answer { delay: Duration::from_millis(300), ..keys(&[&second]) });
     let gone = tokio::spawn({
         let source = Arc::clone(&source);
-        async move { source.newer_than(1).await }
+        async move { source.look_for_newer(1).await == Looked::Newer }
     });
     until("asked", || fake.seen("/keys").len() == 2).await;
     gone.abort();
-    assert!(source.newer_than(1).await);
+    assert!((source.look_for_newer(1).await == Looked::Newer));
     assert_eq!(fake.seen("/keys").len(), 2);
 }
 
@@ -365,7 +369,7 @@ async fn a_key_file_is_read_again_when_it_changes_and_a_broken_one_is_not_believ
     assert!(source.trouble.load().as_ref().is_some_and(|told| told.detail.contains("keys.json")));
 
     write(&keys(&[&first, &second]).body);
-    assert!(source.newer_than(1).await, "a token with an unknown key is worth a look");
+    assert!((source.look_for_newer(1).await == Looked::Newer), "a token with an unknown key is worth a look");
     assert!(source.trouble.load().is_none() && source.generation() == 2);
 }
 
@@ -375,7 +379,7 @@ async fn keys_that_are_configured_are_never_fetched_and_never_old() {
     let fixed = Arc::new(KeySource::fixed(super::KeySet::ed25519(&[("k".into(), [7; 32])])));
     for source in [secret, fixed] {
         assert!(source.current(u64::MAX - 1).is_ok() && source.generation() == 1);
-        assert!(!source.newer_than(1).await);
+        assert_ne!(source.look_for_newer(1).await, Looked::Newer);
         let (_stop, stopping) = watch::channel(false);
         Arc::clone(&source).keep_fresh(stopping).await;
     }

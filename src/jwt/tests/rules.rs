@@ -7,8 +7,8 @@ use super::{Bench, Row, check, row, with};
 use crate::config::model::TokenAlgorithm::*;
 use crate::jwt::Kind;
 use crate::reason::Reason::{
-    self, IdentityTooLarge, TokenAudience, TokenClaim, TokenExpired, TokenForm, TokenIdentity, TokenIssuer, TokenKey,
-    TokenNotYetValid, TokenScope, TokenType,
+    self, IdentityTooLarge, IntrospectionUnavailable, TokenAudience, TokenClaim, TokenExpired, TokenForm,
+    TokenIdentity, TokenIssuer, TokenKey, TokenNotYetValid, TokenScope, TokenType,
 };
 
 fn token(typ: Option<&str>, changes: Value) -> String {
@@ -300,12 +300,53 @@ fn an_introspected_token_is_held_to_the_same_rules() {
         ("", json!({"sub": "u", "aud": "other"}), Some(TokenAudience)),
         ("", json!({"sub": "u", "aud": "experiments", "exp": NOW - 900}), Some(TokenExpired)),
         ("", json!({"sub": "u", "aud": "experiments", "iss": "https://evil.example"}), Some(TokenIssuer)),
-        ("", json!({"sub": "u", "aud": "experiments", "exp": "soon"}), Some(TokenForm)),
+        ("", json!({"sub": "u", "aud": "experiments", "exp": "soon"}), Some(IntrospectionUnavailable)),
         ("", json!({"client_id": "c", "aud": "experiments"}), Some(TokenForm)),
         ("user_claim = \"client_id\"", json!({"client_id": "c", "aud": "experiments"}), None),
         ("typ = [\"JWT\"]", json!({"sub": "u", "aud": "experiments", "token_type": "Bearer"}), None),
         ("required_scopes = [\"a\"]", json!({"sub": "u", "aud": "experiments", "scope": "b"}), Some(TokenScope)),
     ] {
         assert_eq!(reason(toml, answer.clone()), expected, "{toml} {answer}");
+    }
+}
+
+#[test]
+fn a_refresh_token_that_its_issuer_calls_active_is_no_access_token() {
+    let bench = Bench::new("any_audience = true\naudiences = []");
+    let verdict = |said: Value| {
+        let Value::Object(mut claims) = said else { panic!("an object") };
+        claims.extend([("active".to_owned(), json!(true)), ("sub".to_owned(), json!("u"))]);
+        bench.policy.introspected(&claims, &bench.headers).err().map(|failure| (failure.reason, failure.detail))
+    };
+    for said in [
+        json!({}),
+        json!({"token_type": "Bearer"}),
+        json!({"token_type": "bearer", "token_use": "access_token"}), // Ory Hydra
+        json!({"token_type": "Bearer", "typ": "Bearer"}),             // Keycloak
+        json!({"token_type": null, "token_use": null, "typ": null}),
+        json!({"token_type": "at+jwt"}),
+        json!({"token_type": "application/at+JWT"}),
+        json!({"token_type": "access_token"}),
+        json!({"token_use": "access"}),
+        json!({"typ": "JWT"}),
+    ] {
+        assert_eq!(verdict(said.clone()), None, "{said}");
+    }
+    for (said, member) in [
+        (json!({"token_type": "Bearer", "token_use": "refresh_token"}), "token_use"),
+        (json!({"token_use": "id"}), "token_use"),
+        (json!({"token_use": ""}), "token_use"),
+        (json!({"token_type": "Bearer", "typ": "Refresh"}), "typ"),
+        (json!({"typ": "Offline"}), "typ"),
+        (json!({"typ": "ID"}), "typ"),
+        (json!({"typ": "rt+jwt"}), "typ"),
+        (json!({"token_type": "refresh_token"}), "token_type"),
+        (json!({"token_type": "Refresh", "token_use": "access_token"}), "token_type"),
+        (json!({"token_type": "N_A"}), "token_type"),
+        (json!({"token_type": "urn:ietf:params:oauth:token-type:refresh_token"}), "token_type"),
+    ] {
+        let (reason, detail) = verdict(said.clone()).unwrap_or_else(|| panic!("{said} is refused"));
+        assert_eq!(reason, TokenType, "{said}");
+        assert!(detail.starts_with(&format!("`{member}` is '")) && detail.ends_with("takes access tokens"), "{detail}");
     }
 }
