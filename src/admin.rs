@@ -98,7 +98,7 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/metrics" => {
-                self.issuers.tell_cache();
+                self.issuers.tell_metrics();
                 answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render())
             }
             "/healthz" => answer(StatusCode::OK, "text/plain", b"ok\n".to_vec()),

@@ -191,7 +191,12 @@ impl<'a> Address<'a> {
         let (local, domain) = email.split_once('@')?;
         // Quoted local parts, comments and display names (RFC 5322 §3.4) are how one address looks like another;
         // `is_domain` refuses a second `@`.
-        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !r#""(),:;<>[\]"#.contains(c);
+        // Beside ASCII, letters and digits alone: what is invisible or turns the direction is none. Letters that are forms of
+        // others (full width, letterlike, ligatures) fold into them for some readers (Unicode NFKC).
+        let form = |c: char| matches!(c, '\u{2100}'..='\u{214f}' | '\u{fb00}'..='\u{fb4f}' | '\u{ff00}'..='\u{ffef}');
+        let beyond = |c: char| c.is_alphanumeric() && !form(c);
+        let in_ascii = |c: char| !c.is_control() && !c.is_whitespace() && !r#""(),:;<>[\]"#.contains(c);
+        let plain = |c: char| if c.is_ascii() { in_ascii(c) } else { beyond(c) };
         (!local.is_empty() && local.chars().all(plain) && is_domain(domain)).then_some(Address { domain })
     }
 }

@@ -12,6 +12,9 @@ use crate::identity::{self, Claims, Identity, scalar, strings};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
+/// The claim of the gateway's own tokens that names a service account.
+pub const ACCOUNT_CLAIM: &str = "doorward_account";
+
 /// The claims, by path, that header rules and route rules read beside the fields of [`Identity`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NeededClaims(BTreeSet<String>);
@@ -29,7 +32,9 @@ impl NeededClaims {
             allow.flat_map(|allow| &allow.claims).chain(settings.issuer.iter().flat_map(|i| &i.required_claims));
         let rules = rules.map(|rule| &rule.claim);
         let all = headers.chain(rules).chain(subjects);
-        NeededClaims(all.filter(|path| !FIELDS.contains(&path.as_str())).cloned().collect())
+        // What names a service account in the gateway's own tokens names nobody in others.
+        let own = |path: &&String| FIELDS.contains(&path.as_str()) || *path == ACCOUNT_CLAIM;
+        NeededClaims(all.filter(|path| !own(path)).cloned().collect())
     }
 
     /// Their paths.
@@ -216,9 +221,11 @@ fn verified(claims: &Map<String, Value>) -> Result<Option<bool>, Failure> {
     }
 }
 
-/// A claim that nothing depends on: of another type it is as good as absent.
+/// A claim that nothing depends on: of another type it is as good as absent, and white space around it means nothing.
 fn optional_text(claims: &Map<String, Value>, name: &str) -> Option<String> {
-    claims.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+    let around = |c: char| c.is_whitespace() && !c.is_control();
+    let text = claims.get(name).and_then(Value::as_str).map(|text| text.trim_matches(around));
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn once_each(mut items: Vec<String>) -> Vec<String> {

@@ -13,10 +13,11 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::authz::{self, Rules, Verdict};
+use crate::claims::ACCOUNT_CLAIM;
 use crate::claims::Members;
 use crate::config::model;
 use crate::identity::{Claims, Identity};
-use crate::jwt::{ACCOUNT_CLAIM, Issuers, Signer};
+use crate::jwt::{Issuers, Signer};
 use crate::reason::{Failure, Reason};
 use crate::service_accounts::ServiceAccounts;
 
@@ -200,11 +201,12 @@ impl Federation {
             ..identity.clone()
         };
         let refused = |detail: String| Err(Failure::new(Reason::AssertionNotAllowed, detail));
+        // The address is who they are, and not merely what a rule goes by: whatever rule names them, it has to be theirs.
+        if person.email_verified == Some(false) {
+            return refused(format!("'{subject}' is not verified by its issuer ('email_verified' is false)"));
+        }
         match self.rules.as_ref().map(|rules| rules.judge(&person)) {
             Some(Verdict::Allow) => Ok(person),
-            Some(Verdict::Deny(failure)) if failure.reason == Reason::EmailUnverified => {
-                refused(format!("'{subject}' is not verified by its issuer ('email_verified' is false)"))
-            }
             Some(Verdict::Deny(failure)) if failure.reason == Reason::ClaimAbsent => {
                 let absent = failure.detail.replacen("the session", "the assertion", 1);
                 refused(format!("the rules do not name '{subject}', and {absent}"))
@@ -244,7 +246,7 @@ fn describe(who: &Identity) -> Map<String, Value> {
 /// Whether the assertion says that `address` is its owner's. `email_verified` speaks of the claim `email`; where there is
 /// none, of the only address that there is.
 fn email_verified(claims: &Claims, address: &str) -> Option<bool> {
-    let email = claims.0.get("email").and_then(Value::as_str);
+    let email = claims.0.get("email").and_then(Value::as_str).map(str::trim).filter(|email| !email.is_empty());
     if email.is_some_and(|email| !email.eq_ignore_ascii_case(address)) {
         return None;
     }

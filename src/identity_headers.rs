@@ -96,6 +96,11 @@ impl IdentityHeaders {
                 );
                 return Err(Failure::new(Reason::IdentityTooLarge, detail));
             }
+            // White space at the ends is no part of a field's value (RFC 9110 §5.5): the app would read another text.
+            if text.starts_with(char::is_whitespace) || text.ends_with(char::is_whitespace) {
+                let detail = format!("white space at an end of what {} carries", rule.name);
+                return Err(Failure::new(Reason::ClaimMalformed, detail));
+            }
             let value = HeaderValue::from_maybe_shared(Bytes::from(text)).map_err(|_| {
                 Failure::new(Reason::ClaimMalformed, format!("a control character in what {} carries", rule.name))
             })?;
@@ -139,10 +144,7 @@ impl Rule {
                     if place > 0 {
                         list.push(',');
                     }
-                    match memchr2(b',', b'%', item.as_bytes()) {
-                        Some(_) => list.push_str(&escape(item, |c| matches!(c, ',' | '%'))),
-                        None => list.push_str(item),
-                    }
+                    push_entry(&mut list, item);
                 }
                 match self.text {
                     TextEncoding::Utf8 => list,
@@ -153,6 +155,18 @@ impl Rule {
             ListEncoding::Json => self.encode(&ascii_json(items)),
         }
     }
+}
+
+/// One entry of a list: escaped where it could pass for two, or, with white space at its ends, for another.
+fn push_entry(list: &mut String, item: &str) {
+    let core = item.trim();
+    if core.len() == item.len() && memchr2(b',', b'%', item.as_bytes()).is_none() {
+        return list.push_str(item);
+    }
+    let start = item.len() - item.trim_start().len();
+    list.push_str(&escape(&item[..start], |_| true));
+    list.push_str(&escape(core, |c| matches!(c, ',' | '%')));
+    list.push_str(&escape(&item[start + core.len()..], |_| true));
 }
 
 /// `text` with each character that `must` names percent-encoded as UTF-8 (RFC 3986 §2.1).
@@ -217,6 +231,21 @@ mod tests {
         match headers.of(who) {
             Ok(all) => all.first().map(|(_, v)| Ok(String::from_utf8(v.as_bytes().to_vec()).expect("utf-8"))),
             Err(failure) => Some(Err(failure.reason)),
+        }
+    }
+
+    #[test]
+    fn white_space_at_an_end_makes_nobody_somebody_else() {
+        let comma = |groups: &[&str]| {
+            header("groups", TextEncoding::Utf8, ListEncoding::Comma, &identity(groups))
+                .expect("a header")
+                .expect("good")
+        };
+        assert_eq!(comma(&[" admins", "a b", "x\u{a0}", "  "]), "%20admins,a b,x%C2%A0,%20%20");
+        for user in [" admin", "admin ", "\u{a0}admin", "admin\u{3000}"] {
+            let who = Identity { user: user.into(), ..identity(&[]) };
+            let sent = header("user", TextEncoding::Utf8, ListEncoding::Comma, &who).expect("an answer");
+            assert_eq!(sent, Err(Reason::ClaimMalformed), "{user:?}");
         }
     }
 

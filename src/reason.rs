@@ -310,10 +310,10 @@ reasons! {
         "Send `Authorization: Bearer` with a token or a service account's key.";
     TokenForm = "DW-8002", 401, Person, "The token cannot be read",
         "It is not a signed JWT in compact form (RFC 7519 §7.2) with the claims it must have in their types, nor anything else that is accepted here.",
-        "Send the access token as it was issued, whole and without quotes.";
+        "Send the access token as it was issued, whole and without quotes; what it says itself is for its issuer to correct.";
     TokenAlgorithm = "DW-8003", 401, Person, "The token's algorithm is not accepted",
         "It is unsigned, or signed with an algorithm that its issuer's entry does not accept or its key is not for.",
-        "Have the issuer sign with an accepted algorithm, or add it to `algorithms` of the `[[issuer]]`.";
+        "Have the issuer sign with an algorithm that is accepted and that its key is for; an admin reads `algorithms` of the `[[issuer]]`.";
     TokenIssuer = "DW-8004", 401, Person, "The token's issuer is not accepted here",
         "Its `iss` is none of the configured issuers, or this route does not take that issuer's tokens.",
         "Get a token of an accepted issuer; an admin compares `iss` with `issuer` of the `[[issuer]]`, to the letter.";
@@ -350,6 +350,9 @@ reasons! {
     TokenIdentity = "DW-8015", 401, Admin, "The token does not say who it is",
         "The claim that names the user is missing or unusable, or a claim that a header needs has a control character.",
         "Have the issuer send the claim, or set `user_claim` of the `[[issuer]]`.";
+    TokenNotTaken = "DW-8016", 401, Admin, "Tokens are not taken here",
+        "The request brought a bearer token, and this route is for people who are signed in: its `access` is `signed-in`.",
+        "Sign in; or an admin sets `access` of the route to `bearer` or `signed-in-or-bearer`.";
     KeyMalformed = "DW-8101", 401, Person, "The key cannot be read",
         "It begins like a key of a service account and is incomplete or mistyped: its checksum is wrong.",
         "Copy the whole key.";
@@ -385,7 +388,7 @@ reasons! {
         "Send that `grant_type`, and the JWT as `assertion`.";
     GrantMalformed = "DW-8302", 400, Person, "The token request cannot be read",
         "It is no form with exactly one `grant_type` and one `assertion` (RFC 6749 §4.5), or is too large.",
-        "Send them form-encoded in the body of a POST.";
+        "Send `grant_type` and `assertion` form-encoded in the body of a POST.";
     AssertionSubject = "DW-8303", 400, Person, "The assertion's subject is not known",
         "Its subject is neither an e-mail address nor the subject of a registered service account.",
         "Have the issuer put your e-mail address into the subject; an admin registers programs with `[[service_account]]`.";

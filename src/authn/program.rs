@@ -10,10 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
+use crate::claims::ACCOUNT_CLAIM;
 use crate::config::OWN_ISSUER;
 use crate::config::model::{self, Settings};
 use crate::identity::Identity;
-use crate::jwt::{ACCOUNT_CLAIM, Cached, Issuers, Verified};
+use crate::jwt::{Cached, Issuers, Verified};
 use crate::reason::{Failure, Reason};
 use crate::service_accounts::{Account, ServiceAccounts};
 
@@ -62,9 +63,13 @@ impl Programs {
     /// Who sent `authorization`, and whether that counts where `wanted` is asked for, at `now` (seconds since 1970).
     /// Every failure is of room 8.
     pub async fn judge(&self, authorization: &HeaderValue, wanted: &Wanted, now: u64) -> Result<Program, Failure> {
-        let credential = read(authorization.as_bytes(), self.issuers.max_token_bytes())?;
+        let (credential, scheme) = read(authorization.as_bytes(), self.issuers.max_token_bytes())?;
         if ServiceAccounts::looks_like_key(&credential) {
             return self.judge_key(&credential, wanted, now);
+        }
+        // Every JWT begins so: with the brace of its header.
+        if !credential.starts_with(b"ey") {
+            check_opaque(&credential, scheme)?;
         }
         let own = |verified: &Verified| self.issuers.own() == Some(verified.issuer);
         let further = |verified: &Verified| {
@@ -77,6 +82,13 @@ impl Programs {
         let verified = &cached.verified;
         match self.account_of(verified, own(verified))? {
             Some(account) => Ok(Program::Account(account)),
+            // The app could not tell the two apart.
+            None if self.accounts.get(&verified.identity.user).is_some() => {
+                let user = &verified.identity.user;
+                let detail =
+                    format!("user is '{user}', which is the name of a service account, and the token is not its");
+                Err(Failure::new(Reason::TokenIdentity, detail))
+            }
             None => Ok(Program::Token(cached)),
         }
     }
@@ -161,26 +173,42 @@ fn list<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     format!("{}{}", shown.join(", "), if more { ", …" } else { "" })
 }
 
+/// How a credential came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Bearer,
+    Basic,
+}
+
+/// Whether the header holds a service account's key, which is of use to nobody but the gateway.
+pub fn holds_key(authorization: &HeaderValue) -> bool {
+    read(authorization.as_bytes(), MAX_USER).is_ok_and(|(credential, _)| mentions_key(&credential))
+}
+
 /// The token or key in the header: after `Bearer`, or as the password of `Basic`, whoever the user is (W&B's SDK sends
 /// `api:KEY`).
-fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
+fn read(header: &[u8], max_bytes: usize) -> Result<(Cow<'_, [u8]>, Scheme), Failure> {
     let form = |detail: &str| Failure::new(Reason::AuthorizationForm, detail);
     let (scheme, rest) = match header.iter().position(|&b| b == b' ') {
         Some(space) => (&header[..space], header[space..].trim_ascii()),
         None => (header, &header[..0]),
     };
     if rest.is_empty() {
-        return Err(form("it holds no credential"));
+        let bare = scheme.starts_with(b"ey") || ServiceAccounts::looks_like_key(scheme);
+        return Err(form(match bare {
+            true => "the word 'Bearer' is missing before the token",
+            false => "it holds no credential",
+        }));
     }
     let too_long = |most: usize| {
-        let detail = format!("it has {} bytes, and {most} are looked at", rest.len());
+        let detail = format!("it has {} bytes, and {most} are looked at (bearer.max_token_bytes)", rest.len());
         (rest.len() > most).then(|| Failure::new(Reason::TokenForm, detail)).map_or(Ok(()), Err)
     };
     if scheme.eq_ignore_ascii_case(b"bearer") {
         too_long(max_bytes)?;
         return match memchr(b' ', rest) {
             Some(_) => Err(form("there is a space inside the token")),
-            None => Ok(Cow::Borrowed(rest)),
+            None => Ok((Cow::Borrowed(rest), Scheme::Bearer)),
         };
     }
     if !scheme.eq_ignore_ascii_case(b"basic") {
@@ -193,8 +221,32 @@ fn read(header: &[u8], max_bytes: usize) -> Result<Cow<'_, [u8]>, Failure> {
     let password = pair.split_off(colon + 1);
     match password.is_empty() {
         true => Err(form("the password is empty; it has to be the key")),
-        false => Ok(Cow::Owned(password)),
+        false => Ok((Cow::Owned(password), Scheme::Basic)),
     }
+}
+
+/// What is neither key nor JWT may be an opaque token, about which its issuer is asked. A key with quotes around it and
+/// somebody's password are none, and must not be told to anybody.
+fn check_opaque(credential: &[u8], scheme: Scheme) -> Result<(), Failure> {
+    if mentions_key(credential) {
+        return Err(Failure::new(Reason::KeyMalformed, "there is something before the key"));
+    }
+    if scheme == Scheme::Basic {
+        let detail = "the password of 'Basic' is neither a service account's key nor a JWT";
+        return Err(Failure::new(Reason::AuthorizationForm, detail));
+    }
+    // RFC 6750 §2.1.
+    let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
+    match credential.iter().all(in_token) {
+        true => Ok(()),
+        false => Err(Failure::new(Reason::TokenForm, "token holds a character that no token has, a quote perhaps")),
+    }
+}
+
+/// Whether a key is in it, with whatever around it.
+fn mentions_key(credential: &[u8]) -> bool {
+    let prefix = ServiceAccounts::PREFIX.as_bytes();
+    credential.windows(prefix.len()).any(|window| window.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
@@ -202,8 +254,27 @@ mod tests {
     use super::*;
 
     fn text(header: &str) -> Result<String, Reason> {
-        let read = read(header.as_bytes(), 1000).map_err(|failure| failure.reason)?;
+        let (read, _) = read(header.as_bytes(), 1000).map_err(|failure| failure.reason)?;
         Ok(String::from_utf8_lossy(&read).into_owned())
+    }
+
+    #[test]
+    fn keys_and_passwords_are_told_from_opaque_tokens() {
+        for (credential, scheme, reason) in [
+            ("2YotnFZFEjr1zCsicMWpAA", Scheme::Bearer, None),
+            ("\"2YotnFZFEjr1zCsicMWpAA\"", Scheme::Bearer, Some(Reason::TokenForm)),
+            ("\"dwk_abc\"", Scheme::Bearer, Some(Reason::KeyMalformed)),
+            (" dwk_abc", Scheme::Basic, Some(Reason::KeyMalformed)),
+            ("DWK_abc", Scheme::Bearer, Some(Reason::KeyMalformed)),
+            ("my-real-password", Scheme::Basic, Some(Reason::AuthorizationForm)),
+        ] {
+            let judged = check_opaque(credential.as_bytes(), scheme).err().map(|failure| failure.reason);
+            assert_eq!(judged, reason, "{credential}");
+        }
+        let header = |text: &str| HeaderValue::from_str(text).expect("a header");
+        assert!(holds_key(&header("Bearer dwk_x")) && holds_key(&header("Bearer \"dwk_x\"")));
+        assert!(holds_key(&header(&format!("Basic {}", STANDARD.encode("api:dwk_x")))));
+        assert!(!holds_key(&header("Bearer x")) && !holds_key(&header("Basic YTpi")));
     }
 
     #[test]

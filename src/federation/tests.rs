@@ -96,6 +96,7 @@ fn an_assertion_cannot_say_what_only_the_gateway_says() {
 fn whoever_is_not_named_gets_no_token() {
     let by_domain = federation(BY_DOMAIN);
     let by_claim = federation("audiences = ['x']\nallow.claims = [{ claim = 'dept', equals = 'ml' }]");
+    let by_group = federation("audiences = ['x']\nallow.groups = ['staff']");
     let by_mail = federation("audiences = ['x']\nsubject_claim = 'mail.work'\nallow.emails = ['jo@example.com']");
     let nobody = federation("audiences = ['x']");
     use Reason::{AssertionNotAllowed, AssertionSubject, TokenIssuer};
@@ -120,6 +121,22 @@ fn whoever_is_not_named_gets_no_token() {
             Some(AssertionNotAllowed),
         ),
         (&by_domain, json!({ "sub": "jo@example.com", "email": "jo@home.example", "email_verified": false }), None),
+        (
+            &by_domain,
+            json!({ "sub": "jo@example.com", "email": "", "email_verified": false }),
+            Some(AssertionNotAllowed),
+        ),
+        (
+            &by_domain,
+            json!({ "sub": "jo@example.com", "email": " jo@example.com", "email_verified": false }),
+            Some(AssertionNotAllowed),
+        ),
+        // Another rule lets them in, but not as somebody else.
+        (
+            &by_group,
+            json!({ "sub": "victim@example.com", "email_verified": false, "groups": ["staff"] }),
+            Some(AssertionNotAllowed),
+        ),
         (&by_claim, json!({ "sub": "jo@any.example", "dept": "ml" }), None),
         (&by_claim, json!({ "sub": "jo@any.example", "dept": "it" }), Some(AssertionNotAllowed)),
         (&by_claim, json!({ "sub": "jo@any.example" }), Some(AssertionNotAllowed)),

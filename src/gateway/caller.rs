@@ -59,6 +59,10 @@ impl Gateway {
     async fn admit_person(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Result<Option<Answer>, Refusal> {
         let person = match self.authenticate(visit, route, way).await {
             Verdict::Known(person) => person,
+            // A program that was let near the wrong route should not have to guess.
+            Verdict::Missing if route.tokens.is_none() && is_bearer(visit) => {
+                return Err(Failure::from(Reason::TokenNotTaken).into());
+            }
             // 6 nobody: a person is sent to sign in, a program is told
             verdict => {
                 let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in };
@@ -111,6 +115,13 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Whether a bearer token came along.
+fn is_bearer(visit: &Visit<'_>) -> bool {
+    let scheme =
+        |value: &HeaderValue| value.as_bytes().get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
+    visit.headers.get(header::AUTHORIZATION).is_some_and(scheme)
 }
 
 /// Step 5: what the route's rules say.

@@ -26,7 +26,14 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 33] = [
+const FORBIDDEN: [&str; 40] = [
+    "x-credential-identifier",
+    "x-client-cert",
+    "x-userinfo",
+    "x-role",
+    "x-roles",
+    "x-groups",
+    "x-jwt-assertion",
     "x-wandb-username",
     "x-wandb-user-email",
     "x-user",
@@ -63,7 +70,14 @@ const FORBIDDEN: [&str; 33] = [
 ];
 
 /// Beginnings of such names: `X-WEBAUTH-ROLE` makes an admin as well as `X-WEBAUTH-USER` does.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 18] = [
+    "x-authentik-",
+    "x-authelia-",
+    "x-pomerium-",
+    "x-vouch-",
+    "x-consumer-",
+    "x-ssl-client-",
+    "tailscale-user-",
     "ssl-client-",
     "x-forwarded-",
     "x-auth-request-",
@@ -175,7 +189,7 @@ fn is_odd(name: &str) -> bool {
         }
         before = byte;
     }
-    false
+    before == b'-' && !name.is_empty()
 }
 
 /// The cookies that are not the gateway's, as one field; `None` where nothing has to change.

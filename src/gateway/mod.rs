@@ -30,6 +30,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::authn::Program;
+use crate::authn::program::holds_key;
 use crate::config::model::{Access, Settings};
 use crate::endpoints::renewal::SessionRenewals;
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
@@ -253,7 +254,12 @@ impl ProxyHttp for Gateway {
         headers.insert(header::HOST, named.clone());
         forwarding.write(headers, route.strip.as_deref())?;
         // On preflights too, which nobody judges.
-        if route.tokens.as_ref().is_some_and(|tokens| !tokens.forward) {
+        // A key is the gateway's own matter wherever it was sent.
+        let ends_here = match &route.tokens {
+            Some(tokens) => !tokens.forward,
+            None => upstream_request.headers.get(header::AUTHORIZATION).is_some_and(holds_key),
+        };
+        if ends_here {
             self.sanitiser.take_credential(headers);
         }
         for (name, value) in told.iter().chain(&way.identity) {

@@ -13,14 +13,14 @@ use prometheus::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::Verified;
 use super::cache::{Cached, TokenCache};
 use super::introspection::Introspector;
 use super::key_set::KeySet;
-use super::source::{KeySource, Looked};
+use super::source::{KeySource, Looked, Readiness};
 use super::token::{Unverified, WantedClaims};
 use super::verify::Policy;
-use super::{ACCOUNT_CLAIM, Verified};
-use crate::claims::NeededClaims;
+use crate::claims::{ACCOUNT_CLAIM, NeededClaims};
 use crate::config::OWN_ISSUER;
 use crate::config::model::{self, Settings, TokenAlgorithm};
 use crate::identity_headers::IdentityHeaders;
@@ -210,7 +210,7 @@ impl Issuers {
 
     async fn verified(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Arc<Cached>, How), Refused> {
         if !self.introspecting.is_empty() && !Unverified::looks_like_one(token) {
-            return self.introspected(token, taken).await;
+            return self.introspected(token, taken, now).await;
         }
         let (verified, generation) = self.verify_jwt(token, taken, now).await?;
         Ok((self.keep(token, verified, generation, now), How::Signature))
@@ -261,7 +261,12 @@ impl Issuers {
     }
 
     /// Asks, one after the other, those issuers whose tokens count here and are no JWT.
-    async fn introspected(&self, token: &[u8], taken: Option<&[bool]>) -> Result<(Arc<Cached>, How), Refused> {
+    async fn introspected(
+        &self,
+        token: &[u8],
+        taken: Option<&[bool]>,
+        now: u64,
+    ) -> Result<(Arc<Cached>, How), Refused> {
         let form = |detail: &str| (Failure::new(Reason::TokenForm, detail), None);
         if token.len() > self.max_token_bytes {
             return Err(form("token is longer than tokens are looked at"));
@@ -271,14 +276,16 @@ impl Issuers {
         for &index in self.introspecting.iter().filter(|index| self.check_taken(**index, taken).is_ok()) {
             let issuer = &self.list[index];
             let Some(introspector) = &issuer.introspector else { continue };
-            match introspector.ask(text, SystemTime::now()).await {
-                Ok(claims) => {
-                    let verified = issuer.policy.introspected(&claims, &self.headers);
-                    let verified = verified.map_err(|failure| (failure, Some(index)))?;
-                    return Ok((Arc::new(Cached { verified, generation: 0 }), How::Introspection));
-                }
+            let asked = introspector.ask(text, SystemTime::now()).await;
+            let verified = asked.and_then(|claims| {
+                let verified = issuer.policy.introspected(&claims, &self.headers)?;
+                issuer.policy.judge(&verified, now).map(|()| verified)
+            });
+            match verified {
+                Ok(verified) => return Ok((Arc::new(Cached { verified, generation: 0 }), How::Introspection)),
                 // That another issuer cannot be asked weighs more than that this one does not know it.
                 Err(failure) if last.0.reason.status() == 503 && failure.reason.status() != 503 => {}
+                // A token that is known here and meant for somebody else may be the next one's, too.
                 Err(failure) => last = (failure, Some(index)),
             }
         }
@@ -288,7 +295,15 @@ impl Issuers {
     fn index_of(&self, iss: &str) -> Result<usize, Failure> {
         self.by_iss.get(iss).copied().ok_or_else(|| {
             let shown: String = iss.chars().take(200).collect();
-            Failure::new(Reason::TokenIssuer, format!("issuer is '{shown}', which is not configured here"))
+            let (other, how) = match iss.strip_suffix('/') {
+                Some(bare) => (bare.to_owned(), "without"),
+                None => (format!("{iss}/"), "with"),
+            };
+            let hint = match self.by_iss.contains_key(other.as_str()) {
+                true => format!("; configured is the same {how} the slash at the end"),
+                false => String::new(),
+            };
+            Failure::new(Reason::TokenIssuer, format!("issuer is '{shown}', which is not configured here{hint}"))
         })
     }
 
@@ -310,8 +325,16 @@ impl Issuers {
         self.list.iter()
     }
 
-    /// Brings what the metrics say of the cache up to date.
-    pub fn tell_cache(&self) {
+    /// Brings what the metrics say of issuers and cache up to date.
+    pub fn tell_metrics(&self) {
+        for issuer in &self.list {
+            let ready = matches!(issuer.source.readiness(SystemTime::now()), Readiness::Ready { .. });
+            metrics().issuer_ready.with_label_values(&[issuer.name.as_str()]).set(ready.into());
+        }
+        self.tell_cache();
+    }
+
+    fn tell_cache(&self) {
         // Two who ask at once must not both add the difference.
         static TELLING: Mutex<()> = Mutex::new(());
         let Some(cache) = &self.cache else { return };

@@ -69,6 +69,3 @@ pub enum Kind {
     /// Any other `typ`, in lower case and without `application/`; `logout+jwt` where `events` says so.
     Other(Box<str>),
 }
-
-/// The claim of the gateway's own tokens that names a service account.
-pub const ACCOUNT_CLAIM: &str = "doorward_account";

@@ -101,7 +101,8 @@ impl Policy {
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         // `identity` takes `sub` from where every token has it.
         let user = Some(&*self.names.user_claim).filter(|claim| *claim != "sub");
-        user.into_iter().chain([&*self.names.email_claim, &*self.names.groups_claim]).chain(self.needed.paths())
+        let own = [&*self.names.email_claim, &*self.names.groups_claim, "token_use", "typ"];
+        user.into_iter().chain(own).chain(self.needed.paths())
     }
 
     /// Algorithm, signature, and who it is. Not times, audience, type, scopes and required claims: [`Policy::judge`].
@@ -317,8 +318,15 @@ fn check_use(said: &Said<'_>) -> Result<(), Failure> {
     }
 }
 
-/// What the header's `typ` and the claims say it is.
+/// What the header's `typ` and the claims say it is. `token_use` is Cognito's and `typ` Keycloak's way to say it.
 fn kind(token: &Unverified<'_>) -> Kind {
+    let said = |claim: &str| token.wanted().get(claim).and_then(Value::as_str).map(bare);
+    let elsewhere = said("token_use").filter(|used| !FOR_ACCESS.contains(&used.as_str()));
+    match elsewhere.or_else(|| said("typ").filter(|typ| NOT_FOR_ACCESS.contains(&typ.as_str()))).as_deref() {
+        Some("id" | "id+jwt" | "id_token+jwt") => return Kind::IdToken,
+        Some(other) => return Kind::Other(other.into()),
+        None => {}
+    }
     match (token.event(), token.typ().map(bare).as_deref()) {
         (Some(Event::Logout), _) => Kind::Other("logout+jwt".into()),
         (Some(Event::Other), _) => Kind::Other("secevent+jwt".into()),

@@ -108,6 +108,9 @@ impl ServiceAccounts {
         })
     }
 
+    /// What every key begins with.
+    pub const PREFIX: &str = key::PREFIX;
+
     /// Whether `text` is meant to be a key: by its beginning.
     pub fn looks_like_key(text: &[u8]) -> bool {
         text.starts_with(key::PREFIX.as_bytes())

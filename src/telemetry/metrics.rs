@@ -22,6 +22,8 @@ pub struct Metrics {
     /// Seconds that deciding who is asking and whether they may took, without the app's share.
     pub authentication_seconds: Histogram,
     token_verification_seconds: HistogramVec,
+    /// 1 where the issuer's keys are at hand and not too old.
+    pub issuer_ready: IntGaugeVec,
     /// Tokens in the cache of verified tokens, and their bytes.
     pub token_cache_entries: IntGauge,
     pub token_cache_bytes: IntGauge,
@@ -107,6 +109,11 @@ impl Metrics {
                 .buckets(TOKEN_BUCKETS.into()),
                 &["issuer", "algorithm", "answer"],
             ),
+            issuer_ready: gauges(
+                "doorward_issuer_ready",
+                "1 where the issuer's keys are at hand and not too old.",
+                &["issuer"],
+            ),
             token_cache_entries: gauge("doorward_token_cache_entries", "Verified tokens that are kept."),
             token_cache_bytes: gauge("doorward_token_cache_bytes", "Memory of the verified tokens that are kept."),
             token_cache_hits: counter("doorward_token_cache_hits_total", "Tokens that were found in the cache."),
@@ -188,6 +195,7 @@ impl Metrics {
             Box::new(metrics.request_seconds.clone()),
             Box::new(metrics.authentication_seconds.clone()),
             Box::new(metrics.token_verification_seconds.clone()),
+            Box::new(metrics.issuer_ready.clone()),
             Box::new(metrics.token_cache_entries.clone()),
             Box::new(metrics.token_cache_bytes.clone()),
             Box::new(metrics.token_cache_hits.clone()),

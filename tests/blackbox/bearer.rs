@@ -183,6 +183,10 @@ async fn right_signature_and_wrong_claims_are_refused_fresh_and_from_the_cache()
         (json!({"nbf": now + 300}), 401, "DW-8008"),
         (json!({"iat": now + 300}), 401, "DW-8008"),
         (json!({"nonce": "n"}), 401, "DW-8010"),
+        (json!({"token_use": "id"}), 401, "DW-8010"),
+        (json!({"token_use": "refresh"}), 401, "DW-8010"),
+        (json!({"typ": "Refresh"}), 401, "DW-8010"),
+        (json!({"sub": " admin"}), 401, "DW-8015"),
         (json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}), 401, "DW-8010"),
         (json!({"sub": null}), 401, "DW-8002"),
     ] {
@@ -281,6 +285,28 @@ async fn a_program_that_says_it_reads_pages_is_told_in_json_all_the_same() {
     let java = ("accept", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2");
     let answer = api.send("/ops", &[("authorization", &token), java]).await;
     assert_eq!((answer.status, answer.header("content-type")), (403, "application/json"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_key_is_nothing_for_apps_wherever_it_is_sent() {
+    let api = Api::usual().await;
+    let basic = format!("Basic {}", STANDARD.encode("api:dwk_abc"));
+    for header in ["Bearer dwk_abc", "Bearer \"dwk_abc\"", &basic, "Bearer of-the-app's-own"] {
+        api.send("/public/x", &[("authorization", header)]).await.expect(200);
+    }
+    let seen: Vec<_> = api.app.seen_at("/public/x").iter().map(|seen| seen.all("authorization").len()).collect();
+    assert_eq!(seen, [0, 0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_token_where_people_sign_in_is_told_what_the_route_takes() {
+    let provider = Provider::shared();
+    let config = Config::new();
+    let client = provider.register(&config.public_url, json!({})).await;
+    let tables = format!("{}\n[[route]]\npath = \"/\"\n", provider_table(&provider, &client));
+    let api = Api::start_with(config, "audiences = [\"api\"]", &tables).await;
+    let answer = api.ask("/x", &api.token(json!({}))).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-8016"), "{}", answer.text());
 }
 
 #[tokio::test]

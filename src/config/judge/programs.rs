@@ -161,6 +161,11 @@ impl Judge<'_> {
             let hint = "set `jwks_uri` or `jwks_file`, since no metadata can be asked for there";
             self.error(&key.key("issuer"), format!("`{text}` is no web address"), hint);
         }
+        let plain = url::Url::parse(text).is_ok_and(|url| url.scheme() == "http" && !is_loopback(url.host()));
+        if discovers && plain && issuer.address.is_none() {
+            let message = "is http, so whoever is on the way can make tokens; use https outside of trials";
+            self.warn(&key.key("issuer"), message);
+        }
         if let Some(secret) = &issuer.secret {
             let length = secret.expose().len();
             // RFC 7518 §3.2: a key at least as long as the hash.
