@@ -9,7 +9,7 @@
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -64,6 +64,8 @@ pub struct KeySource {
     metadata: ArcSwapOption<Metadata>,
     /// Why the last fetch failed; none where it did not.
     trouble: ArcSwapOption<Failure>,
+    /// Whether the log knows that the keys are too old.
+    too_old_told: AtomicBool,
     /// Held while fetching, so that an older answer never replaces a newer one.
     fetching: Mutex<LastFetch>,
     for_tokens: StdMutex<Option<Awaited<()>>>,
@@ -165,6 +167,7 @@ impl KeySource {
             max_age,
             patience,
             keys: ArcSwap::from_pointee(Keys { set: KeySet::ed25519(&[]), generation: 0 }),
+            too_old_told: AtomicBool::new(false),
             withdrawn: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             fetched_at: AtomicU64::new(0),
@@ -394,6 +397,7 @@ impl KeySource {
             None => self.usable_until.store(until, Ordering::Release),
         }
         self.arrivals.fetch_add(1, Ordering::AcqRel);
+        self.too_old_told.store(false, Ordering::Relaxed);
         let stamp = i64::try_from(fetched_at).unwrap_or(i64::MAX);
         metrics().issuer_keys_fetched.with_label_values(&[name]).set(stamp);
     }
@@ -414,6 +418,11 @@ impl KeySource {
             let ready = self.generation() != 0;
             let retry = retry.map(tracing::field::debug);
             tracing::warn!(issuer = self.name, %failure, ready, retry, "the issuer's keys cannot be fetched");
+        }
+        let too_old = self.generation() != 0 && self.current(unix_seconds(SystemTime::now())).is_err();
+        if too_old && !self.too_old_told.swap(true, Ordering::Relaxed) {
+            let limit = tracing::field::debug(self.max_age);
+            tracing::warn!(issuer = self.name, keys_max_age = limit, "tokens of this issuer are refused from now on");
         }
         self.trouble.store(Some(Arc::new(failure)));
     }

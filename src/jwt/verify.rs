@@ -13,7 +13,7 @@ use super::token::{self, Event, MAX_TIME, Unverified};
 use super::{Kind, Texts, Verified};
 use crate::authz::Rule;
 use crate::claims::{self, ClaimNames, NeededClaims};
-use crate::config::model::{self, TokenAlgorithm};
+use crate::config::model::{self, TENANT, TokenAlgorithm};
 use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
@@ -53,6 +53,8 @@ pub struct Policy {
     index: usize,
     /// Every value of `iss` it stands for.
     issuers: Box<[Box<str>]>,
+    /// The same as the entry spells them, with `{tenantid}`.
+    spelled: Box<[Box<str>]>,
     /// Empty where it takes tokens for anybody.
     audiences: Box<[Box<str>]>,
     algorithms: Box<[TokenAlgorithm]>,
@@ -81,6 +83,7 @@ impl Policy {
         Ok(Policy {
             index,
             issuers: issuers.into(),
+            spelled: settings.issuer.iter().chain(&settings.issuer_aliases).map(|text| text.as_str().into()).collect(),
             audiences: if settings.any_audience { Box::default() } else { boxed(&settings.audiences) },
             algorithms: algorithms(settings),
             types,
@@ -121,7 +124,8 @@ impl Policy {
             let detail = format!("algorithm is {}; accepted is {}", in_quotes(token.alg()), accepted.join(", "));
             return Err(Failure::new(Reason::TokenAlgorithm, detail));
         };
-        keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
+        let key_issuer = keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
+        self.check_key_issuer(key_issuer, token.iss())?;
         let identity = self.identity(token.subject(), token.wanted())?;
         Ok(Verified {
             issuer: self.index,
@@ -198,6 +202,25 @@ impl Policy {
         }
     }
 
+    /// A key set for many tenants says of each key whose it is, and another tenant's key is as good as a stranger's. A token
+    /// may call its issuer by another of the entry's names (Entra's v1 tokens have v2's keys), but not by another tenant's.
+    fn check_key_issuer(&self, key_issuer: Option<&str>, iss: &str) -> Result<(), Failure> {
+        let Some(key_issuer) = key_issuer.filter(|said| *said != iss) else { return Ok(()) };
+        let tenant = self.spelled.iter().find_map(|text| tenant(text, iss));
+        let mut names = self.spelled.iter().filter(|text| text.contains(TENANT) == tenant.is_some());
+        let fits = match tenant {
+            Some(own) => names.any(|text| text.replace(TENANT, own) == key_issuer.replace(TENANT, own)),
+            None => names.any(|text| **text == *key_issuer || self::tenant(key_issuer, text).is_some()),
+        };
+        match fits {
+            true => Ok(()),
+            false => {
+                let detail = format!("the key is for issuer {}, not {}", in_quotes(key_issuer), in_quotes(iss));
+                Err(Failure::new(Reason::TokenKey, detail))
+            }
+        }
+    }
+
     fn identity(&self, subject: &str, claims: &Map<String, Value>) -> Result<Identity, Failure> {
         claims::identity(&self.names, &self.needed, subject, claims).map_err(unusable)
     }
@@ -267,6 +290,13 @@ impl Policy {
         let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
         Err(Failure::new(Reason::TokenClaim, detail))
     }
+}
+
+/// The tenant in `iss`, where `template` with `{tenantid}` stands for it.
+fn tenant<'i>(template: &str, iss: &'i str) -> Option<&'i str> {
+    let (before, behind) = template.split_once(TENANT)?;
+    let tenant = iss.strip_prefix(before)?.strip_suffix(behind)?;
+    Some(tenant).filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
 }
 
 /// RFC 7519 §4.1.3.

@@ -360,6 +360,8 @@ fn what_breaks_a_rule_of_the_issuers_is_refused() {
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"RS256\"]")), "issuer.algorithms", "not for a shared secret");
     refuses(&with("", "", &format!("{ISSUER}{secret}[\"HS512\"]")), "issuer.algorithms", "64 characters");
     warns(&with("", "", &format!("{ISSUER}any_audience = true")), "issuer.any_audience", "any other service");
+    let plain = ISSUER.replace("https://ci", "http://ci");
+    warns(&with("", "", &format!("{plain}audiences = [\"a\"]")), "issuer.issuer", "is http");
 }
 
 #[test]

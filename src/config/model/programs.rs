@@ -18,6 +18,12 @@ pub const OWN_ISSUER: &str = "doorward";
 /// What the identity of a service account has where a person's has the name of a `[[provider]]`.
 pub const OF_ACCOUNTS: &str = "service-account";
 
+/// `iss` and audience of the gateway's own tokens, and what its addresses begin with: the public URL without a slash at
+/// the end.
+pub fn own_issuer(public_url: &Url) -> String {
+    public_url.as_str().trim_end_matches('/').to_owned()
+}
+
 /// Bearer tokens (RFC 6750), whoever issued them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -182,7 +188,7 @@ impl Issuer {
 
     /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
     pub fn own(public_url: &Url) -> Issuer {
-        let origin = public_url.as_str().trim_end_matches('/').to_owned();
+        let origin = own_issuer(public_url);
         Issuer {
             name: OWN_ISSUER.into(),
             provider: None,

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::forge::{self, NOW, claims, signed};
-use super::{Bench, Row, check, row};
+use super::{Bench, Row, check, row, with};
 use crate::config::model::TokenAlgorithm::*;
 use crate::jwt::Kind;
 use crate::reason::Reason::{
     self, IdentityTooLarge, IntrospectionUnavailable, TokenAudience, TokenClaim, TokenExpired, TokenForm,
-    TokenIdentity, TokenIssuer, TokenNotYetValid, TokenScope, TokenType,
+    TokenIdentity, TokenIssuer, TokenKey, TokenNotYetValid, TokenScope, TokenType,
 };
 
 fn token(typ: Option<&str>, changes: Value) -> String {
@@ -218,6 +218,41 @@ fn a_placeholder_stands_for_the_tenants_that_are_listed_and_no_others() {
     ] {
         assert_eq!(bench.reason(&token(None, json!({ "iss": iss })), &forge::all_keys()), expected, "{iss}");
     }
+}
+
+#[test]
+fn a_key_that_is_published_for_one_issuer_is_no_good_for_another() {
+    let tenants = "issuer = \"https://login.example/{tenantid}/v2.0\"\ntenants = [\"t1\", \"people\"]\n\
+                   issuer_aliases = [\"https://sts.example/{tenantid}/\"]";
+    let one = "issuer = \"https://login.example/t1/v2.0\"\nissuer_aliases = [\"https://sts.example/t1/\"]";
+    let (v1, v2) = ("https://sts.example/t1/", "https://login.example/t1/v2.0");
+    let (any, people) = ("https://login.example/{tenantid}/v2.0", "https://login.example/people/v2.0");
+    for (entry, iss, key_issuer, expected) in [
+        (tenants, v2, any, None),
+        (tenants, v2, v2, None),
+        (tenants, v1, any, None),
+        (tenants, v1, v2, None),
+        (tenants, people, people, None),
+        (tenants, v2, people, Some(TokenKey)),
+        (tenants, v1, people, Some(TokenKey)),
+        (tenants, v2, "https://other.example/{tenantid}/v2.0", Some(TokenKey)),
+        (tenants, v2, "", Some(TokenKey)),
+        (one, v2, any, None),
+        (one, v2, v2, None),
+        (one, v1, any, None),
+        (one, v1, v2, None),
+        (one, v2, people, Some(TokenKey)),
+        (one, v2, "https://other.example/{tenantid}/v2.0", Some(TokenKey)),
+        (one, v2, "{tenantid}", Some(TokenKey)),
+    ] {
+        let key = with(forge::jwk(EdDSA), "issuer", json!(key_issuer));
+        let reason = Bench::new(entry).reason(&token(None, json!({ "iss": iss })), &forge::key_set(&[key]));
+        assert_eq!(reason, expected, "{iss} by a key for {key_issuer}");
+    }
+    // That a key is now another issuer's is a change of the set; what is no text is no issuer.
+    let set = |issuer| forge::key_set(&[with(forge::jwk(EdDSA), "issuer", issuer), forge::jwk(ES256)]);
+    assert_ne!(set(json!(v2)), set(json!(people)));
+    assert_eq!(set(json!(1)), forge::key_set(&[forge::jwk(ES256)]));
 }
 
 #[test]
