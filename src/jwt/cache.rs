@@ -145,8 +145,9 @@ impl TokenCache {
             found.store(0, Relaxed);
             return true;
         }
-        // Which one goes must not depend on their order, or five that come in turn would push each other out for ever.
-        let any = self.dice.fetch_add(0x9e37_79b9, Relaxed) as usize >> 30;
+        // Which one goes must not depend on their order, or five that come in turn would push each other out for ever; nor may
+        // each way soon have its turn, or eight would.
+        let any = self.hasher.hash_one(self.dice.fetch_add(1, Relaxed)) as usize;
         at(0).unwrap_or(&ways[any % WAYS]).store(fingerprint, Relaxed);
         false
     }
