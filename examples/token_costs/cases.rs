@@ -306,7 +306,8 @@ fn through_issuers() -> Case {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(NOW, |since| since.as_secs());
     Box::new(move || {
         let _ = &folder;
-        let verdict = issuers.judge(black_box(token.as_bytes()), None, now).now_or_never().expect("no waiting");
+        let verdict =
+            issuers.judge(black_box(token.as_bytes()), None, now, |_| Ok(())).now_or_never().expect("no waiting");
         black_box(verdict.expect("a good token"));
     })
 }
@@ -319,7 +320,8 @@ fn unknown_issuer() -> Case {
     let token = format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(claims), parts[2]);
     Box::new(move || {
         let _ = &folder;
-        let verdict = issuers.judge(black_box(token.as_bytes()), None, NOW).now_or_never().expect("no waiting");
+        let verdict =
+            issuers.judge(black_box(token.as_bytes()), None, NOW, |_| Ok(())).now_or_never().expect("no waiting");
         black_box(verdict.expect_err("a stranger's token"));
     })
 }
