@@ -9,6 +9,8 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
+use crate::config::OWN_ISSUER;
+use crate::config::model::Federation;
 use crate::jwt::{Issuer, Issuers, source};
 use crate::oidc::{Providers, Readiness};
 use crate::reason::Failure;
@@ -18,13 +20,21 @@ use crate::telemetry::metrics;
 pub struct Admin {
     providers: Arc<Providers>,
     issuers: Arc<Issuers>,
+    /// Whether assertions that are meant for anybody can be exchanged.
+    exchanges_any: bool,
     /// Becomes true when the gateway is asked to stop.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Admin {
-    pub fn new(providers: Arc<Providers>, issuers: Arc<Issuers>, stopping: tokio::sync::watch::Receiver<bool>) -> Self {
-        Admin { providers, issuers, stopping }
+    pub fn new(
+        providers: Arc<Providers>,
+        issuers: Arc<Issuers>,
+        federation: Option<&Federation>,
+        stopping: tokio::sync::watch::Receiver<bool>,
+    ) -> Self {
+        let exchanges_any = federation.is_some_and(|federation| federation.skip_audience_validation);
+        Admin { providers, issuers, exchanges_any, stopping }
     }
 
     /// Ready is who can sign people in and judge tokens: each provider's metadata and keys and each issuer's keys are at
@@ -48,7 +58,12 @@ impl Admin {
             .issuers
             .iter()
             .map(|issuer| {
-                let said = of_issuer(issuer);
+                let mut said = of_issuer(issuer);
+                if self.exchanges_any && issuer.name == OWN_ISSUER {
+                    said["warning"] = json!(
+                        "skip_audience_validation: assertions that were made for any other service can be exchanged"
+                    );
+                }
                 ready &= said["ready"] == true;
                 said
             })

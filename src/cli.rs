@@ -50,6 +50,9 @@ enum Command {
     Check {
         /// Configuration file; chosen as by `run` where it is not given
         file: Option<PathBuf>,
+        /// The same, as other commands have it
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
     },
     /// Make, list and revoke the keys of service accounts
     #[command(subcommand)]
@@ -74,7 +77,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(flag) => run(flag.config.as_deref()),
-        Command::Check { file } => check(file.as_deref()),
+        Command::Check { file, config } => check(file.or(config).as_deref()),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
         Command::Schema => print(&schema::json_schema()),
@@ -211,6 +214,18 @@ mod tests {
         assert_eq!(config(&["doorward", "run", "--config", "a.toml"]), Some("a.toml".into()));
         assert!(Cli::try_parse_from(["doorward", "--config", "a.toml", "schema"]).is_err());
         assert!(Cli::try_parse_from(["doorward", "serve"]).is_err());
+    }
+
+    #[test]
+    fn check_takes_its_file_as_run_does_and_without_the_flag() {
+        let named = |args: &[&str]| match Cli::try_parse_from(args) {
+            Ok(Cli { command: Some(Command::Check { file, config }), .. }) => file.or(config),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(named(&["doorward", "check"]), None);
+        assert_eq!(named(&["doorward", "check", "a.toml"]), Some("a.toml".into()));
+        assert_eq!(named(&["doorward", "check", "--config", "a.toml"]), Some("a.toml".into()));
+        assert!(Cli::try_parse_from(["doorward", "check", "--config", "a.toml", "b.toml"]).is_err());
     }
 
     #[test]

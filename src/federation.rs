@@ -15,7 +15,7 @@ use url::Url;
 use crate::authz::{self, Rules, Verdict};
 use crate::claims::ACCOUNT_CLAIM;
 use crate::claims::Members;
-use crate::config::model;
+use crate::config::model::{self, own_issuer};
 use crate::identity::{Claims, Identity};
 use crate::jwt::{Issuers, Signer};
 use crate::reason::{Failure, Reason};
@@ -89,11 +89,6 @@ impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         Refused { failure, asker: None }
     }
-}
-
-/// The issuer identifier of the gateway's own tokens, and their audience: the public URL without a slash at the end.
-pub fn own_issuer(public_url: &Url) -> String {
-    public_url.as_str().trim_end_matches('/').to_owned()
 }
 
 impl Federation {

@@ -333,8 +333,8 @@ reasons! {
         "Its `aud` names none of the audiences that are accepted here.",
         "Ask the issuer for a token with the right audience; an admin compares `audiences`.";
     TokenType = "DW-8010", 401, Person, "It is another kind of token",
-        "Its `typ` is not accepted, or it is an ID token, a refresh token or a logout token, which are not made for APIs.",
-        "Send an access token; an admin can accept others with `typ` and `id_tokens` of the `[[issuer]]`.";
+        "Its `typ` is not accepted, or it is an ID token, a refresh token or a logout token, which are not made for APIs, or it is bound to a key, which is not checked here.",
+        "Send an access token that is good for whoever has it; an admin can accept others with `typ`, `id_tokens` and `bound_tokens` of the `[[issuer]]`.";
     TokenClaim = "DW-8011", 403, Person, "The token lacks a claim that is required",
         "Its issuer's entry requires a claim that the token does not have, or has with another value.",
         "Have the issuer put the claim into the token; an admin compares `required_claims`.";

@@ -148,7 +148,7 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let (stop, stopping) = watch::channel(false);
     let providers = gateway.context().providers.clone();
     let issuers = gateway.context().programs.issuers.clone();
-    let admin = Admin::new(providers.clone(), issuers, stopping.clone());
+    let admin = Admin::new(providers.clone(), issuers, settings.federation.as_ref(), stopping.clone());
     for upstream in gateway.upstreams() {
         let upstream = upstream.clone();
         tokio::spawn(async move { upstream.keep_resolved().await });

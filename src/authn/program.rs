@@ -113,7 +113,8 @@ impl Programs {
     fn account_of(&self, verified: &Verified, own: bool) -> Result<Option<Arc<Account>>, Failure> {
         let identity = &verified.identity;
         if !own {
-            return Ok(self.accounts.external(&identity.provider, &identity.subject));
+            let account = || self.accounts.external(&identity.provider, &identity.subject);
+            return Ok(if verified.without_subject { None } else { account() });
         }
         let Some(name) = identity.claims.0.get(ACCOUNT_CLAIM) else { return Ok(None) };
         let account = name.as_str().and_then(|name| self.accounts.get(name));

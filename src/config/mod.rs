@@ -62,6 +62,10 @@ impl Config {
         wandb::overlay(&mut root, env, &mut errors, &mut warnings);
         environment::overlay(&mut root, env, &mut errors);
         secret_files::fold(&mut root, &mut errors);
+        // Whoever configures by the environment alone begins with this one.
+        if file.is_none() && root.get("public_url").is_none() {
+            errors.insert(0, nothing_found());
+        }
         let origins = root.origins();
         let mut settings = match check::settings(root) {
             Ok(settings) if errors.is_empty() => settings,
@@ -91,6 +95,12 @@ fn choose(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
     let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
     let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
     file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
+}
+
+fn nothing_found() -> ConfigError {
+    let hint = "name the file with `--config FILE` or DOORWARD_CONFIG, or write one as docs/getting-started.md shows";
+    let message = format!("there is no {DEFAULT_FILE} in this directory, and none is named");
+    ConfigError::new("", message).because(Reason::ConfigUnreadable).hint(hint)
 }
 
 fn read(file: &Path) -> Result<Node, ConfigErrors> {

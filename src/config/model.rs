@@ -15,7 +15,9 @@ use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network
 
 mod programs;
 
-pub use programs::{Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm};
+pub use programs::{
+    Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
+};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

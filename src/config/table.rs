@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::model::{Access, Allow, ClientAuth, Federation, Issuer, Provider, Route};
+use super::model::{Access, Allow, ClientAuth, Federation, Issuer, Provider, Route, own_issuer};
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::values::MASK;
@@ -106,7 +106,7 @@ fn follows(settings: &Settings) -> Vec<String> {
     if settings.provider.is_empty() {
         sentences.push("sign-in: none, there is no provider".into());
     } else {
-        let public = settings.public_url.as_str().trim_end_matches('/');
+        let public = own_issuer(&settings.public_url);
         sentences.push(format!("redirect URI to register at the provider: {public}/oidc/callback"));
         sentences.push(sessions(settings));
     }
@@ -175,7 +175,7 @@ fn exchange(federation: &Federation, settings: &Settings) -> String {
         Some(allow) => allowed(allow),
         None => "only service accounts".to_owned(),
     };
-    let public = settings.public_url.as_str().trim_end_matches('/');
+    let public = own_issuer(&settings.public_url);
     let lifetime = federation.token_lifetime;
     format!("{public}/oidc/token exchanges those of {}, {audiences}, for {lifetime}: {who}", taken.join(", "))
 }

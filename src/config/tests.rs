@@ -217,6 +217,12 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     let env = variables(&[("DOORWARD_CONFIG", good.to_str().expect("path"))]);
     assert_eq!(Config::load(None, &env).expect("good").file.as_deref(), Some(good.as_path()));
     let missing = place.0.path().join("missing.toml");
+    // Where neither a file nor the environment says anything, that is said first.
+    let nothing = Config::load_chosen(None, &[]).expect_err("nothing").0;
+    assert_eq!((nothing[0].reason, &*nothing[1].key), (Reason::ConfigUnreadable, "public_url"));
+    assert!(nothing[0].to_string().contains("no gateway.toml in this directory"), "{}", nothing[0]);
+    let environment_alone = Config::load_chosen(None, &variables(&[("DOORWARD_PUBLIC_URL", "https://a.example")]));
+    assert!(environment_alone.expect_err("no app").0.iter().all(|error| error.reason == Reason::ConfigInvalid));
     let errors = Config::load(Some(&missing), &env).expect_err("the flag wins");
     assert_eq!((errors.0[0].reason, errors.0[0].file.as_deref()), (Reason::ConfigUnreadable, Some(missing.as_path())));
 }

@@ -12,8 +12,7 @@ use url::Url;
 
 use super::{Answer, Outcome, TOKEN};
 use crate::config::OWN_ISSUER;
-use crate::config::model::{Issuer, Route, Settings};
-use crate::federation::own_issuer;
+use crate::config::model::{Issuer, Route, Settings, own_issuer};
 use crate::jwt::Signer;
 
 const JWKS: &str = "/.well-known/jwks.json";

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
 use super::{Answer, Context, Refusal, SignInWish, Visit, Visitor, login_href};
 use crate::authn::Verdict;
-use crate::config::model::SignInStyle;
+use crate::config::model::{SignInStyle, own_issuer};
 use crate::keys::Purpose;
 use crate::oidc::Provider;
 use crate::pages::ProviderButton;
@@ -88,7 +88,7 @@ fn public_host(context: &Context, visit: &Visit<'_>) -> Option<String> {
     let shared = context.config.settings.session.cookie_domain.as_deref().is_some_and(|domain| {
         visit.host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     });
-    (visit.host != own && !shared).then(|| format!("{}{}", public.as_str().trim_end_matches('/'), visit.target()))
+    (visit.host != own && !shared).then(|| format!("{}{}", own_issuer(public), visit.target()))
 }
 
 /// The address to return to: a path, or with its host where the session is shared by several.

@@ -253,11 +253,10 @@ impl ProxyHttp for Gateway {
         };
         headers.insert(header::HOST, named.clone());
         forwarding.write(headers, route.strip.as_deref())?;
-        // On preflights too, which nobody judges.
-        // A key is the gateway's own matter wherever it was sent.
+        // On preflights too, which nobody judges; and a key is the gateway's own matter wherever it was sent.
         let ends_here = match &route.tokens {
             Some(tokens) => !tokens.forward,
-            None => upstream_request.headers.get(header::AUTHORIZATION).is_some_and(holds_key),
+            None => headers.get(header::AUTHORIZATION).is_some_and(holds_key),
         };
         if ends_here {
             self.sanitiser.take_credential(headers);

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use self::answers::{Answer, Answers, Digest};
-use self::request::Asker;
+use self::request::{Asker, NoAnswer};
 pub use self::said::Said;
 use super::metadata::Place;
 use super::source::KeySource;
@@ -71,8 +71,8 @@ struct Inner {
 struct Pause {
     since: SystemTime,
     reason: Reason,
-    /// Whether the question was about a token that was active lately. A token that somebody made up can make an issuer
-    /// fail, and must not keep others from being asked about.
+    /// Whether the question was about a token that was active lately. A token that somebody made up may be what the issuer
+    /// fails about, and must not keep known ones from being asked about.
     known: bool,
 }
 
@@ -203,10 +203,12 @@ impl Inner {
                 self.count("inactive");
                 Answer { claims: None, until: now + self.longest.min(INACTIVE_FOR), bytes: 0 }
             }
-            Err(failure) => {
+            Err(NoAnswer { failure, lasts }) => {
                 self.count(failure.reason.code());
-                let pause = Pause { since: now + began.elapsed(), reason: failure.reason, known };
-                self.pause.store(Some(Arc::new(pause)));
+                if lasts {
+                    let pause = Pause { since: now + began.elapsed(), reason: failure.reason, known };
+                    self.pause.store(Some(Arc::new(pause)));
+                }
                 return Err(self.failed(failure));
             }
         };

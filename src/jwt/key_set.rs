@@ -47,6 +47,8 @@ pub struct KeySet {
 
 struct Key {
     id: Option<Box<str>>,
+    /// Whose tokens it is good for, where the set is that of several issuers, as Entra says it.
+    issuer: Option<Box<str>>,
     /// One entry for each algorithm that the key is good for.
     checks: Box<[(TokenAlgorithm, Check)]>,
     /// Of everything above.
@@ -93,14 +95,14 @@ impl KeySet {
     /// One secret shared with the issuer, for HMAC.
     pub fn secret(secret: &[u8]) -> KeySet {
         let checks = HMAC.map(|(algorithm, hash)| (algorithm, Check::Hmac(Box::new(hmac::Key::new(hash, secret)))));
-        KeySet::of(vec![Key::new(None, checks.into(), &[b"secret", secret])], true)
+        KeySet::of(vec![Key::new(None, None, checks.into(), &[b"secret", secret])], true)
     }
 
     /// Ed25519 public keys by their ids: the gateway's own.
     pub fn ed25519(keys: &[(String, [u8; 32])]) -> KeySet {
         let key = |(id, public): &(String, [u8; 32])| {
             let check = Check::public(&sig::ED25519, public, 64)?;
-            Some(Key::new(Some(id.as_str().into()), [(EdDSA, check)].into(), &[b"Ed25519", public]))
+            Some(Key::new(Some(id.as_str().into()), None, [(EdDSA, check)].into(), &[b"Ed25519", public]))
         };
         KeySet::of(keys.iter().filter_map(key).collect(), false)
     }
@@ -130,7 +132,8 @@ impl KeySet {
         format!("{} ({}{more})", self.keys.len(), ids.collect::<Vec<_>>().join(", "))
     }
 
-    /// Checks `signature` over `message` with the one key that a token's `kid` and `alg` mean.
+    /// Checks `signature` over `message` with the one key that a token's `kid` and `alg` mean. What it gives is the issuer
+    /// that this key is published for, where the set says so.
     ///
     /// [`Reason::TokenKey`] where there is none or more than one, [`Reason::TokenAlgorithm`] where the key that `kid`
     /// names is for other algorithms, [`Reason::TokenSignature`] where the signature does not match.
@@ -140,18 +143,18 @@ impl KeySet {
         algorithm: TokenAlgorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<&str>, Failure> {
         let named = match kid {
             Some(kid) if !self.secret => self.by_id(kid),
             _ => &self.keys,
         };
-        let mut fitting = named.iter().filter_map(|key| key.check(algorithm));
-        let check = match (fitting.next(), fitting.next()) {
-            (Some(check), None) => check,
+        let mut fitting = named.iter().filter_map(|key| Some((key, key.check(algorithm)?)));
+        let (key, check) = match (fitting.next(), fitting.next()) {
+            (Some(one), None) => one,
             (first, _) => return Err(self.no_one_key(kid, algorithm, named, first.is_some())),
         };
         match check.holds(message, signature) {
-            true => Ok(()),
+            true => Ok(key.issuer.as_deref()),
             false => Err(Failure::new(Reason::TokenSignature, format!("the {algorithm:?} signature does not match"))),
         }
     }
@@ -189,19 +192,26 @@ impl KeySet {
 }
 
 impl Key {
-    fn new(id: Option<Box<str>>, checks: Box<[(TokenAlgorithm, Check)]>, material: &[&[u8]]) -> Key {
+    fn new(
+        id: Option<Box<str>>,
+        issuer: Option<Box<str>>,
+        checks: Box<[(TokenAlgorithm, Check)]>,
+        material: &[&[u8]],
+    ) -> Key {
         let mut hash = digest::Context::new(&digest::SHA256);
         let mut update = |part: &[u8]| {
             hash.update(&(part.len() as u64).to_le_bytes());
             hash.update(part);
         };
-        update(&[u8::from(id.is_some())]);
-        update(id.as_deref().unwrap_or_default().as_bytes());
+        for text in [&id, &issuer] {
+            update(&[u8::from(text.is_some())]);
+            update(text.as_deref().unwrap_or_default().as_bytes());
+        }
         update(&checks.iter().map(|(algorithm, _)| *algorithm as u8).collect::<Vec<u8>>());
         material.iter().for_each(|part| update(part));
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(hash.finish().as_ref());
-        Key { id, checks, fingerprint }
+        Key { id, issuer, checks, fingerprint }
     }
 
     fn check(&self, algorithm: TokenAlgorithm) -> Option<&Check> {
@@ -222,10 +232,11 @@ impl Key {
         {
             return None;
         }
-        let id = match entry.get("kid") {
-            None => None,
-            Some(id) => Some(Box::from(id.as_str()?)),
+        let said = |name: &str| match entry.get(name) {
+            None => Some(None),
+            Some(said) => Some(Some(Box::from(said.as_str()?))),
         };
+        let (id, issuer) = (said("kid")?, said("issuer")?);
         let octets = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?.trim_end_matches('=')).ok();
         // RFC 7517 §4.4. An algorithm that is not the key's, or not ours, leaves none over.
         let wanted = |algorithm: TokenAlgorithm| match entry.get("alg") {
@@ -258,7 +269,7 @@ impl Key {
             _ => return None,
         };
         (!checks.is_empty())
-            .then(|| Key::new(id, checks.into(), &[text("kty").unwrap_or_default().as_bytes(), &material]))
+            .then(|| Key::new(id, issuer, checks.into(), &[text("kty").unwrap_or_default().as_bytes(), &material]))
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Verified {
     /// How it was signed; `None` for an introspected token.
     pub algorithm: Option<TokenAlgorithm>,
     pub kind: Kind,
+    /// Whether it has a `cnf`: good only together with a key of its sender (RFC 9449 §6, RFC 8705 §3).
+    pub bound: bool,
     /// `aud`.
     pub audiences: Texts,
     /// `scope` or `scp`.
@@ -51,6 +53,9 @@ pub struct Verified {
     pub not_before: u64,
     /// `jti`, by which it can be revoked.
     pub token_id: Option<Box<str>>,
+    /// Whether it has no `sub`, and what the entry says names the user stands in for it. That may be something that people
+    /// choose themselves, so nothing is looked up by it.
+    pub without_subject: bool,
     /// Who it is, in the terms of the issuer's entry; with the claims that rules and headers read and no others.
     pub identity: Identity,
     /// What the app is told of that.

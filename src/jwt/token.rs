@@ -128,6 +128,11 @@ impl<'t> Unverified<'t> {
         self.claims.has_marks_of_an_id_token()
     }
 
+    /// Whether it is good only together with a key (RFC 7800 §3.1).
+    pub(super) fn is_bound(&self) -> bool {
+        self.claims.is_bound()
+    }
+
     pub(super) fn event(&self) -> Option<Event> {
         self.claims.event
     }

@@ -13,7 +13,7 @@ use super::token::{self, Event, MAX_TIME, Unverified};
 use super::{Kind, Texts, Verified};
 use crate::authz::Rule;
 use crate::claims::{self, ClaimNames, NeededClaims};
-use crate::config::model::{self, TokenAlgorithm};
+use crate::config::model::{self, TENANT, TokenAlgorithm};
 use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
@@ -53,11 +53,14 @@ pub struct Policy {
     index: usize,
     /// Every value of `iss` it stands for.
     issuers: Box<[Box<str>]>,
+    /// The same as the entry spells them, with `{tenantid}`.
+    spelled: Box<[Box<str>]>,
     /// Empty where it takes tokens for anybody.
     audiences: Box<[Box<str>]>,
     algorithms: Box<[TokenAlgorithm]>,
     types: Box<[Box<str>]>,
     id_tokens: bool,
+    bound_tokens: bool,
     required_claims: Box<[Rule]>,
     required_scopes: Box<[Box<str>]>,
     /// In seconds.
@@ -80,10 +83,12 @@ impl Policy {
         Ok(Policy {
             index,
             issuers: issuers.into(),
+            spelled: settings.issuer.iter().chain(&settings.issuer_aliases).map(|text| text.as_str().into()).collect(),
             audiences: if settings.any_audience { Box::default() } else { boxed(&settings.audiences) },
             algorithms: algorithms(settings),
             types,
             id_tokens: settings.id_tokens,
+            bound_tokens: settings.bound_tokens,
             required_claims: rules.map_err(invalid)?,
             required_scopes: boxed(&settings.required_scopes),
             leeway: settings.leeway.0.as_secs(),
@@ -119,17 +124,20 @@ impl Policy {
             let detail = format!("algorithm is {}; accepted is {}", in_quotes(token.alg()), accepted.join(", "));
             return Err(Failure::new(Reason::TokenAlgorithm, detail));
         };
-        keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
+        let key_issuer = keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
+        self.check_key_issuer(key_issuer, token.iss())?;
         let identity = self.identity(token.subject(), token.wanted())?;
         Ok(Verified {
             issuer: self.index,
             algorithm: Some(algorithm),
             kind: kind(token),
+            bound: token.is_bound(),
             audiences: texts("aud", token.audiences())?,
             scopes: texts("scope", token.scopes())?,
             expires_at: token.expires_at(),
             not_before: token.not_before(),
             token_id: token.token_id().map(Box::from),
+            without_subject: false,
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -144,19 +152,23 @@ impl Policy {
         }
         check_use(&said)?;
         // Tokens of a client for itself may have no `sub`. What stands in for it is what the entry says names the user.
-        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str);
-        let subject = said.subject.or(user).filter(|subject| !subject.is_empty());
+        let own = said.subject.filter(|subject| !subject.is_empty());
+        let user = claims.get(&*self.names.user_claim).and_then(Value::as_str).filter(|user| !user.is_empty());
+        let subject = own.or(user);
         let missing = || Failure::new(Reason::TokenForm, "`sub` of the introspection response is missing");
         let identity = self.identity(subject.ok_or_else(missing)?, claims)?;
         Ok(Verified {
             issuer: self.index,
             algorithm: None,
             kind: Kind::AccessToken,
+            // RFC 9449 §6.2: such a token is of the type `DPoP`, were its key not told.
+            bound: said.bound || said.token_type.is_some_and(is_dpop),
             audiences: said.audiences,
             scopes: said.scopes,
             expires_at: said.expires_at.unwrap_or(MAX_TIME),
             not_before: said.not_before.unwrap_or(0),
             token_id: said.token_id.map(Box::from),
+            without_subject: own.is_none(),
             headers: self.headers(&identity, headers)?,
             identity,
         })
@@ -190,6 +202,25 @@ impl Policy {
         }
     }
 
+    /// A key set for many tenants says of each key whose it is, and another tenant's key is as good as a stranger's. A token
+    /// may call its issuer by another of the entry's names (Entra's v1 tokens have v2's keys), but not by another tenant's.
+    fn check_key_issuer(&self, key_issuer: Option<&str>, iss: &str) -> Result<(), Failure> {
+        let Some(key_issuer) = key_issuer.filter(|said| *said != iss) else { return Ok(()) };
+        let tenant = self.spelled.iter().find_map(|text| tenant(text, iss));
+        let mut names = self.spelled.iter().filter(|text| text.contains(TENANT) == tenant.is_some());
+        let fits = match tenant {
+            Some(own) => names.any(|text| text.replace(TENANT, own) == key_issuer.replace(TENANT, own)),
+            None => names.any(|text| **text == *key_issuer || self::tenant(key_issuer, text).is_some()),
+        };
+        match fits {
+            true => Ok(()),
+            false => {
+                let detail = format!("the key is for issuer {}, not {}", in_quotes(key_issuer), in_quotes(iss));
+                Err(Failure::new(Reason::TokenKey, detail))
+            }
+        }
+    }
+
     fn identity(&self, subject: &str, claims: &Map<String, Value>) -> Result<Identity, Failure> {
         claims::identity(&self.names, &self.needed, subject, claims).map_err(unusable)
     }
@@ -213,6 +244,11 @@ impl Policy {
 
     /// RFC 8725 §3.11: a token that was made for something else is no access token, though its signature holds.
     fn check_type(&self, verified: &Verified, id_tokens: bool) -> Result<(), Failure> {
+        // Whoever stole it has not got its key, and that is what it was bound for.
+        if verified.bound && !self.bound_tokens {
+            let detail = "it is bound to a key (cnf), which this gateway does not check";
+            return Err(Failure::new(Reason::TokenType, detail));
+        }
         let listed = |typ: &str| self.types.iter().any(|accepted| **accepted == *typ);
         let (typ, accepted): (&str, _) = match &verified.kind {
             // The issuer itself said that it is good for access; there is no header that could say more.
@@ -254,6 +290,13 @@ impl Policy {
         let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
         Err(Failure::new(Reason::TokenClaim, detail))
     }
+}
+
+/// The tenant in `iss`, where `template` with `{tenantid}` stands for it.
+fn tenant<'i>(template: &str, iss: &'i str) -> Option<&'i str> {
+    let (before, behind) = template.split_once(TENANT)?;
+    let tenant = iss.strip_prefix(before)?.strip_suffix(behind)?;
+    Some(tenant).filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
 }
 
 /// RFC 7519 §4.1.3.
@@ -313,9 +356,14 @@ fn check_use(said: &Said<'_>) -> Result<(), Failure> {
     match (said.token_use, said.typ.filter(not_for_access), said.token_type) {
         (Some(used), _, _) if !for_access(&used) => other("token_use", used),
         (_, Some(typ), _) => other("typ", typ),
-        (_, _, Some(token_type)) if !for_access(&token_type) => other("token_type", token_type),
+        (_, _, Some(token_type)) if !for_access(&token_type) && !is_dpop(token_type) => other("token_type", token_type),
         _ => Ok(()),
     }
+}
+
+/// The other `token_type` for access, of tokens that are bound to a key (RFC 9449 §5).
+fn is_dpop(token_type: &str) -> bool {
+    token_type.eq_ignore_ascii_case("dpop")
 }
 
 /// What the header's `typ` and the claims say it is. `token_use` is Cognito's and `typ` Keycloak's way to say it.

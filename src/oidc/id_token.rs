@@ -144,7 +144,7 @@ impl Header {
 
 fn check_signature(parts: &Parts<'_>, header: &Header, signature: &[u8], keys: &KeySet) -> Result<(), Failure> {
     let verdict = keys.verify(header.kid.as_deref(), header.algorithm, parts.signed.as_bytes(), signature);
-    verdict.map_err(|failure| match failure.reason {
+    verdict.map(drop).map_err(|failure| match failure.reason {
         Reason::TokenSignature => Failure::new(Reason::IdTokenSignature, failure.detail),
         // The provider's keys are no secret from whoever reads the log, and are what has to be compared.
         _ => Failure::new(Reason::IdTokenKey, format!("{}; there are {}", failure.detail, keys.summary())),

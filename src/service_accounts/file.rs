@@ -126,6 +126,15 @@ impl KeysFile {
         }
     }
 
+    /// Tells where others than the owner may write the file at `path`: whoever can gives themselves a key.
+    pub fn warn_of_writers(path: &Path) {
+        let Ok(mode) = fs::metadata(path).map(|is| is.mode() & 0o777) else { return };
+        if mode & 0o022 != 0 {
+            let (file, mode) = (path.display(), format!("{mode:03o}"));
+            tracing::warn!(%file, mode, "others than its owner may write the keys file, and so make keys; `chmod go-w` it");
+        }
+    }
+
     fn parse(text: &str, path: &Path) -> Result<KeysFile, Failure> {
         let invalid = |span: Option<Range<usize>>, message: &str| {
             let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();

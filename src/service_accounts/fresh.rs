@@ -72,6 +72,7 @@ impl ServiceAccounts {
     /// must let nobody in.
     pub(super) fn read_again(&self) -> Result<(), Failure> {
         let file = KeysFile::find(&self.file)?;
+        KeysFile::warn_of_writers(&self.file);
         let missing = file.is_none();
         let mut fresh = Table::new(file.unwrap_or_default(), &self.accounts, Moment::now().0);
         if missing {

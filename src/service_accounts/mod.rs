@@ -95,6 +95,7 @@ impl ServiceAccounts {
         let file = file::place(settings, config_file);
         let first_seen = Print::of(std::fs::metadata(&file));
         let table = Table::new(KeysFile::read(&file)?, &accounts, Moment::now().0);
+        KeysFile::warn_of_writers(&file);
         metrics().api_keys_file_good.set(1);
         let refused = |reason: Reason| metrics().api_key_uses.with_label_values(&["", reason.code()]);
         Ok(ServiceAccounts {

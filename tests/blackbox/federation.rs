@@ -464,3 +464,16 @@ access = "public"
     let own = with_token(&door.gateway, "/api/runs", &door.token().await).await;
     assert_eq!((own.status, own.reason().as_str()), (403, "DW-8012"), "the gateway's own tokens have no scope");
 }
+
+#[tokio::test]
+async fn readiness_warns_where_assertions_for_anybody_can_be_exchanged() {
+    let own = |body: &Value| {
+        let issuers = body["issuers"].as_array().expect("issuers");
+        issuers.iter().find(|issuer| issuer["name"] == "doorward").expect("the gateway's own")["warning"].clone()
+    };
+    let strict = Door::open().await;
+    assert_eq!(own(&strict.gateway.readyz().await.1), Value::Null);
+    let tables = TABLES.replace("audiences = [\"wandb\"]", "skip_audience_validation = true");
+    let (status, body) = Door::with(Config::new(), &tables).await.gateway.readyz().await;
+    assert!(status == 200 && own(&body).as_str().is_some_and(|text| text.contains("any other service")), "{body}");
+}

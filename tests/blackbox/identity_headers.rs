@@ -361,7 +361,8 @@ async fn an_email_rule_goes_by_whole_domains_and_exactly_one_at() {
         ("u10", "good.example", true, 403),
         ("u11", "@good.example", true, 403),
         ("u12", "a@good.example\u{200b}", true, 403),
-        ("u13", "a@good.example ", true, 403),
+        // The app would read another address than the rules did: that is refused at sign-in.
+        ("u13", "a@good.example ", true, 502),
     ] {
         let claims = json!({"email": email, "email_verified": verified});
         scene.provider.control("users", json!({"name": name, "password": "p", "claims": claims})).await;

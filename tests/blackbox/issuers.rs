@@ -254,6 +254,22 @@ async fn an_opaque_token_is_asked_about_and_refused_once_it_is_revoked() {
     api.ask(&api.jwt("EdDSA").await).await.expect(200);
 }
 
+/// Names that people choose must not make them a service account.
+#[tokio::test]
+async fn a_token_without_a_subject_is_no_service_account_s() {
+    let provider = own_provider();
+    let named_like_one = provider.program().await;
+    let more = format!(
+        "any_audience = true\n[[service_account]]\nname = \"robot\"\nexternal_issuer = \"corp\"\nexternal_subject = {:?}\n",
+        named_like_one.id
+    );
+    let api = Api::introspecting(provider, &more).await;
+    api.ask(&api.provider.access_token(&named_like_one, None).await).await.expect(200);
+    let seen = api.app.seen_at("/api/runs");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].one("x-forwarded-user"), named_like_one.id, "itself, and not `robot`");
+}
+
 #[tokio::test]
 async fn where_an_issuer_cannot_say_anything_about_a_token_the_answer_is_503() {
     let api = Api::introspecting(own_provider(), "any_audience = true").await;

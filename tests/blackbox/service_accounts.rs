@@ -316,6 +316,26 @@ async fn a_broken_keys_file_changes_nothing_in_a_running_gateway_and_stops_a_sta
     with_key(&gateway, &key).await.expect(200);
 }
 
+/// Whoever may write the file gives themselves a key.
+#[tokio::test]
+async fn a_keys_file_that_others_may_write_is_told_of_at_a_start_and_while_running() {
+    let (gateway, _app, key) = scene(|config| config).await;
+    let path = gateway.config.dir.path().join("api-keys.toml");
+    let warned = |gateway: &Gateway| gateway.log_text().contains("may write the keys file");
+    assert!(!warned(&gateway), "{}", gateway.log_text());
+    let mode =
+        |mode| std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("mode");
+    mode(0o660);
+    gateway.log_line(&["may write the keys file", "api-keys.toml", "660"]).await;
+    mode(0o602);
+    gateway.log_line(&["may write the keys file", "api-keys.toml", "602"]).await;
+    let gateway = gateway.restart(|_| {}).await;
+    assert!(warned(&gateway), "{}", gateway.log_text());
+    with_key(&gateway, &key).await.expect(200);
+    mode(0o640);
+    assert!(!warned(&gateway.restart(|_| {}).await), "others may read it: it holds no secret");
+}
+
 #[tokio::test]
 async fn an_account_that_is_taken_away_takes_its_keys_along() {
     let (gateway, _app, key) = scene(|config| config).await;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Judge, is_loopback, is_plain_name};
 use crate::config::model::{
-    Access, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm,
+    Access, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
 };
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
@@ -82,7 +82,7 @@ impl Judge<'_> {
             self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
         }
         self.tenants(&key.key("tenants"), &issuer.tenants, written.any(|text| text.contains(TENANT)));
-        let own = settings.public_url.as_str().trim_end_matches('/');
+        let own = own_issuer(&settings.public_url);
         for text in issuer.texts(found).into_iter().filter(|text| !text.is_empty()) {
             if settings.federation.is_some() && text == own {
                 let hint = "routes take the gateway's own tokens where `issuers` lists `doorward`, or nothing";

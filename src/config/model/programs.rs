@@ -18,6 +18,12 @@ pub const OWN_ISSUER: &str = "doorward";
 /// What the identity of a service account has where a person's has the name of a `[[provider]]`.
 pub const OF_ACCOUNTS: &str = "service-account";
 
+/// `iss` and audience of the gateway's own tokens, and what its addresses begin with: the public URL without a slash at
+/// the end.
+pub fn own_issuer(public_url: &Url) -> String {
+    public_url.as_str().trim_end_matches('/').to_owned()
+}
+
 /// Bearer tokens (RFC 6750), whoever issued them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -84,6 +90,10 @@ pub struct Issuer {
     /// Also accept ID tokens, which are made for signing in and not for APIs.
     #[serde(default)]
     pub id_tokens: bool,
+    /// Also accept tokens that are bound to a key of their sender (`cnf`: DPoP, mutual TLS). The key is not checked, so
+    /// whoever has the token can use it.
+    #[serde(default)]
+    pub bound_tokens: bool,
     /// Claims that a token must have, and their values; all of them.
     #[serde(default)]
     pub required_claims: Vec<ClaimRule>,
@@ -178,7 +188,7 @@ impl Issuer {
 
     /// The entry that the gateway's own tokens are judged by: those it made itself, for itself.
     pub fn own(public_url: &Url) -> Issuer {
-        let origin = public_url.as_str().trim_end_matches('/').to_owned();
+        let origin = own_issuer(public_url);
         Issuer {
             name: OWN_ISSUER.into(),
             provider: None,
@@ -195,6 +205,7 @@ impl Issuer {
             algorithms: vec![TokenAlgorithm::EdDSA],
             typ: vec!["at+jwt".into()],
             id_tokens: false,
+            bound_tokens: false,
             required_claims: Vec::new(),
             required_scopes: Vec::new(),
             leeway: default_leeway(),

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use openidconnect::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value};
@@ -32,6 +33,14 @@ pub(super) struct Active {
     pub bytes: usize,
 }
 
+/// Why there is no definite answer.
+pub(super) struct NoAnswer {
+    pub failure: Failure,
+    /// Whether a question about another token would come to the same, as far as one can see: the issuer cannot be reached,
+    /// is out of order, or refuses the gateway itself.
+    pub lasts: bool,
+}
+
 impl Asker {
     pub fn new(settings: &Issuer) -> Asker {
         Asker {
@@ -48,20 +57,24 @@ impl Asker {
         endpoint: &Url,
         methods: Option<&[String]>,
         token: &str,
-    ) -> Result<Option<Active>, Failure> {
-        let unavailable = |error: HttpError| {
-            let detail = format!("introspection: {error}, at {}", endpoint.origin().ascii_serialization());
-            Failure::new(Reason::IntrospectionUnavailable, detail)
+    ) -> Result<Option<Active>, NoAnswer> {
+        let unavailable = |lasts: bool| {
+            move |error: HttpError| {
+                let detail = format!("introspection: {error}, at {}", endpoint.origin().ascii_serialization());
+                NoAnswer { failure: Failure::new(Reason::IntrospectionUnavailable, detail), lasts }
+            }
         };
-        let request = self.request(endpoint, methods, token).map_err(unavailable)?;
-        let response = http.send(request).await.map_err(unavailable)?;
-        if let Some(refused) = refusal(&response) {
-            return Err(refused);
+        let request = self.request(endpoint, methods, token).map_err(unavailable(true))?;
+        let response = http.send(request).await.map_err(unavailable(true))?;
+        if let Some(failure) = refusal(&response) {
+            return Err(NoAnswer { failure, lasts: true });
         }
-        require_success(&response).map_err(unavailable)?;
+        let status = response.status();
+        let out_of_order = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        require_success(&response).map_err(unavailable(out_of_order))?;
         // An answer of another type, also a signed one (RFC 9701), was not asked for.
-        require_json(&response).map_err(unavailable)?;
-        read(response.body())
+        require_json(&response).map_err(unavailable(false))?;
+        read(response.body()).map_err(|failure| NoAnswer { failure, lasts: false })
     }
 
     fn request(&self, endpoint: &Url, methods: Option<&[String]>, token: &str) -> Result<HttpRequest, HttpError> {

@@ -15,6 +15,8 @@ pub struct Said<'c> {
     /// What some issuers say it is for.
     pub token_use: Option<&'c str>,
     pub typ: Option<&'c str>,
+    /// Whether there is a `cnf` (RFC 8705 §3.2, RFC 9449 §6.2).
+    pub bound: bool,
     pub audiences: Texts,
     pub scopes: Texts,
     pub expires_at: Option<u64>,
@@ -34,6 +36,7 @@ impl<'c> Said<'c> {
             token_type: text(claims, "token_type")?,
             token_use: text(claims, "token_use")?,
             typ: text(claims, "typ")?,
+            bound: claims.get("cnf").is_some_and(|cnf| !cnf.is_null()),
             audiences: plain("aud", list(claims, "aud")?.iter().map(String::as_str))?,
             scopes: plain("scope", scopes)?,
             expires_at: time(claims, "exp")?,

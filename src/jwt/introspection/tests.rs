@@ -249,6 +249,23 @@ async fn an_issuer_that_fails_is_left_alone_for_a_moment() {
     }
 }
 
+/// One such token a second would keep all others out.
+#[tokio::test]
+async fn a_failure_that_may_be_the_tokens_own_holds_up_no_other_token() {
+    for answer in [
+        Answer::json(json!({ "error": "invalid_request" })).with_status(400),
+        Answer::json(json!({ "active": true, "exp": "soon" })),
+        Answer { headers: "Content-Type: text/html\r\n".into(), ..active() },
+    ] {
+        let fake = issuer(answer, &[]).await;
+        let asks = introspector(&fake, "").await;
+        let refused = asks.ask("odd", now()).await.expect_err("no answer");
+        assert_eq!(refused.reason, Reason::IntrospectionUnavailable);
+        fake.set(ENDPOINT, active());
+        asks.ask("new", now()).await.expect("asked about at once");
+    }
+}
+
 #[tokio::test]
 async fn two_issuers_share_no_answer() {
     let yes = issuer(active(), &[]).await;

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::forge::{self, NOW, claims, signed};
-use super::{Bench, Row, check, row};
+use super::{Bench, Row, check, row, with};
 use crate::config::model::TokenAlgorithm::*;
 use crate::jwt::Kind;
 use crate::reason::Reason::{
     self, IdentityTooLarge, IntrospectionUnavailable, TokenAudience, TokenClaim, TokenExpired, TokenForm,
-    TokenIdentity, TokenIssuer, TokenNotYetValid, TokenScope, TokenType,
+    TokenIdentity, TokenIssuer, TokenKey, TokenNotYetValid, TokenScope, TokenType,
 };
 
 fn token(typ: Option<&str>, changes: Value) -> String {
@@ -74,6 +74,17 @@ pub fn rows() -> Vec<Row> {
         typ("application/x/at+jwt", Some(TokenType)),
         typ("at", Some(TokenType)),
         row("no typ", token(None, json!({})), None),
+        row(
+            "bound by DPoP",
+            token(Some("at+jwt"), json!({"cnf": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}})),
+            Some(TokenType),
+        ),
+        row(
+            "bound by mutual TLS",
+            token(None, json!({"cnf": {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}})),
+            Some(TokenType),
+        ),
+        row("bound to what is no key", token(None, json!({"cnf": 7})), Some(TokenType)),
         row("an ID token by its nonce", token(None, json!({"nonce": "n"})), Some(TokenType)),
         row("an ID token by at_hash", token(Some("JWT"), json!({"at_hash": "h"})), Some(TokenType)),
         row("an ID token by c_hash", token(Some("JWT"), json!({"c_hash": "h"})), Some(TokenType)),
@@ -128,6 +139,14 @@ fn an_entry_decides_which_types_scopes_and_claims_count() {
         ("id_tokens = true", plain(json!({"nonce": "n"})), None),
         ("id_tokens = true", typed("id+jwt"), None),
         ("id_tokens = true", typed("logout+jwt"), Some(TokenType)),
+        ("bound_tokens = true", plain(json!({"cnf": {"jkt": "x"}})), None),
+        ("bound_tokens = true", typed("dpop+jwt"), Some(TokenType)),
+        ("id_tokens = true", plain(json!({"nonce": "n", "cnf": {}})), Some(TokenType)),
+        (
+            r#"required_claims = [{ claim = "cnf.jkt", equals = "x" }]"#,
+            plain(json!({"cnf": {"jkt": "x"}})),
+            Some(TokenType),
+        ),
         (r#"required_scopes = ["runs:read"]"#, plain(json!({})), None),
         (r#"required_scopes = ["runs:read", "runs:write"]"#, plain(json!({})), None),
         (r#"required_scopes = ["runs"]"#, plain(json!({})), Some(TokenScope)),
@@ -202,6 +221,41 @@ fn a_placeholder_stands_for_the_tenants_that_are_listed_and_no_others() {
 }
 
 #[test]
+fn a_key_that_is_published_for_one_issuer_is_no_good_for_another() {
+    let tenants = "issuer = \"https://login.example/{tenantid}/v2.0\"\ntenants = [\"t1\", \"people\"]\n\
+                   issuer_aliases = [\"https://sts.example/{tenantid}/\"]";
+    let one = "issuer = \"https://login.example/t1/v2.0\"\nissuer_aliases = [\"https://sts.example/t1/\"]";
+    let (v1, v2) = ("https://sts.example/t1/", "https://login.example/t1/v2.0");
+    let (any, people) = ("https://login.example/{tenantid}/v2.0", "https://login.example/people/v2.0");
+    for (entry, iss, key_issuer, expected) in [
+        (tenants, v2, any, None),
+        (tenants, v2, v2, None),
+        (tenants, v1, any, None),
+        (tenants, v1, v2, None),
+        (tenants, people, people, None),
+        (tenants, v2, people, Some(TokenKey)),
+        (tenants, v1, people, Some(TokenKey)),
+        (tenants, v2, "https://other.example/{tenantid}/v2.0", Some(TokenKey)),
+        (tenants, v2, "", Some(TokenKey)),
+        (one, v2, any, None),
+        (one, v2, v2, None),
+        (one, v1, any, None),
+        (one, v1, v2, None),
+        (one, v2, people, Some(TokenKey)),
+        (one, v2, "https://other.example/{tenantid}/v2.0", Some(TokenKey)),
+        (one, v2, "{tenantid}", Some(TokenKey)),
+    ] {
+        let key = with(forge::jwk(EdDSA), "issuer", json!(key_issuer));
+        let reason = Bench::new(entry).reason(&token(None, json!({ "iss": iss })), &forge::key_set(&[key]));
+        assert_eq!(reason, expected, "{iss} by a key for {key_issuer}");
+    }
+    // That a key is now another issuer's is a change of the set; what is no text is no issuer.
+    let set = |issuer| forge::key_set(&[with(forge::jwk(EdDSA), "issuer", issuer), forge::jwk(ES256)]);
+    assert_ne!(set(json!(v2)), set(json!(people)));
+    assert_eq!(set(json!(1)), forge::key_set(&[forge::jwk(ES256)]));
+}
+
+#[test]
 fn the_detail_says_expected_and_got_in_one_sentence() {
     for (toml, changes, expected) in [
         ("", json!({"aud": "reports"}), "audience is 'reports'; accepted is 'experiments'"),
@@ -210,6 +264,7 @@ fn the_detail_says_expected_and_got_in_one_sentence() {
         ("", json!({"exp": NOW - 312}), "expired 312 s ago"),
         ("", json!({"nbf": NOW + 500}), "not valid for another 500 s"),
         ("", json!({"nonce": "n"}), "it is an ID token, which is made for signing in; this takes access tokens"),
+        ("", json!({"cnf": {}}), "it is bound to a key (cnf), which this gateway does not check"),
         ("typ = [\"at+jwt\"]", json!({}), "type is 'JWT'; accepted is 'at+jwt'"),
         ("required_scopes = [\"w\"]", json!({}), "scope 'w' is needed; it has 'runs:read', 'runs:write'"),
         ("required_scopes = [\"w\"]", json!({"scope": ""}), "scope 'w' is needed; there is none"),
@@ -242,6 +297,7 @@ fn an_assertion_has_audiences_of_its_own_and_may_be_an_id_token() {
     assert_eq!(judge(json!({"aud": "anybody", "nonce": "n"}), None), None);
     assert_eq!(judge(json!({"aud": "anybody", "events": {}}), None), Some(TokenType));
     assert_eq!(judge(json!({"exp": NOW - 900}), None), Some(TokenExpired));
+    assert_eq!(judge(json!({"aud": "anybody", "cnf": {"jkt": "x"}}), None), Some(TokenType));
     assert_eq!(judge(json!({"scope": "x"}), None), Some(TokenScope));
 }
 
@@ -259,6 +315,12 @@ fn an_introspected_token_is_held_to_the_same_rules() {
     let verified = verified.expect("good");
     assert_eq!((verified.kind, verified.algorithm, verified.identity.user.as_str()), (Kind::AccessToken, None, "u"));
     assert_eq!((verified.scopes.iter().count(), verified.expires_at), (2, NOW + 9));
+    assert!(!verified.without_subject);
+    for stand_in in
+        [json!({"client_id": "c", "aud": "experiments"}), json!({"client_id": "c", "sub": "", "aud": "experiments"})]
+    {
+        assert!(judge("user_claim = \"client_id\"", stand_in).expect("good").without_subject);
+    }
     for (toml, answer, expected) in [
         ("", json!({"sub": "u", "aud": "experiments"}), None),
         ("", json!({"sub": "u"}), Some(TokenAudience)),
@@ -269,6 +331,14 @@ fn an_introspected_token_is_held_to_the_same_rules() {
         ("", json!({"client_id": "c", "aud": "experiments"}), Some(TokenForm)),
         ("user_claim = \"client_id\"", json!({"client_id": "c", "aud": "experiments"}), None),
         ("typ = [\"JWT\"]", json!({"sub": "u", "aud": "experiments", "token_type": "Bearer"}), None),
+        ("", json!({"sub": "u", "aud": "experiments", "token_type": "Bearer", "cnf": {"jkt": "x"}}), Some(TokenType)),
+        ("", json!({"sub": "u", "aud": "experiments", "token_type": "DPoP"}), Some(TokenType)),
+        ("", json!({"sub": "u", "aud": "experiments", "cnf": null}), None),
+        (
+            "bound_tokens = true",
+            json!({"sub": "u", "aud": "experiments", "token_type": "DPoP", "cnf": {"jkt": "x"}}),
+            None,
+        ),
         ("required_scopes = [\"a\"]", json!({"sub": "u", "aud": "experiments", "scope": "b"}), Some(TokenScope)),
     ] {
         assert_eq!(reason(toml, answer.clone()), expected, "{toml} {answer}");

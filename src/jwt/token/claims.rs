@@ -53,6 +53,7 @@ enum Claim {
     AtHash,
     CHash,
     Events,
+    Cnf,
 }
 
 impl Claim {
@@ -71,6 +72,7 @@ impl Claim {
             "at_hash" => Claim::AtHash,
             "c_hash" => Claim::CHash,
             "events" => Claim::Events,
+            "cnf" => Claim::Cnf,
             _ => return None,
         })
     }
@@ -95,6 +97,7 @@ impl Claim {
             Claim::AtHash => ("at_hash", ""),
             Claim::CHash => ("c_hash", ""),
             Claim::Events => ("events", ""),
+            Claim::Cnf => ("cnf", ""),
         }
     }
 }
@@ -107,6 +110,11 @@ impl Claims {
     pub(super) fn has_marks_of_an_id_token(&self) -> bool {
         let marks = Claim::Nonce.bit() | Claim::AtHash.bit() | Claim::CHash.bit();
         self.seen & marks != 0
+    }
+
+    /// Whether it names the key that its sender must have (RFC 7800 §3.1).
+    pub(super) fn is_bound(&self) -> bool {
+        self.seen & Claim::Cnf.bit() != 0
     }
 
     pub(super) fn read(place: Place, part: &str, wanted: &WantedClaims) -> Result<Claims, Failure> {
@@ -234,7 +242,7 @@ impl<'de> DeserializeSeed<'de> for OneClaim<'_> {
             Claim::Nbf | Claim::Iat => {
                 claims.not_before = claims.not_before.max(Seconds::deserialize(deserializer)?.0);
             }
-            Claim::Nonce | Claim::AtHash | Claim::CHash => {
+            Claim::Nonce | Claim::AtHash | Claim::CHash | Claim::Cnf => {
                 Skipped::deserialize(deserializer)?;
             }
             Claim::Events => {
