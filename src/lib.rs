@@ -1,7 +1,7 @@
-//! Doorward, an authentication gateway: people sign in with their organisation's OpenID provider and reach
-//! an app that nobody changed; the app reads who they are from headers.
+//! Doorward, an authentication gateway: people sign in with their organisation's OpenID provider, programs come with
+//! tokens or keys, and reach an app that nobody changed; the app reads who they are from headers.
 //!
-//! The rooms are listed from the top floor down; a room imports only from floors below its own.
+//! A room imports only from rooms below its own; README.md has the map of the floors.
 #![forbid(unsafe_code)]
 // The documentation is for those who build the gateway, and is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]

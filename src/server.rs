@@ -58,9 +58,10 @@ pub fn run(config: Arc<Config>) -> ExitCode {
             tracing::error!(reason = info.code, detail = %failure.detail, remedy = info.remedy, "{}", info.title);
             match failure.reason {
                 Reason::ListenFailed => ExitCode::from(EXIT_LISTEN),
-                Reason::ConfigInvalid | Reason::SecretMissing | Reason::CertificateUnusable => {
-                    ExitCode::from(EXIT_CONFIG)
-                }
+                Reason::ConfigInvalid
+                | Reason::ConfigUnreadable
+                | Reason::SecretMissing
+                | Reason::CertificateUnusable => ExitCode::from(EXIT_CONFIG),
                 _ => ExitCode::FAILURE,
             }
         }

@@ -328,7 +328,8 @@ impl Issuers {
     /// Brings what the metrics say of issuers and cache up to date.
     pub fn tell_metrics(&self) {
         for issuer in &self.list {
-            let ready = matches!(issuer.source.readiness(SystemTime::now()), Readiness::Ready { .. });
+            let fetched = matches!(issuer.source.readiness(SystemTime::now()), Readiness::Ready { .. });
+            let ready = fetched || issuer.answers_without_keys();
             metrics().issuer_ready.with_label_values(&[issuer.name.as_str()]).set(ready.into());
         }
         self.tell_cache();
