@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::Said;
+use crate::claims::{Members, TWICE};
 use crate::config::model::{ClientAuth, Issuer};
 use crate::config::values::Secret;
 use crate::http_client::{HttpClient, HttpError, require_json, require_success};
@@ -132,8 +133,11 @@ fn read(body: &[u8]) -> Result<Option<Active>, Failure> {
     if body.len() > MAX_ANSWER {
         return Err(unusable(format!("the answer is larger than {} kB", MAX_ANSWER / 1024)));
     }
-    let said: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|error| unusable(format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
+    // With a member twice it would say two things.
+    let Members(said) = serde_json::from_slice(body).map_err(|error| {
+        let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
+        unusable(format!("no JSON object of single members ({why} of line {})", error.line()))
+    })?;
     match said.get("active") {
         Some(Value::Bool(true)) => {
             Said::read(&said).map_err(unusable)?;

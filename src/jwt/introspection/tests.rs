@@ -135,6 +135,11 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
         (json(large), IntrospectionUnavailable, "larger than 64 kB"),
         (Answer { body: "{\"active\":true".into(), ..active() }, IntrospectionUnavailable, "no JSON"),
         (Answer { body: String::new(), ..active() }, IntrospectionUnavailable, "no JSON"),
+        (
+            Answer { body: "{\"active\":false,\"sub\":\"a\",\"active\":true}".into(), ..active() },
+            IntrospectionUnavailable,
+            "comes twice",
+        ),
         (json(json!([true])), IntrospectionUnavailable, "no JSON object"),
         (json(json!({ "active": "true" })), IntrospectionUnavailable, "boolean"),
         (json(json!({ "active": 1 })), IntrospectionUnavailable, "boolean"),
