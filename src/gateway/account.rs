@@ -121,6 +121,7 @@ impl Gateway {
                 reason: failure.map(|f| f.reason),
                 detail: failure.map_or("", |f| f.detail.as_str()),
                 user,
+                issuer: way.program.as_ref().map(|program| program.identity().provider.as_str()),
                 upstream: route
                     .filter(|_| way.first_address.is_some())
                     .map(|r| self.upstreams[r.upstream].name.as_str()),

@@ -31,6 +31,8 @@ pub struct Access<'a> {
     /// What was seen, without tokens, codes, cookies or secrets.
     pub detail: &'a str,
     pub user: Option<&'a str>,
+    /// For programs: who vouches for the user, by the name of the `[[issuer]]`, `doorward` or `service-account`.
+    pub issuer: Option<&'a str>,
     pub upstream: Option<&'a str>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
@@ -62,6 +64,7 @@ impl Access<'_> {
         line.maybe(key!("reason"), self.reason.map(Reason::code));
         line.maybe(key!("detail"), Some(self.detail));
         line.maybe(key!("user"), self.user);
+        line.maybe(key!("issuer"), self.issuer);
         line.maybe(key!("route"), Some(self.route));
         line.maybe(key!("upstream"), self.upstream);
         line.milliseconds(key!("took_ms"), self.took);
@@ -100,6 +103,7 @@ mod tests {
             reason: Some(Reason::RuleNotMet),
             detail: "",
             user: Some("jo"),
+            issuer: None,
             upstream: None,
             bytes_in: 0,
             bytes_out: 1234,

@@ -126,7 +126,7 @@ async fn a_good_token_passes_and_the_app_reads_who_it_is_and_no_token() {
     assert_eq!(api.gateway.metric("doorward_token_cache_entries", &[]).await, 1.0);
     assert!(!api.gateway.log_text().contains(&token[..60]), "no token in any log");
     let line = api.gateway.log_line(&["access", "/api/runs"]).await;
-    assert!(line.contains("robot-7"), "{line}");
+    assert!(line.contains("user=robot-7 issuer=ci"), "{line}");
 }
 
 #[tokio::test]
