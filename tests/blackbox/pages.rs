@@ -77,15 +77,15 @@ async fn failure(tab: &Tab, gateway: &Gateway, name: &str, code: &str) {
     let text = tab.wait_for_text(code).await;
     look(tab, name).await;
     let html = tab.html().await;
-    let line = gateway.log_lines().into_iter().filter(|line| line.contains(code)).find(|line| {
-        line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-            .any(|word| word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit()) && text.contains(word))
-    });
-    assert!(
-        line.is_some(),
-        "{name}: no log line has a word of the page, its reference:\n{text}\n{}",
-        gateway.log_text()
-    );
+    // Lines are written a few milliseconds after the answer.
+    let shown = format!("{name}: a log line with a word of the page, its reference:\n{text}");
+    crate::support::eventually(&shown, || async {
+        gateway.log_lines().into_iter().filter(|line| line.contains(code)).find(|line| {
+            line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+                .any(|word| word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit()) && text.contains(word))
+        })
+    })
+    .await;
     assert!(!html.contains("doorward_") && !html.contains(gateway.config.secrets[0].as_str()), "{name}");
 }
 
