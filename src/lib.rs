@@ -13,6 +13,7 @@ pub mod background;
 pub mod canonical;
 pub mod claims;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod digits;
 pub mod endpoints;

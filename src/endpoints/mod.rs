@@ -23,6 +23,7 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::authn::{Programs, SessionRules};
+use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::config::model::SignInStyle;
 use crate::federation::Federation;
@@ -32,7 +33,6 @@ use crate::oidc::Providers;
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
-use crate::session::unix_seconds;
 use crate::telemetry::Reference;
 
 pub use answer::{Answer, Outcome, Refusal};

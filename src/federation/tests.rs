@@ -1,3 +1,5 @@
+//! Whose assertions make a token, and what stands in it.
+
 use super::*;
 use crate::config::values::Secret;
 use crate::identity_headers::IdentityHeaders;

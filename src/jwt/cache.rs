@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use self::queue::Queue;
 use super::Verified;
+use crate::clock::unix_seconds;
 
 /// What is kept of a token.
 #[derive(Debug)]
@@ -157,7 +158,7 @@ impl TokenCache {
         if bytes > self.max_bytes / 4 {
             return;
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = unix_seconds(SystemTime::now());
         let kept = Arc::new(Kept {
             token: token.clone(),
             cached,

@@ -22,6 +22,7 @@ use super::key_file::KeyFile;
 use super::key_set::KeySet;
 use super::metadata::{Metadata, Place};
 use crate::background::{self, Awaited, FIRST_RETRY};
+use crate::clock::unix_seconds;
 use crate::config::model::Issuer;
 use crate::http_client::HttpClient;
 use crate::reason::{Failure, Reason};
@@ -440,8 +441,4 @@ impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeySource").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -11,8 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(super) use crate::clock::unix_seconds;
 use crate::reason::{Failure, Reason};
-pub(super) use crate::session::unix_seconds;
 
 /// A sign-in that has been started. Its `Debug` shows no secret.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

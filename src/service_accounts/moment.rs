@@ -1,10 +1,11 @@
 //! Moments as the keys file writes them: TOML's date and time with offset (RFC 3339), in whole seconds.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use toml::value::{Datetime, Offset};
 
+use crate::clock::unix_seconds;
 use crate::telemetry::rfc3339;
 
 /// Seconds since 1970.
@@ -12,9 +13,8 @@ use crate::telemetry::rfc3339;
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// A clock before 1970 counts as 1970.
     pub fn now() -> Moment {
-        Moment(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        Moment(unix_seconds(SystemTime::now()))
     }
 }
 

@@ -1,3 +1,5 @@
+//! Keys that are good, and all the ways in which one is not.
+
 use super::file::RevokedToken;
 use super::*;
 use crate::config::Config;

@@ -8,8 +8,6 @@ pub mod cookies;
 mod packed;
 pub mod renewals;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use crate::config::model;
 use crate::identity::Identity;
 use crate::keys::{Keyring, OpenError, Purpose};
@@ -122,11 +120,6 @@ thread_local! {
 const CLOCK_TOLERANCE: u64 = 120;
 /// Seconds within which a session's use is noted at the latest.
 const MAX_USE_GRAIN: u64 = 300;
-
-/// `time` in seconds since 1970; a clock before that counts as 1970.
-pub fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
-}
 
 #[cfg(test)]
 mod tests;
