@@ -8,6 +8,7 @@ mod support;
 mod bearer;
 mod callback;
 mod canonical;
+mod cors;
 mod discovery;
 mod federation;
 mod id_tokens;

@@ -110,7 +110,7 @@ pub enum LogoutForm {
 }
 
 /// A claim made from others, before anything reads them.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimMap {
     /// The claim that is made, as headers and rules read it; one of that name is replaced.
