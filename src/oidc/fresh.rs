@@ -66,9 +66,28 @@ impl Provider {
         self.counted("keys", keys.await)
     }
 
+    /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the
+    /// keys' fault, and the provider has newer ones. A wrong signature counts too: some providers change the key and keep
+    /// its id, or have no ids.
+    pub(super) async fn with_keys<T, E>(
+        &self,
+        known: &Snapshot,
+        verify: impl Fn(&KeySet) -> Result<T, E>,
+        of_keys: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        let first = verify(&known.keys);
+        if !first.as_ref().is_err_and(of_keys) {
+            return first;
+        }
+        match self.newer_keys(known).await {
+            Some(newer) => verify(&newer.keys),
+            None => first,
+        }
+    }
+
     /// Keys that are newer than those of `known`, if the provider has any: the way key rotation goes unnoticed
     /// (OpenID Connect Core §10.1.1).
-    pub(super) async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
+    async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
         // Held while fetching: whoever waits here finds the keys fetched.
         let mut last = self.key_fetch.lock().await;
         let current = self.snapshot()?;
@@ -91,7 +110,7 @@ impl Provider {
                 Some(newer)
             }
             Err(failure) => {
-                tracing::warn!(provider = self.name(), %failure, "keys not fetched for an ID token with an unknown key");
+                tracing::warn!(provider = self.name(), %failure, "keys not fetched for a token with an unknown key");
                 None
             }
         }

@@ -17,6 +17,7 @@ mod provider;
 mod renewal;
 mod response;
 mod sign_in;
+mod signed;
 mod token;
 mod userinfo;
 

@@ -108,24 +108,15 @@ impl Provider {
         }
     }
 
-    /// Verifies with the keys at hand, and once more where the provider has newer ones. A wrong signature counts
-    /// too: some providers change the key and keep its id, or have no ids.
+    /// Verifies an ID token of this provider.
     pub(super) async fn verify(
         &self,
         snapshot: &Snapshot,
         id_token: &str,
         expected: &Expected<'_>,
     ) -> Result<VerifiedIdToken, Failure> {
-        let first = id_token::verify(id_token, &snapshot.keys, expected);
-        match &first {
-            Err(failure) if matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature) => {
-                match self.newer_keys(snapshot).await {
-                    Some(newer) => id_token::verify(id_token, &newer.keys, expected),
-                    None => first,
-                }
-            }
-            _ => first,
-        }
+        let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
+        self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys).await
     }
 }
 
