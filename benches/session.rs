@@ -11,7 +11,7 @@ use doorward::authz::Rules;
 use doorward::canonical::CanonicalPath;
 use doorward::config::model;
 use doorward::config::values::Secret;
-use doorward::identity::{Claims, Identity};
+use doorward::identity::{Authentication, Claims, Identity};
 use doorward::identity_headers::IdentityHeaders;
 use doorward::keys::Keyring;
 use doorward::session::Session;
@@ -32,7 +32,14 @@ fn session(groups: usize) -> Session {
         groups: Some((0..groups).map(|n| format!("team-{n:03}")).collect()),
         claims: Claims::default(),
     };
-    Session { id: "R3FtZ0xhY2tXb3Jkc0Zvcg".into(), signed_in_at: NOW - 60, last_used: NOW - 10, identity, tokens: None }
+    Session {
+        id: "R3FtZ0xhY2tXb3Jkc0Zvcg".into(),
+        signed_in_at: NOW - 60,
+        last_used: NOW - 10,
+        identity,
+        authentication: Authentication::default(),
+        tokens: None,
+    }
 }
 
 fn benches(c: &mut Criterion) {

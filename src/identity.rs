@@ -34,6 +34,17 @@ pub struct Identity {
     pub claims: Claims,
 }
 
+/// How and when somebody authenticated at the provider, and the session they have there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Authentication {
+    /// `sid`: the provider's name for its session, by which it ends ours (OpenID Connect Front- and Back-Channel Logout).
+    pub provider_session: Option<String>,
+    /// `acr`.
+    pub context: Option<String>,
+    /// `auth_time` in seconds since 1970, where the provider says it.
+    pub at: Option<u64>,
+}
+
 impl Identity {
     /// What the identity says at `path`. The names `sub`, `user`, `email`, `email_verified`, `preferred_username`,
     /// `name` and `groups` are the fields above, whatever claims the provider keeps them in; any other path reads

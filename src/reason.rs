@@ -174,6 +174,18 @@ reasons! {
     LogoutFromElsewhere = "DW-3111", 403, Person, "Another site asked to sign you out",
         "The sign-out address was opened by a page of another site, which is not for it to decide.",
         "If you want to sign out, use the button on this page.";
+    ResponseMode = "DW-3112", 400, Admin, "The provider answered another way than it was asked to",
+        "The sign-in asked for an answer in a form or in the address, or for a code or an ID token, and the other came.",
+        "Allow the flow and response mode of `auth_method` for this client at the provider, or set `auth_method` to what the client is registered for.";
+    LogoutRequest = "DW-3113", 400, Admin, "The provider's sign-out request cannot be used",
+        "A front-channel sign-out names no session (`iss` and `sid`) or a provider that is not configured.",
+        "Have the provider send `iss` and `sid` (`frontchannel_logout_session_required`).";
+    LogoutToken = "DW-3114", 400, Admin, "The logout token is not accepted",
+        "The back-channel sign-out's `logout_token` is malformed, not the provider's, not for this client, too old, or not a logout token (OpenID Connect Back-Channel Logout §2.6).",
+        "Compare the client's registration at the provider and the clocks; which check failed is in the log line.";
+    LogoutTokenReplayed = "DW-3115", 400, Attacker, "The logout token was used before",
+        "A logout token with this `jti` has been taken already.",
+        "Nothing to do; the sessions it names have ended.";
     CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
         "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
         "Start again.";
@@ -186,9 +198,12 @@ reasons! {
     NoIdToken = "DW-3204", 502, Admin, "The provider sent no ID token",
         "The token response holds no `id_token`; the scope `openid` is missing, or this is not an OpenID provider.",
         "Add `openid` to `scopes`, and check that the `issuer` is an OpenID provider.";
+    UserinfoAnswer = "DW-3205", 502, Admin, "The provider's userinfo answer cannot be used",
+        "The userinfo endpoint answered with an error, with what is no JSON and no signed token, or about somebody else than the ID token.",
+        "Look at the log line; take `userinfo = true` away where the ID token says enough.";
     IdTokenForm = "DW-3301", 502, Admin, "The ID token cannot be read",
-        "It is not a signed JWT in compact form with the claims OpenID Connect Core §2 requires in their types, or it is encrypted.",
-        "Set the client's ID token to be signed and not encrypted at the provider.";
+        "It is not a signed JWT in compact form with the claims OpenID Connect Core §2 requires in their types.",
+        "Set the client's ID token to be a signed JWT at the provider.";
     IdTokenAlgorithm = "DW-3302", 502, Admin, "The ID token's algorithm is not accepted",
         "The token is unsigned, or signed with an algorithm that `id_token_algorithms` does not list.",
         "Set the client's ID token algorithm at the provider to RS256, or add the algorithm to `id_token_algorithms`.";
@@ -216,12 +231,24 @@ reasons! {
     IdTokenAuthentication = "DW-3310", 403, Person, "The provider did not ask as it was told to",
         "`max_age` or `acr_values` was asked for, and the ID token's `auth_time` or `acr` does not show it.",
         "Sign out at the provider and sign in again; an admin checks that the provider supports what is asked.";
+    IdTokenEncrypted = "DW-3311", 502, Admin, "The ID token is encrypted",
+        "The provider encrypts this client's ID tokens, and `decryption_key_file` is not set.",
+        "Turn the encryption of ID tokens off for this client at the provider, or set `decryption_key_file` to the key whose public half is registered there.";
+    IdTokenDecryption = "DW-3312", 502, Admin, "The ID token cannot be decrypted",
+        "It is not encrypted for a key of `decryption_key_file`, by an algorithm that is not accepted, or was altered.",
+        "Register the public half of the key in `decryption_key_file` at the provider, with RSA-OAEP, RSA-OAEP-256 or ECDH-ES and AES-GCM or AES-CBC with HMAC.";
+    TenantRefused = "DW-3313", 403, Person, "Your organisation may not sign in here",
+        "The provider serves several tenants, and the one of this account is not among `tenants`.",
+        "Sign in with the account of another organisation; an admin adds the tenant's id to `tenants`.";
     SessionTooLarge = "DW-3401", 502, Admin, "What the provider says about you is too large",
         "The session would not fit into the cookies a browser keeps, or one value is longer than a header may be; most often far too many groups.",
         "Have the provider send fewer groups or claims to this client, or raise `session.max_bytes`.";
     ClaimMalformed = "DW-3402", 502, Admin, "A claim cannot be used",
         "A claim that a header or rule needs has a control character or another type than needed.",
         "Correct the value at the provider; the claim is named in the log line.";
+    ClaimsElsewhere = "DW-3403", 0, Admin, "The provider keeps a claim elsewhere",
+        "The token does not hold the claim but says where it is (`_claim_names`, OpenID Connect Core §5.6.2); Entra does so for people in more than about 200 groups.",
+        "Have the provider send only the groups assigned to this application, or app roles; the claim is named in the log line.";
 
     // 4 ── sessions
     SessionMissing = "DW-4001", 401, Person, "There is no session",
@@ -238,6 +265,9 @@ reasons! {
         "Sign in again.";
     SessionProviderGone = "DW-4005", 401, Person, "The session's provider is no longer configured",
         "The session was made by a provider that the configuration does not name any more, or that this route does not accept.",
+        "Sign in again.";
+    SessionEnded = "DW-4006", 401, Person, "The session was ended",
+        "Somebody signed out of it: the person in another tab, or the provider for all apps at once.",
         "Sign in again.";
     RefreshRefused = "DW-4101", 401, Person, "The provider did not renew the session",
         "The provider refused the refresh token, and `session.on_refresh_failure` says to sign in again.",
@@ -259,6 +289,9 @@ reasons! {
     IdentityTooLarge = "DW-5004", 403, Admin, "Who you are does not fit into a header",
         "The value of an identity header would be longer than the app takes.",
         "Have the provider send fewer groups to this client, or send another claim in the header.";
+    StepUpNeeded = "DW-5005", 401, Person, "This needs another sign-in",
+        "The route asks for a stronger or more recent sign-in (`acr_values`, `max_age`, `fresh_sign_in`) than the session's.",
+        "Open the address in a browser, which leads through the sign-in (RFC 9470).";
 
     // 6 ── the provider
     ProviderNotReady = "DW-6001", 503, Admin, "The provider cannot be reached yet",

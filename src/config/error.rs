@@ -54,7 +54,7 @@ impl ConfigError {
     /// With the place that `origin` names.
     pub fn at(mut self, origin: &Origin) -> Self {
         match origin {
-            Origin::Default => {}
+            Origin::Default | Origin::Preset(_) => {}
             Origin::File { file, line, column } => {
                 self.file = Some(file.to_path_buf());
                 (self.line, self.column) = (Some(*line), Some(*column));

@@ -62,7 +62,7 @@ impl Judge<'_> {
 
     fn warn(&mut self, key: &KeyPath, message: impl std::fmt::Display) {
         let place = match self.origins.nearest(key) {
-            Origin::Default => String::new(),
+            Origin::Default | Origin::Preset(_) => String::new(),
             origin => format!("{origin}: "),
         };
         self.verdict.warnings.push(format!("{place}{key}: {message}"));
@@ -70,7 +70,7 @@ impl Judge<'_> {
 
     /// Whether somebody set it, be it to the default.
     fn is_set(&self, key: &KeyPath) -> bool {
-        *self.origins.of(key) != Origin::Default
+        !matches!(self.origins.of(key), Origin::Default | Origin::Preset(_))
     }
 
     /// Names by which identities are told apart that neither a provider nor an issuer vouches for.

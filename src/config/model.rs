@@ -3,7 +3,6 @@
 //! The `///` lines here are what `docs/configuration.md` and the JSON Schema show. Types hold values that
 //! are well-formed by themselves; whether they fit together is judged in `judge.rs`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -14,10 +13,12 @@ use url::Url;
 use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network, Period, Secret};
 
 mod programs;
+mod providers;
 
 pub use programs::{
     Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
 };
+pub use providers::{AuthMethod, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -60,6 +61,8 @@ pub struct Settings {
     pub api_keys_file: Option<PathBuf>,
     #[serde(default)]
     pub headers: Headers,
+    #[serde(default)]
+    pub cors: Cors,
     #[serde(default)]
     pub session: Session,
     #[serde(default)]
@@ -128,127 +131,6 @@ impl Default for Admin {
     fn default() -> Self {
         Admin { address: SocketAddr::from(([127, 0, 0, 1], 9090)) }
     }
-}
-
-/// How the gateway authenticates itself to the provider (OpenID Connect Core §9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuth {
-    /// Without a secret `none`; with one what the provider's metadata offers, `client_secret_basic` first.
-    #[default]
-    Auto,
-    /// A public client; PKCE alone protects the code.
-    None,
-    ClientSecretBasic,
-    ClientSecretPost,
-}
-
-/// One OpenID provider.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Provider {
-    /// Name used by routes, in metrics and in logs.
-    #[serde(default = "default_provider_name")]
-    pub name: String,
-    /// Name on the sign-in page; the `name` unless set.
-    pub display_name: Option<String>,
-    /// The issuer, to the letter as the provider's metadata says it.
-    pub issuer: Url,
-    /// The client id the provider gave.
-    pub client_id: String,
-    /// The client secret the provider gave; none for a public client.
-    pub client_secret: Option<Secret>,
-    /// File with the client secret; used as `client_secret`.
-    pub client_secret_file: Option<PathBuf>,
-    #[serde(default)]
-    pub client_auth: ClientAuth,
-    /// Scopes to ask for; `openid` is always among them. `offline_access` asks for a refresh token.
-    #[serde(default = "default_scopes")]
-    pub scopes: Vec<String>,
-    /// Further parameters of the authorization request.
-    #[serde(default)]
-    pub authorization_params: BTreeMap<String, String>,
-    /// `prompt` of the authorization request (OpenID Connect Core §3.1.2.1).
-    pub prompt: Option<String>,
-    /// `max_age` of the authorization request; checked against `auth_time`.
-    pub max_age: Option<Period>,
-    /// `acr_values` of the authorization request; the answer's `acr` must be one of them.
-    #[serde(default)]
-    pub acr_values: Vec<String>,
-    /// `login_hint` of the authorization request.
-    pub login_hint: Option<String>,
-    /// `domain_hint` of the authorization request (Entra; `hd` for Google goes into `authorization_params`).
-    pub domain_hint: Option<String>,
-    /// Claim that names the user to the app.
-    #[serde(default = "default_user_claim")]
-    pub user_claim: String,
-    /// Claim with the e-mail address.
-    #[serde(default = "default_email_claim")]
-    pub email_claim: String,
-    /// Claim with the groups, by path (`realm_access.roles`).
-    #[serde(default = "default_groups_claim")]
-    pub groups_claim: String,
-    /// Also ask the userinfo endpoint at sign-in, and use its claims where the ID token has none of that name.
-    #[serde(default)]
-    pub userinfo: bool,
-    /// Algorithms accepted for ID tokens. `none` and the HMAC family never are.
-    #[serde(default = "default_id_token_algorithms")]
-    pub id_token_algorithms: Vec<TokenAlgorithm>,
-    /// Other audiences an ID token may name beside the `client_id`.
-    #[serde(default)]
-    pub trusted_audiences: Vec<String>,
-    /// How far the provider's clock may be off.
-    #[serde(default = "default_leeway")]
-    pub leeway: Period,
-    /// PEM file with the certificate authorities trusted for this provider, instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Longest wait for an answer of the provider.
-    #[serde(default = "default_provider_timeout")]
-    pub timeout: Period,
-    /// How often metadata and keys are fetched again.
-    #[serde(default = "default_refresh_every")]
-    pub refresh_every: Period,
-}
-
-impl Provider {
-    /// `issuer` as `iss` may spell it. An address without a path is the same with and without a slash, and the metadata
-    /// alone tells which one is meant; the two are one issuer.
-    pub fn issuer_texts(&self) -> Vec<String> {
-        let text = self.issuer.to_string();
-        match text.strip_suffix('/').filter(|_| self.issuer.path() == "/" && self.issuer.query().is_none()) {
-            Some(bare) => vec![bare.to_owned(), text],
-            None => vec![text],
-        }
-    }
-}
-
-fn default_provider_name() -> String {
-    "main".into()
-}
-fn default_scopes() -> Vec<String> {
-    ["openid", "profile", "email"].map(String::from).into()
-}
-fn default_user_claim() -> String {
-    "sub".into()
-}
-fn default_email_claim() -> String {
-    "email".into()
-}
-fn default_groups_claim() -> String {
-    "groups".into()
-}
-fn default_leeway() -> Period {
-    Period::seconds(60)
-}
-fn default_provider_timeout() -> Period {
-    Period::seconds(10)
-}
-fn default_refresh_every() -> Period {
-    Period::seconds(600)
-}
-fn default_id_token_algorithms() -> Vec<TokenAlgorithm> {
-    use TokenAlgorithm::*;
-    vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]
 }
 
 /// One app behind the gateway.
@@ -330,6 +212,17 @@ pub struct Route {
     pub sign_in: SignInStyle,
     /// Who may, among those who are known; all of them where it is not set.
     pub allow: Option<Allow>,
+    /// Authentication contexts of which the person's sign-in must have one (`acr`); whose has none is sent to sign in once
+    /// more with `acr_values`.
+    #[serde(default)]
+    pub acr_values: Vec<String>,
+    /// How long ago the person may have authenticated at the provider (`auth_time`); who did earlier is sent to sign in once
+    /// more with `max_age`.
+    pub max_age: Option<Period>,
+    /// Have the provider ask the person again (`prompt=login`) where `max_age`, 5m unless set, has passed since the sign-in,
+    /// however young the provider's own session is.
+    #[serde(default)]
+    pub fresh_sign_in: bool,
     /// The `[[issuer]]` entries whose tokens are accepted here, and `doorward` for the gateway's own; every one's where it
     /// is empty.
     #[serde(default)]
@@ -469,6 +362,15 @@ pub enum TextEncoding {
     Percent,
     /// Base64 of the UTF-8 bytes, always.
     Base64,
+}
+
+/// Pages of other origins that call the app (Fetch §3.3).
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// Origins whose preflights the gateway answers for the app, and whose scripts may read the answers; as in
+    /// `https://app.example.com`. `null` is understood and opens nothing: the provider's `form_post` needs no CORS.
+    pub origins: Vec<String>,
 }
 
 /// Sessions of people.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 pub enum Origin {
     /// Nobody set it.
     Default,
+    /// What the product of the provider is known to need.
+    Preset(&'static str),
     /// The configuration file; line and column from 1.
     File { file: Arc<Path>, line: usize, column: usize },
     /// An environment variable. `foreign`: one of the names that W&B deployments use.
@@ -22,7 +24,7 @@ impl Origin {
     /// Who wins where two say something: the higher.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Origin::Default => 0,
+            Origin::Default | Origin::Preset(_) => 0,
             Origin::File { .. } => 1,
             Origin::Variable { foreign: true, .. } => 2,
             Origin::Variable { foreign: false, .. } => 3,
@@ -35,6 +37,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            Origin::Preset(name) => write!(f, "preset {name}"),
             Origin::File { file, line, .. } => write!(f, "{}:{line}", file.display()),
             Origin::Variable { name, .. } => write!(f, "environment {name}"),
             Origin::SecretFile { path, .. } => write!(f, "file {}", path.display()),

@@ -279,7 +279,7 @@ mod tests {
         assert!(matches!(field("provider", "client_secret").shape, Shape::Text(Kind::Secret)));
         assert!(matches!(field("provider", "max_age").shape, Shape::Text(Kind::Period)));
         assert!(matches!(field("provider", "authorization_params").shape, Shape::Map));
-        assert!(matches!(field("provider", "client_auth").shape, Shape::Choice(words) if words.len() == 4));
+        assert!(matches!(field("provider", "client_auth").shape, Shape::Choice(words) if words.len() == 7));
         assert!(matches!(field("log", "level").shape, Shape::Choice(words) if words.len() == 4));
         assert!(matches!(field("listen", "threads").shape, Shape::Number));
         assert!(matches!(field("limits", "request_line").shape, Shape::Text(Kind::OrNumber)));
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(settings().names().take(4).collect::<Vec<_>>(), ["public_url", "secrets", "secret_file", "listen"]);
         let Some(Shape::List(provider)) = settings().field("provider").map(|f| &f.shape) else { panic!("no provider") };
         let Shape::Table(provider) = provider.as_ref() else { panic!("no table") };
-        assert_eq!(provider.names().take(3).collect::<Vec<_>>(), ["name", "display_name", "issuer"]);
+        assert_eq!(provider.names().take(3).collect::<Vec<_>>(), ["name", "display_name", "provider"]);
     }
 
     #[test]

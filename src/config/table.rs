@@ -130,11 +130,11 @@ fn sign_in(provider: &Provider, settings: &Settings) -> String {
         1 => String::new(),
         _ => format!(" with `{}`", provider.name),
     };
-    let client = match (provider.client_auth, &provider.client_secret) {
-        (ClientAuth::ClientSecretBasic, _) => "client authentication client_secret_basic",
-        (ClientAuth::ClientSecretPost, _) => "client authentication client_secret_post",
-        (ClientAuth::Auto, Some(_)) => "client authentication chosen from the provider's metadata",
-        (ClientAuth::None, _) | (ClientAuth::Auto, None) => "public client, no secret",
+    let keyless = provider.client_secret.is_none() && provider.client_key_file.is_none();
+    let client = match provider.client_auth.name().filter(|_| provider.client_auth != ClientAuth::None) {
+        Some(name) => format!("client authentication {name}"),
+        None if provider.client_auth == ClientAuth::None || keyless => "public client, no secret".into(),
+        None => "client authentication chosen from the provider's metadata".into(),
     };
     let issuer = without_user(provider.issuer.as_str());
     format!("sign-in{name}: OpenID Connect at {issuer} (authorization code with PKCE, {client})")

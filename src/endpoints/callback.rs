@@ -144,6 +144,7 @@ fn make_session(
         id: context.keys.random_id().map_err(internal)?,
         signed_in_at: now,
         last_used: now,
+        authentication: signed_in.authentication,
         tokens: refresh_token.map(|token| Tokens {
             refresh_token: token.expose().to_owned(),
             expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),

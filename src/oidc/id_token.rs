@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::attempt::unix_seconds;
 use crate::claims::{Members, TWICE};
 use crate::config::model::TokenAlgorithm;
+use crate::identity::Authentication;
 use crate::jwt::{KeySet, token};
 use crate::reason::{Failure, Reason};
 use crate::words::{in_words, json_fault};
@@ -28,6 +29,8 @@ const MAX_TOKEN: usize = 512 * 1024;
 const MAX_HEADER: usize = 4 * 1024;
 /// Characters of `sub`; OpenID Connect Core §2 allows 255.
 const MAX_SUBJECT: usize = 1024;
+/// Bytes of `sid` and `acr`; a longer one is nobody's.
+const MAX_SESSION: usize = 512;
 /// The year 9999: a time beyond it is no time.
 const MAX_TIME: u64 = 253_402_300_799;
 
@@ -54,6 +57,23 @@ pub(super) struct VerifiedIdToken {
     /// Unix seconds.
     pub expires_at: u64,
     pub claims: Map<String, Value>,
+}
+
+impl VerifiedIdToken {
+    /// How and when the person authenticated. What is of another type is as good as absent here: where it is asked for,
+    /// [`verify`] has refused it.
+    pub fn authentication(&self) -> Authentication {
+        let text = |name: &str| {
+            let text = self.claims.get(name).and_then(Value::as_str);
+            text.filter(|text| (1..=MAX_SESSION).contains(&text.len())).map(str::to_owned)
+        };
+        let at = self.claims.get("auth_time").and_then(Value::as_f64);
+        Authentication {
+            provider_session: text("sid"),
+            context: text("acr"),
+            at: at.filter(|at| (1.0..MAX_TIME as f64).contains(at)).map(|at| at as u64),
+        }
+    }
 }
 
 /// Verifies the compact form `token`; the [`Failure`] says which check failed, with expected and got.

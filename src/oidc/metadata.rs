@@ -81,12 +81,8 @@ impl Metadata {
         if !self.response_types.iter().any(|kind| kind == "code") {
             lacks("`response_types_supported` does not list `code`");
         }
-        let method = match auth {
-            // `none` is rarely listed, even where public clients are registered.
-            ClientAuth::Auto | ClientAuth::None => None,
-            ClientAuth::ClientSecretBasic => Some("client_secret_basic"),
-            ClientAuth::ClientSecretPost => Some("client_secret_post"),
-        };
+        // `none` is rarely listed, even where public clients are registered.
+        let method = auth.name().filter(|_| auth != ClientAuth::None);
         if let (Some(method), Some(offered)) = (method, &self.client_auth_methods)
             && !offered.iter().any(|offer| offer == method)
         {

@@ -11,10 +11,14 @@
 mod attempt;
 mod fresh;
 mod id_token;
+mod logout;
 mod metadata;
 mod provider;
+mod renewal;
 mod response;
+mod sign_in;
 mod token;
+mod userinfo;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -69,13 +69,13 @@ pub(super) fn client(
         .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
     let secret = secret.map(|secret| ClientSecret::new(secret.expose().to_owned()));
     Ok(match (auth, secret) {
-        (ClientAuth::None, _) | (_, None) => client.set_auth_type(AuthType::RequestBody),
         (ClientAuth::ClientSecretPost, Some(secret)) => {
             client.set_auth_type(AuthType::RequestBody).set_client_secret(secret)
         }
         (ClientAuth::ClientSecretBasic | ClientAuth::Auto, Some(secret)) => {
             client.set_auth_type(AuthType::BasicAuth).set_client_secret(secret)
         }
+        (_, _) => client.set_auth_type(AuthType::RequestBody),
     })
 }
 

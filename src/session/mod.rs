@@ -9,7 +9,7 @@ mod packed;
 pub mod renewals;
 
 use crate::config::model;
-use crate::identity::Identity;
+use crate::identity::{Authentication, Identity};
 use crate::keys::{Keyring, OpenError, Purpose};
 use crate::reason::{Failure, Reason};
 
@@ -23,6 +23,7 @@ pub struct Session {
     /// Last use that was noted, in seconds since 1970.
     pub last_used: u64,
     pub identity: Identity,
+    pub authentication: Authentication,
     /// Only where renewal is configured and the provider sent a refresh token.
     pub tokens: Option<Tokens>,
 }

@@ -4,12 +4,12 @@
 //! tells which of the optional parts are there. Only claims, which may be anything, stand as JSON. Promise: whatever the
 //! bytes are, reading them ends with a session or with nothing.
 
-use crate::identity::{Claims, Identity};
+use crate::identity::{Authentication, Claims, Identity};
 
 use super::{Session, Tokens};
 
 /// The first byte. A session of another format is of another version of the gateway.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 const EMAIL: u8 = 1;
 const EMAIL_JUDGED: u8 = 1 << 1;
@@ -19,6 +19,10 @@ const NAME: u8 = 1 << 4;
 const GROUPS: u8 = 1 << 5;
 const CLAIMS: u8 = 1 << 6;
 const TOKENS: u8 = 1 << 7;
+// Of the second byte.
+const PROVIDER_SESSION: u8 = 1;
+const CONTEXT: u8 = 1 << 1;
+const AUTHENTICATED_AT: u8 = 1 << 2;
 
 /// `session` as bytes. Fails for claims that are no JSON, which there are none of.
 pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
@@ -33,9 +37,14 @@ pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
         (CLAIMS, !who.claims.is_empty()),
         (TOKENS, session.tokens.is_some()),
     ];
-    let there = optional.into_iter().filter(|(_, there)| *there).fold(0, |byte, (bit, _)| byte | bit);
+    let how = &session.authentication;
+    let optional_too = [
+        (PROVIDER_SESSION, how.provider_session.is_some()),
+        (CONTEXT, how.context.is_some()),
+        (AUTHENTICATED_AT, how.at.is_some()),
+    ];
     let mut out = Vec::with_capacity(256);
-    out.extend_from_slice(&[FORMAT, there]);
+    out.extend_from_slice(&[FORMAT, bits(&optional), bits(&optional_too)]);
     push_text(&mut out, &session.id);
     push_number(&mut out, session.signed_in_at);
     push_number(&mut out, session.last_used);
@@ -52,6 +61,12 @@ pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
     if !who.claims.is_empty() {
         push_text(&mut out, &serde_json::to_string(&who.claims)?);
     }
+    for text in [&how.provider_session, &how.context].into_iter().flatten() {
+        push_text(&mut out, text);
+    }
+    if let Some(at) = how.at {
+        push_number(&mut out, at);
+    }
     if let Some(tokens) = &session.tokens {
         push_text(&mut out, &tokens.refresh_token);
         push_number(&mut out, tokens.expire_at);
@@ -60,10 +75,14 @@ pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
     Ok(out)
 }
 
+fn bits(parts: &[(u8, bool)]) -> u8 {
+    parts.iter().filter(|(_, there)| *there).fold(0, |byte, (bit, _)| byte | bit)
+}
+
 /// The session in `bytes`, all of them.
 pub fn unpack(bytes: &[u8]) -> Option<Session> {
-    let [FORMAT, there, rest @ ..] = bytes else { return None };
-    let has = |bit: u8| there & bit != 0;
+    let [FORMAT, there, there_too, rest @ ..] = bytes else { return None };
+    let (has, has_too) = (|bit: u8| there & bit != 0, |bit: u8| there_too & bit != 0);
     let mut rest = Reader(rest);
     let session = Session {
         id: rest.text()?.to_owned(),
@@ -82,6 +101,11 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
                 true => serde_json::from_str(rest.text()?).ok()?,
                 false => Claims::default(),
             },
+        },
+        authentication: Authentication {
+            provider_session: rest.maybe(has_too(PROVIDER_SESSION))?,
+            context: rest.maybe(has_too(CONTEXT))?,
+            at: if has_too(AUTHENTICATED_AT) { Some(rest.number()?) } else { None },
         },
         tokens: match has(TOKENS) {
             true => Some(Tokens {
@@ -175,6 +199,11 @@ mod tests {
                 groups: Some(vec!["a".into(), String::new(), "ü".into()]),
                 claims: serde_json::from_str(r#"{"a":{"b":[1,null,"x"]}}"#).expect("claims"),
             },
+            authentication: Authentication {
+                provider_session: Some("sid".into()),
+                context: Some("urn:example:gold".into()),
+                at: Some(1 << 33),
+            },
             tokens: Some(Tokens { refresh_token: "r".into(), expire_at: 1 << 40, renewed: u32::MAX }),
         }
     }
@@ -189,7 +218,7 @@ mod tests {
             claims: Claims::default(),
             ..full().identity
         };
-        Session { identity, tokens: None, ..full() }
+        Session { identity, authentication: Authentication::default(), tokens: None, ..full() }
     }
 
     #[test]
@@ -211,9 +240,9 @@ mod tests {
         }
         assert_eq!(unpack(&[&whole[..], b"x"].concat()), None, "a byte too many");
         assert_eq!(unpack(br#"{"i":"id"}"#), None, "what earlier versions sealed");
-        let huge = [&[FORMAT, GROUPS, 0, 0, 0, 0, 0, 0][..], &[0xff; 9], &[1]].concat();
+        let huge = [&[FORMAT, GROUPS, 0, 0, 0, 0, 0, 0, 0][..], &[0xff; 9], &[1]].concat();
         assert_eq!(unpack(&huge), None, "a number of groups that nothing holds");
-        let overlong = [&[FORMAT, 0, 0][..], &[0xff; 9], &[2]].concat();
+        let overlong = [&[FORMAT, 0, 0, 0][..], &[0xff; 9], &[2]].concat();
         assert_eq!(unpack(&overlong), None, "a number of more than 64 bits");
     }
 }

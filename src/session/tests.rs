@@ -16,7 +16,14 @@ fn session(at: u64) -> Session {
         groups: Some(vec!["g".into()]),
         claims: Claims::default(),
     };
-    Session { id: "id".into(), signed_in_at: at, last_used: at, identity, tokens: None }
+    Session {
+        id: "id".into(),
+        signed_in_at: at,
+        last_used: at,
+        identity,
+        authentication: Authentication::default(),
+        tokens: None,
+    }
 }
 
 fn limits(idle: u64, absolute: u64) -> model::Session {

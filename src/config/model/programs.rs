@@ -7,10 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{
-    Allow, ClaimRule, ClientAuth, Provider, default_email_claim, default_groups_claim, default_leeway,
-    default_provider_timeout,
-};
+use super::providers::{default_email_claim, default_groups_claim, default_leeway, default_provider_timeout};
+use super::{Allow, ClaimRule, ClientAuth, Provider};
 use crate::config::values::{ByteSize, Period, Secret};
 
 /// The name of the gateway itself where routes list issuers, and of the provider of whom its own tokens are for.

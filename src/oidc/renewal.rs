@@ -1,0 +1,61 @@
+//! Renewing the tokens of a session.
+
+use std::time::SystemTime;
+
+use super::provider::{Provider, RefreshFailure, SignedIn};
+use super::sign_in::signed_in;
+use super::token::{self, TokenFailure};
+use crate::claims;
+use crate::config::values::Secret;
+use crate::identity::Identity;
+use crate::reason::{Failure, Reason};
+
+impl Provider {
+    /// Renews the tokens of a session, and with them what is known of `previous` where the provider says it anew.
+    ///
+    /// An ID token that comes along has to be for the same subject of the same issuer and audience (OpenID Connect
+    /// Core §12.2). Where none comes, or one that says nothing but who it is for, `previous` stays as it is.
+    pub async fn refresh(
+        &self,
+        refresh_token: &Secret,
+        previous: &Identity,
+        now: SystemTime,
+    ) -> Result<SignedIn, RefreshFailure> {
+        let unavailable = |why: String| RefreshFailure::Unavailable(Failure::new(Reason::RefreshUnavailable, why));
+        let snapshot = self.ready().map_err(RefreshFailure::Unavailable)?;
+        let answer =
+            token::refresh(&snapshot.client, &self.http, refresh_token).await.map_err(|failure| match failure {
+                TokenFailure::Unavailable(why) => unavailable(why),
+                // A page instead of JSON is a proxy's or a maintenance page more often than an answer.
+                TokenFailure::Unusable(why) => unavailable(why),
+                TokenFailure::Refused { error, words } => match error.as_str() {
+                    "server_error" | "temporarily_unavailable" => unavailable(words),
+                    "invalid_client" | "unauthorized_client" => {
+                        RefreshFailure::Refused(Failure::new(Reason::ClientRefused, words))
+                    }
+                    _ => RefreshFailure::Refused(Failure::new(Reason::RefreshRefused, words)),
+                },
+            });
+        let label = answer.as_ref().map_or_else(|failure| failure.failure().reason.code(), |_| "ok");
+        crate::telemetry::metrics().provider_fetches.with_label_values(&[self.name(), "refresh", label]).inc();
+        let mut tokens = answer?.into_tokens();
+        tokens.refresh_token.get_or_insert_with(|| refresh_token.clone());
+        let Some(id_token) = &tokens.id_token else { return Ok(signed_in(previous.clone(), tokens, None, now)) };
+        let expected = self.expected(&snapshot, &tokens, now);
+        let verified = self.verify(&snapshot, id_token, &expected).await.map_err(RefreshFailure::Refused)?;
+        if verified.subject != previous.subject {
+            let detail = "the renewed ID token is of another subject";
+            return Err(RefreshFailure::Refused(Failure::new(Reason::RefreshRefused, detail)));
+        }
+        let renewed = self.identity(&snapshot, &tokens, &verified).await;
+        let identity = match renewed {
+            Ok(renewed) if claims::says_something(&renewed) => renewed,
+            Ok(_) => previous.clone(),
+            Err(failure) if failure.reason == Reason::ProviderUnreachable => {
+                return Err(RefreshFailure::Unavailable(failure));
+            }
+            Err(failure) => return Err(RefreshFailure::Refused(failure)),
+        };
+        Ok(signed_in(identity, tokens, Some(&verified), now))
+    }
+}
