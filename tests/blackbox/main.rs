@@ -6,6 +6,7 @@
 mod support;
 
 mod bearer;
+mod bench;
 mod callback;
 mod canonical;
 mod cors;
