@@ -252,11 +252,15 @@ pub fn require_success(response: &HttpResponse) -> Result<(), HttpError> {
     Err(HttpError::Status(status.as_u16(), aside))
 }
 
+/// The media type of an answer, without parameters and in lower case; `None` where it says none.
+pub fn media_type(response: &HttpResponse) -> Option<String> {
+    let text = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
 /// `application/json` or another type that ends in `+json` (RFC 6839 §3.1), in any case, with any parameters.
 pub fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
-    let header = response.headers().get(CONTENT_TYPE);
-    let text = header.map_or(Ok("none"), |value| value.to_str()).unwrap_or("what is no text");
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type(response).unwrap_or_else(|| "none".into());
     if essence == "application/json" || essence.ends_with("+json") {
         return Ok(());
     }

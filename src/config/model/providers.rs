@@ -239,6 +239,11 @@ impl Provider {
         }
     }
 
+    /// Whether ID tokens may be signed with the client secret.
+    pub fn takes_hmac(&self) -> bool {
+        self.id_token_algorithms.iter().any(|algorithm| algorithm.is_hmac())
+    }
+
     /// How the answer comes back with the browser. An ID token in an address would stay in histories and logs, so those
     /// flows are posted.
     pub fn response_mode(&self) -> ResponseMode {
