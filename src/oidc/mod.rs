@@ -9,6 +9,7 @@
 //! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
+pub mod credentials;
 mod fresh;
 mod id_token;
 mod metadata;
