@@ -96,7 +96,7 @@ impl Provider {
         refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join("/oidc/callback");
         Ok(Provider {
-            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref())?,
+            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), None)?,
             decryption: decryption_keys(settings)?,
             settings: settings.clone(),
             needed,
