@@ -36,6 +36,27 @@ pub enum Preset {
     Dex,
 }
 
+impl Preset {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Generic => "generic",
+            Preset::Keycloak => "keycloak",
+            Preset::Okta => "okta",
+            Preset::Entra => "entra",
+            Preset::EntraV1 => "entra-v1",
+            Preset::Auth0 => "auth0",
+            Preset::Google => "google",
+            Preset::Cognito => "cognito",
+            Preset::Lark => "lark",
+            Preset::Gitlab => "gitlab",
+            Preset::Authentik => "authentik",
+            Preset::Zitadel => "zitadel",
+            Preset::Dex => "dex",
+        }
+    }
+}
+
 /// How people sign in (OpenID Connect Core §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
