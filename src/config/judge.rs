@@ -4,9 +4,11 @@
 //! without effect, which is an error too: whoever wrote it believes in it.
 
 mod claims;
+mod clients;
 mod cors;
 mod headers;
 mod listeners;
+mod presets;
 mod programs;
 mod providers;
 mod routes;
