@@ -11,6 +11,7 @@ mod callback;
 mod canonical;
 mod cors;
 mod discovery;
+mod every_token;
 mod federation;
 mod id_tokens;
 mod identity_headers;
