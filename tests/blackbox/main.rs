@@ -9,6 +9,7 @@ mod bearer;
 mod bench;
 mod callback;
 mod canonical;
+mod client_authentication;
 mod cors;
 mod discovery;
 mod every_token;
