@@ -3,6 +3,8 @@
 //! Reports all it finds. A rule is here because breaking it locks people out, lets people in, or leaves an option
 //! without effect, which is an error too: whoever wrote it believes in it.
 
+mod claims;
+mod cors;
 mod headers;
 mod listeners;
 mod programs;
@@ -35,9 +37,11 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.secrets();
     judge.providers();
     judge.programs();
+    judge.made_claims();
     judge.upstreams();
     judge.routes();
     judge.headers();
+    judge.cors();
     judge.sessions();
     judge.brand();
     judge.verdict

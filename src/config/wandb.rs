@@ -12,6 +12,7 @@ use super::tree::Node;
 const HOST: &str = "HOST";
 const AUTH_METHOD: &str = "OIDC_AUTH_METHOD";
 const SECRETS: [&str; 3] = ["OIDC_CLIENT_SECRET", "OIDC_SECRET", "GORILLA_OIDC_SECRET"];
+const CORS_ORIGINS: &str = "GORILLA_CORS_ORIGINS";
 const AUDIENCES: &str = "FEDERATED_AUTH_AUDIENCES";
 const SKIP_AUDIENCE: &str = "SKIP_AUDIENCE_VALIDATION";
 /// Name and key of the provider.
@@ -43,6 +44,7 @@ pub(crate) fn overlay(
     }
     client_secret(root, env, errors);
     federation(root, env, errors, warnings);
+    cors(root, get(CORS_ORIGINS), errors);
     unknown(env, errors, warnings);
 }
 
@@ -127,6 +129,17 @@ fn federation(root: &mut Node, env: &[(String, String)], errors: &mut Vec<Config
     }
 }
 
+/// Comma-separated, with spaces. `null` stands among them where the provider posts its answer; here that needs no CORS.
+fn cors(root: &mut Node, value: Option<&str>, errors: &mut Vec<ConfigError>) {
+    let field = match &shape::settings().field("cors").map(|field| &field.shape) {
+        Some(Shape::Table(cors)) => cors.field("origins"),
+        _ => None,
+    };
+    if let (Some(value), Some(field)) = (value, field) {
+        environment::lay(root, &KeyPath::of("cors.origins"), field, CORS_ORIGINS, value, true, errors);
+    }
+}
+
 fn federation_field(key: &str) -> Option<&'static Field> {
     match &shape::settings().field("federation")?.shape {
         Shape::Table(federation) => federation.field(key),
@@ -135,8 +148,10 @@ fn federation_field(key: &str) -> Option<&'static Field> {
 }
 
 fn unknown(env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD, AUDIENCES]);
-    let ours = |name: &str| ["OIDC_", "GORILLA_OIDC_", "FEDERATED_AUTH_"].iter().any(|start| name.starts_with(start));
+    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD, AUDIENCES, CORS_ORIGINS]);
+    let ours = |name: &str| {
+        ["OIDC_", "GORILLA_OIDC_", "GORILLA_CORS_", "FEDERATED_AUTH_"].iter().any(|start| name.starts_with(start))
+    };
     for (name, value) in env.iter().filter(|(name, _)| ours(name)) {
         if known().any(|k| k == name) || environment::is_service_link(name, value) {
             continue;
@@ -206,6 +221,17 @@ mod tests {
         let (root, ..) = laid(&[issuer, ("DOORWARD_FEDERATION_ISSUERS", "ci"), (SKIP_AUDIENCE, "false")]);
         assert_eq!(federation_of(&root, "skip_audience_validation").as_deref(), Some("false"));
         assert!(laid(&[issuer, (AUDIENCES, "a"), (SKIP_AUDIENCE, "yes")]).1[0].contains(SKIP_AUDIENCE));
+    }
+
+    #[test]
+    fn a_deployment_s_own_name_lists_origins() {
+        let (root, errors, warnings) = laid(&[(CORS_ORIGINS, "https://a.example, null ,https://b.example:8443")]);
+        assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+        let Some(Plain::List(origins)) = root.get("cors").and_then(|cors| cors.get("origins")).map(|n| &n.plain) else {
+            panic!("no list");
+        };
+        assert_eq!(origins.len(), 3);
+        assert!(matches!(&origins[1].plain, Plain::Text(text) if text == "null"));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
+mod credentials;
+mod encrypted;
 mod fresh;
 mod id_token;
 mod logout;

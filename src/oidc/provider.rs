@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::sign_in::refuse_reserved_parameters;
@@ -17,6 +18,7 @@ use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::{Authentication, Identity};
+use crate::jwe::DecryptionKeys;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 
@@ -24,6 +26,7 @@ use crate::reason::{Failure, Reason};
 pub struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) http: HttpClient,
+    pub(super) decryption: Option<DecryptionKeys>,
     pub(super) needed: NeededClaims,
     pub(super) redirect_uri: Url,
     /// What was fetched last; none before the first time.
@@ -84,7 +87,7 @@ impl RefreshFailure {
 }
 
 impl Provider {
-    /// Reads `ca_file`, and nothing else.
+    /// Reads `ca_file` and `decryption_key_file`, and nothing else.
     pub(super) fn new(
         settings: &ProviderSettings,
         public_url: &Url,
@@ -93,7 +96,8 @@ impl Provider {
         refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join("/oidc/callback");
         Ok(Provider {
-            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref())?,
+            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), None)?,
+            decryption: decryption_keys(settings)?,
             settings: settings.clone(),
             needed,
             redirect_uri: redirect_uri

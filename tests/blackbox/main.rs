@@ -6,8 +6,10 @@
 mod support;
 
 mod bearer;
+mod bench;
 mod callback;
 mod canonical;
+mod cors;
 mod discovery;
 mod federation;
 mod id_tokens;

@@ -10,6 +10,7 @@
 pub mod app;
 pub mod browser;
 pub mod forger;
+pub mod forms;
 pub mod frames;
 pub mod gateway;
 pub mod person;

@@ -8,6 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use serde_json::Value;
 
+use super::forms::Form;
 use super::provider::User;
 
 /// A cookie as a browser keeps it: by host (not port), path and name.
@@ -17,6 +18,9 @@ pub struct Stored {
     pub path: String,
     pub name: String,
     pub value: String,
+    /// `none`, `lax` or `strict`; empty where the cookie does not say.
+    pub same_site: String,
+    pub secure: bool,
 }
 
 /// A browser without a window. Clones share the jar: they are tabs.
@@ -155,6 +159,45 @@ impl Person {
         answer
     }
 
+    /// Sends the form that `answer` shows, as the script on a provider's page does (`form_post`).
+    ///
+    /// Towards another host only cookies with `SameSite=None; Secure` go along, and `Origin` is `null` where the page's
+    /// address is kept to itself, as providers do. A cookie without `SameSite` counts as Lax: so do Safari's rules and,
+    /// after two minutes, Chromium's.
+    pub async fn submit(&self, answer: &Answer) -> Answer {
+        let form = Form::of(&answer.text()).unwrap_or_else(|| panic!("no form at {}: {}", answer.url, answer.text()));
+        let url = answer.url.join(&form.action).expect("an action");
+        let cross_site = url.host_str() != answer.url.host_str();
+        let hidden: Vec<Stored> =
+            if cross_site { self.take_same_site(url.host_str().unwrap_or_default()) } else { vec![] };
+        let site = if cross_site { "cross-site" } else { "same-origin" };
+        let mut headers = NAVIGATION.to_vec();
+        headers.retain(|(name, _)| *name != "sec-fetch-site");
+        headers.extend([("sec-fetch-site", site), ("origin", "null")]);
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&form.fields).finish();
+        let answered = self.request(Method::POST, url.as_str(), &headers, Some(body)).await;
+        let mut jar = self.jar.lock().expect("jar");
+        for old in hidden {
+            // What the answer has set or left stands; only what did not travel comes back.
+            let same = |c: &Stored| c.host == old.host && c.path == old.path && c.name == old.name;
+            let ended = answered.set_cookies().iter().any(|line| line.starts_with(&format!("{}=", old.name)));
+            if !ended && !jar.iter().any(same) {
+                jar.push(old);
+            }
+        }
+        drop(jar);
+        answered
+    }
+
+    /// Takes those cookies of a host out of the jar that do not go along with a cross-site POST.
+    fn take_same_site(&self, host: &str) -> Vec<Stored> {
+        let mut jar = self.jar.lock().expect("jar");
+        let stays = |c: &Stored| c.host != host || (c.same_site == "none" && c.secure);
+        let taken = jar.iter().filter(|c| !stays(c)).cloned().collect();
+        jar.retain(stays);
+        taken
+    }
+
     /// Fills in the provider's login form that `answer` shows, and follows to the end.
     pub async fn log_in(&self, answer: &Answer, user: &User) -> Answer {
         assert!(answer.text().contains("name=\"password\""), "no login form at {}: {}", answer.url, answer.text());
@@ -213,7 +256,13 @@ impl Person {
                 path: cookie.path().filter(|p| p.starts_with('/')).unwrap_or(default_path).to_owned(),
                 name: cookie.name().to_owned(),
                 value: cookie.value().to_owned(),
+                same_site: cookie.same_site().map(|s| s.to_string().to_lowercase()).unwrap_or_default(),
+                secure: cookie.secure() == Some(true),
             };
+            // Chromium does not keep it at all.
+            if fresh.same_site == "none" && !fresh.secure {
+                continue;
+            }
             jar.retain(|c| !(c.host == fresh.host && c.path == fresh.path && c.name == fresh.name));
             let past = cookie.expires_datetime().is_some_and(|at| at <= cookie::time::OffsetDateTime::now_utc());
             let gone = cookie.max_age().map_or(past, |age| age <= cookie::time::Duration::ZERO);

@@ -9,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use super::tls::Authority;
 use super::{random_word, tests_dir};
 
 /// Somebody who can sign in.
@@ -26,6 +28,32 @@ pub struct Client {
     pub secret: String,
 }
 
+/// A key pair of a client, made for one test.
+#[derive(Clone, Debug)]
+pub struct ClientKey {
+    /// The private key, PKCS #8 in PEM.
+    pub private: String,
+    /// The public key, SPKI in PEM.
+    pub public: String,
+    /// The public key as a JWK, without `kid`, `alg` and `use`.
+    pub jwk: Value,
+}
+
+impl ClientKey {
+    /// The public key as an entry of a client's `jwks`.
+    pub fn entry(&self, kid: &str, alg: &str, purpose: &str) -> Value {
+        let mut jwk = self.jwk.clone();
+        (jwk["kid"], jwk["alg"], jwk["use"]) = (kid.into(), alg.into(), purpose.into());
+        jwk
+    }
+}
+
+/// Every algorithm of ID tokens that the provider knows.
+pub const ALGORITHMS: [&str; 14] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519", "HS256",
+    "HS384", "HS512",
+];
+
 /// A running provider.
 #[derive(Clone)]
 pub struct Provider(Arc<Process>);
@@ -36,6 +64,8 @@ struct Process {
     address: String,
     /// The authority of its certificate, as PEM, where it speaks TLS.
     authority: Option<String>,
+    /// Files that it reads while it runs.
+    files: TempDir,
     users: BTreeMap<&'static str, User>,
     child: std::sync::Mutex<Child>,
 }
@@ -88,17 +118,42 @@ impl Provider {
         SHARED.get_or_init(|| Provider::start(json!({"algorithms": ["RS256", "PS256", "ES256", "EdDSA"]}))).clone()
     }
 
+    /// The provider that offers all there is: every response type, way of client authentication without certificates,
+    /// and algorithm. Also shared.
+    pub fn complete() -> Provider {
+        static SHARED: OnceLock<Provider> = OnceLock::new();
+        SHARED.get_or_init(|| Provider::start(json!({"algorithms": ALGORITHMS}))).clone()
+    }
+
     /// A provider for one test; `settings` as at the head of `provider.mjs`.
     pub fn start(settings: Value) -> Provider {
         Self::start_with(settings, None)
     }
 
+    /// One that speaks TLS with a certificate of `authority`, takes client certificates of it (RFC 8705), and trusts
+    /// it where the gateway is told something by the back channel.
+    pub fn start_https(settings: Value, authority: &Authority) -> Provider {
+        let files = tempfile::tempdir().expect("a folder");
+        let (certificate, key) = authority.leaf(&["127.0.0.2", "localhost"]).write(files.path());
+        let client_ca = files.path().join("authority.pem");
+        std::fs::write(&client_ca, authority.pem()).expect("the authority");
+        let mut all = json!({"tls": {"cert": certificate, "key": key, "client_ca": client_ca}});
+        for (key, value) in settings.as_object().expect("an object of settings") {
+            all[key] = value.clone();
+        }
+        Self::start_in(files, all, Some(authority.pem()))
+    }
+
     /// The same with `tls` among the settings and a certificate of `authority`.
-    pub fn start_tls(settings: Value, authority: &super::tls::Authority) -> Provider {
+    pub fn start_tls(settings: Value, authority: &Authority) -> Provider {
         Self::start_with(settings, Some(authority.pem()))
     }
 
     fn start_with(settings: Value, authority: Option<String>) -> Provider {
+        Self::start_in(tempfile::tempdir().expect("a folder"), settings, authority)
+    }
+
+    fn start_in(files: TempDir, settings: Value, authority: Option<String>) -> Provider {
         let dir = tests_dir().join("support/provider");
         assert!(dir.join("node_modules").exists(), "run scripts/install-test-deps first: no {}", dir.display());
         let users: BTreeMap<_, _> =
@@ -111,7 +166,13 @@ impl Provider {
         for (key, value) in settings.as_object().expect("an object of settings") {
             all[key] = value.clone();
         }
-        let mut child = Command::new("node")
+        let mut command = Command::new("node");
+        if let Some(pem) = &authority {
+            let file = files.path().join("trusted.pem");
+            std::fs::write(&file, pem).expect("the authority");
+            command.env("NODE_EXTRA_CA_CERTS", file);
+        }
+        let mut child = command
             .arg("provider.mjs")
             .current_dir(dir)
             .stdin(Stdio::piped())
@@ -129,7 +190,7 @@ impl Provider {
             Some(_) => format!("http://{}:{}", all["host"].as_str().expect("host"), ready["port"]),
             None => issuer.clone(),
         };
-        Provider(Arc::new(Process { issuer, address, authority, users, child: std::sync::Mutex::new(child) }))
+        Provider(Arc::new(Process { issuer, address, authority, files, users, child: std::sync::Mutex::new(child) }))
     }
 
     pub fn issuer(&self) -> &str {
@@ -139,6 +200,12 @@ impl Provider {
     /// Scheme, host and port at which it listens.
     pub fn address(&self) -> &str {
         &self.0.address
+    }
+
+    /// The PEM file with the authority of its certificate (`ca_file`). It speaks TLS.
+    pub fn ca_file(&self) -> std::path::PathBuf {
+        assert!(self.0.authority.is_some(), "this provider speaks plain HTTP");
+        self.0.files.path().join("trusted.pem")
     }
 
     pub fn user(&self, name: &str) -> &User {
@@ -158,7 +225,8 @@ impl Provider {
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
     }
 
-    /// Registers a client whose callback lies below `public_url`. `extra` overrides its metadata.
+    /// Registers a client whose callback lies below `public_url`. `extra` overrides its metadata; null takes an entry
+    /// away. Beside `jwks` there is `jwks_pem`: `[{"pem": …, "kid": …, "alg": …, "use": …}]`, of keys or certificates.
     pub async fn register(&self, public_url: &str, extra: Value) -> Client {
         let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() };
         let mut metadata = json!({
@@ -171,11 +239,40 @@ impl Provider {
         for (key, value) in extra.as_object().expect("an object of metadata") {
             metadata[key] = value.clone();
         }
-        if metadata["token_endpoint_auth_method"] == "none" {
-            metadata.as_object_mut().expect("an object").remove("client_secret");
+        let entries = metadata.as_object_mut().expect("an object");
+        entries.retain(|_, value| !value.is_null());
+        // A public client may have a secret all the same, for ID tokens of HS256.
+        if entries.get("token_endpoint_auth_method") == Some(&json!("none")) && extra.get("client_secret").is_none() {
+            entries.remove("client_secret");
         }
         self.control("clients", metadata).await;
         client
+    }
+
+    /// A key pair for a client: `RSA` or a curve (`P-256`, `P-384`, `P-521`, `Ed25519`, `X25519`).
+    pub async fn key(&self, kind: &str) -> ClientKey {
+        let key = self.control("key", json!({"kind": kind})).await;
+        let text = |name: &str| key[name].as_str().expect("PEM").to_owned();
+        ClientKey { private: text("private"), public: text("public"), jwk: key["jwk"].clone() }
+    }
+
+    /// A JWT of the provider's with any claims, and the header's entries besides `alg` and `kid` (null takes one away).
+    pub async fn sign(&self, algorithm: &str, header: Value, claims: Value) -> String {
+        let signed = self.control("sign", json!({"alg": algorithm, "header": header, "claims": claims})).await;
+        signed["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The `sid` of every session that `user` has for `client`.
+    pub async fn sids(&self, user: &str, client: &Client) -> Vec<String> {
+        let sessions = self.control("sessions", json!({"user": user})).await;
+        let sessions = sessions.as_array().expect("a list").iter();
+        sessions.filter_map(|session| session["clients"][&client.id].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Ends every session of `user` and sends a logout token to `client`. Tells for each the error, or null.
+    pub async fn back_channel_logout(&self, user: &str, client: &Client) -> Vec<Value> {
+        let told = self.control("backchannel", json!({"user": user, "client": client.id})).await;
+        told.as_array().expect("a list").iter().map(|one| one["error"].clone()).collect()
     }
 
     /// Registers a client that is a program: it gets tokens for itself, and may introspect those of others.

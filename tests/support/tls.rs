@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
 
 /// A certificate authority.
 pub struct Authority {
@@ -33,6 +36,15 @@ impl Authority {
         self.leaf_with(names, |_| {})
     }
 
+    /// A client's certificate: its subject is `CN=name`, its subject alternative name the DNS name `name`.
+    pub fn client(&self, name: &str) -> Leaf {
+        self.leaf_with(&[name], |params| {
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
     /// One that ended years ago.
     pub fn expired(&self, names: &[&str]) -> Leaf {
         self.leaf_with(names, |params| {
@@ -52,6 +64,17 @@ impl Authority {
 }
 
 impl Leaf {
+    /// A client's certificate that it signed itself.
+    pub fn self_signed(name: &str) -> Leaf {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        Leaf { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+    }
+
+    /// Certificate and key for a client of `reqwest`.
+    pub fn identity(&self) -> reqwest::Identity {
+        reqwest::Identity::from_pem(format!("{}{}", self.certificate, self.key).as_bytes()).expect("an identity")
+    }
+
     /// Writes both files into `dir`: certificate, key.
     pub fn write(&self, dir: &Path) -> (PathBuf, PathBuf) {
         let (certificate, key) = (dir.join("leaf.pem"), dir.join("leaf.key"));

@@ -13,7 +13,7 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
 }
 
 /// A good configuration with `head` among its first keys, `provider` behind the provider's, and `tail` at its end.
-fn with(head: &str, provider: &str, tail: &str) -> String {
+pub(super) fn with(head: &str, provider: &str, tail: &str) -> String {
     let public_url = if head.contains("public_url") { "" } else { "public_url = \"https://app.example.com\"\n" };
     let secrets = if head.contains("secrets") { String::new() } else { format!("secrets = [\"{SECRET}\"]\n") };
     format!("{public_url}{secrets}{head}\n{PROVIDER}{provider}\n{UPSTREAM}{tail}\n")
@@ -26,13 +26,13 @@ fn errors_of(text: &str) -> Vec<String> {
     }
 }
 
-fn refuses(text: &str, key: &str, wanted: &str) {
+pub(super) fn refuses(text: &str, key: &str, wanted: &str) {
     let errors = errors_of(text);
     let fits = |e: &&String| e.contains(&format!(" {key}: ")) && e.contains(wanted);
     assert!(errors.iter().any(|e| fits(&e)), "wanted `{key}: … {wanted}` of\n{text}\ngot {errors:#?}");
 }
 
-fn warns(text: &str, key: &str, wanted: &str) {
+pub(super) fn warns(text: &str, key: &str, wanted: &str) {
     let config = load(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
     let fits = |w: &String| w.contains(&format!("{key}: ")) && w.contains(wanted);
     assert!(config.warnings.iter().any(fits), "{:?}", config.warnings);

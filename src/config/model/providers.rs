@@ -36,6 +36,27 @@ pub enum Preset {
     Dex,
 }
 
+impl Preset {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::Generic => "generic",
+            Preset::Keycloak => "keycloak",
+            Preset::Okta => "okta",
+            Preset::Entra => "entra",
+            Preset::EntraV1 => "entra-v1",
+            Preset::Auth0 => "auth0",
+            Preset::Google => "google",
+            Preset::Cognito => "cognito",
+            Preset::Lark => "lark",
+            Preset::Gitlab => "gitlab",
+            Preset::Authentik => "authentik",
+            Preset::Zitadel => "zitadel",
+            Preset::Dex => "dex",
+        }
+    }
+}
+
 /// How people sign in (OpenID Connect Core §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -110,7 +131,7 @@ pub enum LogoutForm {
 }
 
 /// A claim made from others, before anything reads them.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimMap {
     /// The claim that is made, as headers and rules read it; one of that name is replaced.
@@ -237,6 +258,11 @@ impl Provider {
             Some(bare) => vec![bare.to_owned(), text],
             None => vec![text],
         }
+    }
+
+    /// Whether ID tokens may be signed with the client secret.
+    pub fn takes_hmac(&self) -> bool {
+        self.id_token_algorithms.iter().any(|algorithm| algorithm.is_hmac())
     }
 
     /// How the answer comes back with the browser. An ID token in an address would stay in histories and logs, so those

@@ -293,6 +293,15 @@ fn groups_may_be_one_or_none_or_absent() {
 }
 
 #[test]
+fn zitadel_s_roles_are_the_names_in_an_object() {
+    let claim = "urn:zitadel:iam:org:project:roles";
+    let settings = settings("https://idp.example", &format!("groups_claim = '{claim}'"));
+    let roles = json!({ "admin": { "1": "a.example" }, "reader": { "1": "a.example", "2": "b.example" } });
+    let made = identity_of(&settings, json!({ "sub": "u-1", claim: roles })).map(|made| made.groups);
+    assert_eq!(made, Ok(Some(vec!["admin".into(), "reader".into()])));
+}
+
+#[test]
 fn a_claim_that_cannot_be_used_is_named() {
     let settings =
         settings("https://idp.example", "user_claim = 'email'\n[[headers.set]]\nname = 'X-D'\nclaim = 'd.e'\n");
