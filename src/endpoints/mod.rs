@@ -33,6 +33,7 @@ use crate::oidc::Providers;
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
+use crate::session::ended::Ended;
 use crate::telemetry::Reference;
 
 pub use answer::{Answer, Outcome, Refusal};
@@ -46,6 +47,8 @@ pub struct Context {
     pub config: Arc<Config>,
     pub keys: Keyring,
     pub cookies: Cookies,
+    /// Sessions that ended before their time.
+    pub ended: Arc<Ended>,
     pub providers: Arc<Providers>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
@@ -58,7 +61,8 @@ pub struct Context {
 
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits: &self.config.settings.session }
+        let limits = &self.config.settings.session;
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: &self.ended }
     }
 
     pub fn public_url(&self) -> &Url {

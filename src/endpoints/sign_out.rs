@@ -9,6 +9,7 @@ use crate::authn::Verdict;
 use crate::keys::Purpose;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::find;
+use crate::session::ended::Mark;
 use crate::telemetry::{Audit, Decision, audit};
 
 /// What comes back from the provider as `state` of a sign-out: sealed, so that it needs no cookie.
@@ -49,6 +50,8 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
             None => return_to.clone().unwrap_or_else(|| SIGNED_OUT.to_owned()),
         };
     if let Some(session) = &session {
+        // The browser gives its cookie up; a copy that somebody took ends here.
+        context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
         let who = &session.identity;
         let ended = Audit {
             provider: Some(&who.provider),
