@@ -7,6 +7,7 @@
 mod answer;
 mod callback;
 pub mod challenge;
+mod provider_logout;
 pub mod published;
 pub mod renewal;
 mod return_address;
@@ -33,6 +34,7 @@ use crate::oidc::Providers;
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
+use crate::session::ended::Ended;
 use crate::telemetry::Reference;
 
 pub use answer::{Answer, Outcome, Refusal};
@@ -46,6 +48,8 @@ pub struct Context {
     pub config: Arc<Config>,
     pub keys: Keyring,
     pub cookies: Cookies,
+    /// Sessions that ended before their time.
+    pub ended: Arc<Ended>,
     pub providers: Arc<Providers>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
@@ -58,7 +62,8 @@ pub struct Context {
 
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits: &self.config.settings.session }
+        let limits = &self.config.settings.session;
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: &self.ended }
     }
 
     pub fn public_url(&self) -> &Url {
@@ -126,11 +131,12 @@ pub const LOGIN: &str = "/oidc/login";
 pub const CALLBACK: &str = "/oidc/callback";
 pub const SIGNED_OUT: &str = "/oidc/signed-out";
 pub const LOGOUT: &str = "/logout";
+pub const BACK_CHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 pub const TOKEN: &str = "/oidc/token";
 
 /// Whether `path` at `host` is one of the gateway's own addresses.
 pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
-    is_for_persons(path) || context.published.is_own(host, path)
+    is_for_persons(path) || path == BACK_CHANNEL_LOGOUT || context.published.is_own(host, path)
 }
 
 fn is_for_persons(path: &str) -> bool {
@@ -139,19 +145,27 @@ fn is_for_persons(path: &str) -> bool {
 
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
 pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
-    (path == TOKEN && *method == Method::POST && context.federation.is_some()).then_some(token::MAX_BODY)
+    match path {
+        _ if *method != Method::POST => None,
+        TOKEN => context.federation.as_ref().map(|_| token::MAX_BODY),
+        BACK_CHANNEL_LOGOUT => Some(provider_logout::MAX_BODY),
+        _ => None,
+    }
 }
 
 /// The answer to a request whose body, which the gateway would have read itself, did not come whole.
 pub fn body_unread(visit: &Visit<'_>, failure: Failure) -> Answer {
-    token::unread(visit, failure)
+    match visit.path {
+        BACK_CHANNEL_LOGOUT => provider_logout::unread(visit, failure),
+        _ => token::unread(visit, failure),
+    }
 }
 
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.
 fn methods_of(path: &str) -> &'static str {
     match path {
         LOGOUT => "GET, HEAD, POST",
-        TOKEN => "POST",
+        TOKEN | BACK_CHANNEL_LOGOUT => "POST",
         _ => "GET, HEAD",
     }
 }
@@ -166,7 +180,9 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
         LOGIN => sign_in::login(context, visit),
         CALLBACK => callback::callback(context, visit).await,
         SIGNED_OUT => sign_out::signed_out(context, visit),
+        LOGOUT if provider_logout::is_front_channel(visit) => provider_logout::front_channel(context, visit),
         LOGOUT => sign_out::logout(context, visit),
+        BACK_CHANNEL_LOGOUT => Ok(provider_logout::back_channel(context, visit).await),
         TOKEN => Ok(token::token(context, visit).await),
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
     }

@@ -23,6 +23,8 @@ pub(super) struct Metadata {
     pub jwks_uri: Url,
     pub userinfo_endpoint: Option<Url>,
     pub end_session_endpoint: Option<Url>,
+    /// RFC 7009, as RFC 8414 §2 names it.
+    pub revocation_endpoint: Option<Url>,
     /// `None` where the provider does not say, which means `client_secret_basic`.
     pub client_auth_methods: Option<Vec<String>>,
     pub response_types: Vec<String>,
@@ -61,6 +63,7 @@ impl Metadata {
             jwks_uri: needed("jwks_uri")?,
             userinfo_endpoint: optional("userinfo_endpoint"),
             end_session_endpoint: optional("end_session_endpoint"),
+            revocation_endpoint: optional("revocation_endpoint"),
             client_auth_methods: list(&document, "token_endpoint_auth_methods_supported"),
             response_types: list(&document, "response_types_supported").unwrap_or_default(),
             response_modes: list(&document, "response_modes_supported"),

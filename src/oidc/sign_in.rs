@@ -116,6 +116,7 @@ impl Provider {
         expected: &Expected<'_>,
     ) -> Result<VerifiedIdToken, Failure> {
         let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
+        let id_token = &self.decrypted(id_token)?;
         self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys).await
     }
 }
