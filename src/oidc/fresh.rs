@@ -130,7 +130,9 @@ impl Provider {
             Some(_) => {}
         }
         if before.is_none_or(|old| old.metadata != fetched.metadata) {
-            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo) {
+            let of_flow = fetched.metadata.flow_shortcomings(self.settings.auth_method, self.settings.response_mode());
+            let others = fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo);
+            for shortcoming in of_flow.into_iter().chain(others) {
                 tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
             }
         }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 use url::Url;
 
-use crate::config::model::ClientAuth;
+use crate::config::model::{AuthMethod, ClientAuth, ResponseMode};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
 
@@ -23,6 +23,8 @@ pub(super) struct Metadata {
     /// `None` where the provider does not say, which means `client_secret_basic`.
     pub client_auth_methods: Option<Vec<String>>,
     pub response_types: Vec<String>,
+    /// `None` where the provider does not say.
+    pub response_modes: Option<Vec<String>>,
     /// The provider puts `iss` into its authorization responses (RFC 9207 §3).
     pub sends_issuer: bool,
 }
@@ -55,6 +57,7 @@ impl Metadata {
             end_session_endpoint: optional("end_session_endpoint"),
             client_auth_methods: list(&document, "token_endpoint_auth_methods_supported"),
             response_types: list(&document, "response_types_supported").unwrap_or_default(),
+            response_modes: list(&document, "response_modes_supported"),
             sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         })
     }
@@ -78,9 +81,6 @@ impl Metadata {
     pub fn shortcomings(&self, auth: ClientAuth, wants_userinfo: bool) -> Vec<Failure> {
         let mut found = Vec::new();
         let mut lacks = |what: &str| found.push(Failure::new(Reason::ProviderCapability, what));
-        if !self.response_types.iter().any(|kind| kind == "code") {
-            lacks("`response_types_supported` does not list `code`");
-        }
         // `none` is rarely listed, even where public clients are registered.
         let method = auth.name().filter(|_| auth != ClientAuth::None);
         if let (Some(method), Some(offered)) = (method, &self.client_auth_methods)
@@ -92,6 +92,31 @@ impl Metadata {
         }
         if wants_userinfo && self.userinfo_endpoint.is_none() {
             lacks("`userinfo = true`, and there is no `userinfo_endpoint`");
+        }
+        found
+    }
+
+    /// The same for the way of a sign-in.
+    pub fn flow_shortcomings(&self, flow: AuthMethod, mode: ResponseMode) -> Vec<Failure> {
+        let mut found = Vec::new();
+        let mut lacks = |what: String| found.push(Failure::new(Reason::ProviderCapability, what));
+        let wanted = match flow {
+            AuthMethod::Pkce => "code",
+            AuthMethod::Implicit => "id_token",
+            AuthMethod::Hybrid => "code id_token",
+        };
+        // The order of several says nothing (OAuth 2.0 Multiple Response Types §3).
+        let sorted = |kind: &str| {
+            let mut parts: Vec<String> = kind.split(' ').map(str::to_owned).collect();
+            parts.sort();
+            parts
+        };
+        if !self.response_types.iter().any(|kind| sorted(kind) == sorted(wanted)) {
+            lacks(format!("`response_types_supported` does not list `{wanted}`"));
+        }
+        let posted = |modes: &Vec<String>| modes.iter().any(|offered| offered == "form_post");
+        if mode == ResponseMode::FormPost && !self.response_modes.as_ref().is_none_or(posted) {
+            lacks("`response_modes_supported` does not list `form_post`".to_owned());
         }
         found
     }

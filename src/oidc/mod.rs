@@ -1,11 +1,11 @@
-//! We as relying party: signing people in with OpenID providers (OpenID Connect Core, authorization code flow).
+//! We as relying party: signing people in with OpenID providers (OpenID Connect Core: code, implicit and hybrid flow).
 //!
-//! The way of a sign-in: [`Provider::begin`] makes the address to send the browser to, and the [`Attempt`] to remember;
-//! [`AuthorizationResponse::parse`] reads what comes back; [`Provider::finish`] redeems the code, verifies the ID
+//! The way of a sign-in: [`Provider::begin_with`] makes the address to send the browser to, and the [`Attempt`] to
+//! remember; [`AuthorizationResponse`] reads what comes back; [`Provider::complete`] redeems the code, verifies the ID
 //! token and makes the [`Identity`](crate::identity::Identity). [`Provider::refresh`] renews, and
 //! [`Provider::end_session_url`] ends the provider's session.
 //!
-//! Promise: `state`, `nonce` and PKCE S256 in every sign-in; no request waits for discovery; no token, code or secret
+//! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no token, code or secret
 //! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
@@ -29,12 +29,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use attempt::{Attempt, Begun};
+pub use attempt::{Attempt, Begun, Wish};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
-pub use response::AuthorizationResponse;
+pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 
 use crate::claims::NeededClaims;
-use crate::config::model::Settings;
+use crate::config::model::{self, Settings};
 use crate::reason::Failure;
 
 /// The configured providers, in their order; the first is the default.
@@ -45,8 +45,11 @@ impl Providers {
     /// Makes them without a look at the network; reads each `ca_file`. [`Providers::keep_fresh`] does the rest.
     pub fn new(settings: &Settings) -> Result<Providers, Failure> {
         let needed = NeededClaims::of(settings);
-        let make = |provider| Provider::new(provider, &settings.public_url, needed.clone()).map(Arc::new);
-        settings.provider.iter().map(make).collect::<Result<_, _>>().map(Providers)
+        let make = |(index, provider): (usize, &model::Provider)| {
+            let callback = model::callback(index, &provider.name);
+            Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
+        };
+        settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>().map(Providers)
     }
 
     /// The provider of that name.
@@ -56,6 +59,16 @@ impl Providers {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.0.iter()
+    }
+
+    /// The provider whose redirect URI has that path.
+    pub fn at_callback(&self, path: &str) -> Option<&Arc<Provider>> {
+        self.0.iter().find(|provider| provider.callback() == path)
+    }
+
+    /// The provider with that issuer.
+    pub fn of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
+        self.0.iter().find(|provider| provider.is_issuer(issuer))
     }
 
     /// The default provider.

@@ -220,7 +220,7 @@ impl TokenAnswer {
     pub fn into_tokens(self) -> Tokens {
         let refresh_token = self.refresh_token.map(|token| Secret::new(token.into_secret()));
         Tokens {
-            access_token: Secret::new(self.access_token.into_secret()),
+            access_token: Some(Secret::new(self.access_token.into_secret())),
             expires_in: self.expires_in,
             refresh_token: refresh_token.filter(|token| !token.expose().is_empty()),
             id_token: self.id_token.filter(|token| !token.is_empty()),
@@ -228,9 +228,11 @@ impl TokenAnswer {
     }
 }
 
-/// What the token endpoint issued.
+/// What the provider issued.
+#[derive(Default)]
 pub(super) struct Tokens {
-    pub access_token: Secret,
+    /// `None` where only an ID token was asked for.
+    pub access_token: Option<Secret>,
     pub expires_in: Option<u64>,
     pub refresh_token: Option<Secret>,
     pub id_token: Option<String>,

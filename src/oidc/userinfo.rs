@@ -19,8 +19,9 @@ impl Provider {
         verified: &VerifiedIdToken,
     ) -> Result<Identity, Failure> {
         let mut claims = verified.claims.clone();
-        if let (true, Some(endpoint)) = (self.settings.userinfo, &snapshot.metadata.userinfo_endpoint) {
-            let said = self.userinfo(endpoint, &tokens.access_token, &verified.subject).await;
+        let endpoint = snapshot.metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
+        if let (Some(endpoint), Some(access_token)) = (endpoint, &tokens.access_token) {
+            let said = self.userinfo(endpoint, access_token, &verified.subject).await;
             for (name, value) in self.counted("userinfo", said)? {
                 claims.entry(name).or_insert(value);
             }
