@@ -6,6 +6,7 @@
 mod claims;
 mod clients;
 mod cors;
+mod flows;
 mod headers;
 mod listeners;
 mod presets;
@@ -38,6 +39,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.flows();
     judge.programs();
     judge.made_claims();
     judge.upstreams();
