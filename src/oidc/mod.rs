@@ -24,6 +24,7 @@ mod response;
 mod revocation;
 mod sign_in;
 mod signed;
+mod tenants;
 mod token;
 mod userinfo;
 
