@@ -5,6 +5,7 @@
 
 mod claims;
 mod cors;
+mod flows;
 mod headers;
 mod listeners;
 mod programs;
@@ -36,6 +37,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.flows();
     judge.programs();
     judge.made_claims();
     judge.upstreams();

@@ -275,6 +275,18 @@ impl Provider {
     }
 }
 
+/// Path of the redirect URI of the provider called `name`, the one at `index` of all. Each has its own, so that an answer
+/// of one provider is never taken for another's (RFC 9700 §4.4.2.2).
+pub fn callback(index: usize, name: &str) -> String {
+    match index {
+        0 => CALLBACK.to_owned(),
+        _ => format!("{CALLBACK}/{name}"),
+    }
+}
+
+/// Path of the first provider's redirect URI.
+pub const CALLBACK: &str = "/oidc/callback";
+
 fn yes() -> bool {
     true
 }
