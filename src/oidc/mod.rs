@@ -6,8 +6,8 @@
 //! [`Provider::end_session_url`] ends the provider's session; [`Providers::logout`] reads by which token the provider
 //! ends ours.
 //!
-//! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no token, code or secret
-//! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
+//! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
+//! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
 mod client;

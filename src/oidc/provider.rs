@@ -20,8 +20,8 @@ use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMod
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::{Authentication, Identity};
-use crate::jwe::DecryptionKeys;
 use crate::issuer_metadata::is_issuer;
+use crate::jwe::DecryptionKeys;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 

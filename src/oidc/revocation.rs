@@ -1,13 +1,10 @@
 //! Taking a refresh token back when its session ends (RFC 7009).
 
-use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use openidconnect::HttpRequest;
+use std::time::SystemTime;
+
 use url::Url;
-use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::provider::{Provider, Snapshot};
-use crate::config::model::ClientAuth;
 use crate::config::values::Secret;
 use crate::http_client::{HttpError, require_success};
 use crate::reason::{Failure, Reason};
@@ -39,41 +36,7 @@ impl Provider {
 
     async fn ask_to_revoke(&self, snapshot: &Snapshot, endpoint: &Url, token: &Secret) -> Result<(), HttpError> {
         let form = vec![("token", token.expose().to_owned()), ("token_type_hint", "refresh_token".to_owned())];
-        let request = self.authenticated(snapshot, endpoint, form);
-        let request = request.ok_or_else(|| HttpError::Setup("not an address or secret".into()))?;
-        require_success(&self.http.send(request).await?)
+        let response = self.ask(snapshot, ("revocation_endpoint", endpoint), form, SystemTime::now()).await?;
+        require_success(&response)
     }
-
-    /// A form to `endpoint` by which we authenticate ourselves exactly one way (RFC 6749 §2.3.1).
-    fn authenticated(&self, snapshot: &Snapshot, endpoint: &Url, mut form: Vec<(&str, String)>) -> Option<HttpRequest> {
-        let client_id = &self.settings.client_id;
-        let mut authorization = None;
-        match (snapshot.client_auth, &self.settings.client_secret) {
-            (ClientAuth::ClientSecretBasic, Some(secret)) => {
-                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                authorization = Some(basic(&encoded(client_id), &encoded(secret.expose()))?);
-            }
-            (ClientAuth::ClientSecretPost, Some(secret)) => {
-                form.push(("client_id", client_id.clone()));
-                form.push(("client_secret", secret.expose().to_owned()));
-            }
-            _ => form.push(("client_id", client_id.clone())),
-        }
-        let mut request = http::Request::post(endpoint.as_str())
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        if let Some(value) = authorization {
-            request = request.header(AUTHORIZATION, value);
-        }
-        let body = Serializer::new(String::new()).extend_pairs(form).finish();
-        request.body(body.into_bytes()).ok()
-    }
-}
-
-fn basic(user: &str, password: &str) -> Option<HeaderValue> {
-    use base64::Engine;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
