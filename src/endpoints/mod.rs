@@ -181,7 +181,7 @@ pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usiz
         return None;
     }
     match path {
-        TOKEN => context.federation.as_ref().map(|_| token::MAX_BODY),
+        TOKEN => context.federation.is_some().then_some(token::MAX_BODY),
         BACK_CHANNEL_LOGOUT => Some(provider_logout::MAX_BODY),
         LOGIN => Some(sign_in::MAX_BODY),
         path => is_posted_to(context, path).then_some(MAX_FORM),
