@@ -26,6 +26,7 @@ mod sign_in;
 mod signed;
 mod tenants;
 mod token;
+mod translation;
 mod userinfo;
 
 #[cfg(test)]
