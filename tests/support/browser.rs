@@ -45,15 +45,20 @@ pub struct Tab {
 
 impl Browser {
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_with(false, &[]).await
     }
 
     /// A browser whose person has told it to keep no cookies.
     pub async fn start_without_cookies() -> Self {
-        Self::start_with(true).await
+        Self::start_with(true, &[]).await
     }
 
-    async fn start_with(block_cookies: bool) -> Self {
+    /// A browser with further flags of Chromium's command line, without their dashes.
+    pub async fn start_with_flags(flags: &[&str]) -> Self {
+        Self::start_with(false, flags).await
+    }
+
+    async fn start_with(block_cookies: bool, flags: &[&str]) -> Self {
         let profile = tempfile::tempdir().expect("a folder");
         if block_cookies {
             let folder = profile.path().join("Default");
@@ -74,6 +79,7 @@ impl Browser {
             .launch_timeout(super::PATIENCE)
             .request_timeout(super::PATIENCE)
             .args(FLAGS)
+            .args(flags.iter().map(ToString::to_string))
             .build()
             .expect("a browser configuration");
         let (chromium, mut handler) = Chromium::launch(config).await.expect("Chromium starts");
