@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
-use base64::Engine;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -64,9 +63,7 @@ impl StandIn {
         let proxy = Proxy::start(listener.address).await;
         let router = Router::new().fallback(serve::answer).with_state(Arc::clone(&inner));
         tokio::spawn(axum::serve(listener, router).into_future());
-        let key = rcgen::KeyPair::from_pem(&leaf.key).expect("the leaf's key");
-        let print = ring::digest::digest(&ring::digest::SHA256, &rcgen::PublicKeyData::subject_public_key_info(&key));
-        let fingerprint = base64::engine::general_purpose::STANDARD.encode(print);
+        let fingerprint = leaf.fingerprint();
         StandIn { which, proxy, inner, authority: authority.pem(), fingerprint, files: Arc::new(files) }
     }
 
