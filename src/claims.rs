@@ -1,6 +1,8 @@
 //! From verified claims (of an ID token, a bearer token, an introspection) to an [`Identity`]: who somebody is, in the
 //! terms of the configuration.
 
+mod made;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use crate::config::model::{Issuer, Provider, Settings};
 use crate::identity::{self, Claims, Identity, scalar, strings};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
+
+pub use made::MadeClaims;
 
 /// The claim of the gateway's own tokens that names a service account.
 pub const ACCOUNT_CLAIM: &str = "doorward_account";
@@ -126,6 +130,7 @@ pub struct ClaimNames {
     pub user_claim: Box<str>,
     pub email_claim: Box<str>,
     pub groups_claim: Box<str>,
+    pub made: MadeClaims,
 }
 
 impl ClaimNames {
@@ -135,6 +140,7 @@ impl ClaimNames {
             user_claim: provider.user_claim.as_str().into(),
             email_claim: provider.email_claim.as_str().into(),
             groups_claim: provider.groups_claim.as_str().into(),
+            made: MadeClaims::new(&provider.claims),
         }
     }
 
@@ -144,6 +150,7 @@ impl ClaimNames {
             user_claim: issuer.user_claim().into(),
             email_claim: issuer.email_claim().into(),
             groups_claim: issuer.groups_claim().into(),
+            made: MadeClaims::new(&issuer.claims),
         }
     }
 }
@@ -158,8 +165,9 @@ pub fn identity(
     subject: &str,
     claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    let at = |path: &str| identity::value_at(claims, path);
-    warn_of_overage(names, claims);
+    let all = names.made.add_to(claims);
+    let at = |path: &str| identity::value_at(&all, path);
+    tell_claims_elsewhere(names, needed, &all);
     let user = match at(&names.user_claim) {
         _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
@@ -174,7 +182,8 @@ pub fn identity(
     };
     // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
     let email_verified = match &*names.email_claim == "email" {
-        true => verified(claims)?,
+        // Nor about one that the configuration made; that it is not verified is believed all the same.
+        true => verified(claims)?.filter(|verified| !verified || !names.made.makes("email")),
         false => None,
     };
     if &*names.user_claim == "email" && verified(claims)? == Some(false) {
@@ -183,6 +192,10 @@ pub fn identity(
     }
     let groups = match at(&names.groups_claim) {
         None | Some(Value::Null) => None,
+        // ZITADEL writes an object: each role by its name, with the organisations that granted it.
+        Some(Value::Object(roles)) if names.groups_claim.starts_with("urn:zitadel:") => {
+            Some(roles.keys().cloned().collect())
+        }
         Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
         Some(value) => Some(once_each(strings(value))),
     };
@@ -192,10 +205,10 @@ pub fn identity(
         user,
         email,
         email_verified,
-        preferred_username: optional_text(claims, "preferred_username"),
-        name: optional_text(claims, "name"),
+        preferred_username: optional_text(&all, "preferred_username"),
+        name: optional_text(&all, "name"),
         groups,
-        claims: needed.pick(claims),
+        claims: needed.pick(&all),
     };
     refuse_control_characters(names, &identity)?;
     Ok(identity)
@@ -244,20 +257,25 @@ fn once_each(mut items: Vec<String>) -> Vec<String> {
     items.into_iter().filter(|item| seen.insert(item.clone())).collect()
 }
 
-/// Entra leaves the groups out where there are more than about 200, and says so (a distributed claim, Core §5.6.2).
-fn warn_of_overage(names: &ClaimNames, claims: &Map<String, Value>) {
-    let elsewhere =
-        |name: &str| claims.get("_claim_names").and_then(Value::as_object).is_some_and(|n| n.contains_key(name));
-    let groups = &*names.groups_claim;
-    if identity::value_at(claims, groups).is_none()
-        && (elsewhere(groups) || claims.get("hasgroups") == Some(&Value::Bool(true)))
-    {
-        tracing::warn!(
-            provider = &*names.voucher,
-            claim = groups,
-            "the provider left the groups out because there are too many of them (_claim_names); have it send only \
-             the groups assigned to this application"
-        );
+/// Names the claims that the configuration reads and the token only points to (distributed and aggregated claims, Core
+/// §5.6.2). Entra leaves the groups out so where there are more than about 200.
+fn tell_claims_elsewhere(names: &ClaimNames, needed: &NeededClaims, claims: &Map<String, Value>) {
+    let pointers = claims.get("_claim_names").and_then(Value::as_object);
+    let overage = claims.get("hasgroups") == Some(&Value::Bool(true));
+    if pointers.is_none() && !overage {
+        return;
+    }
+    let elsewhere = |path: &str| {
+        let first = path.split('.').next().unwrap_or(path);
+        let pointed = pointers.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
+        (pointed || overage && path == &*names.groups_claim) && identity::value_at(claims, path).is_none()
+    };
+    let read = [&*names.user_claim, &*names.email_claim, &*names.groups_claim].into_iter().chain(needed.paths());
+    for claim in read.filter(|path| elsewhere(path)) {
+        let detail = format!("the claim {} is not in the token but elsewhere (`_claim_names`)", in_words(claim));
+        let failure = Failure::new(Reason::ClaimsElsewhere, detail);
+        tracing::warn!(provider = &*names.voucher, claim, %failure, remedy = failure.reason.info().remedy,
+            "the provider keeps a claim elsewhere");
     }
 }
 

@@ -3,8 +3,13 @@
 //! Reports all it finds. A rule is here because breaking it locks people out, lets people in, or leaves an option
 //! without effect, which is an error too: whoever wrote it believes in it.
 
+mod claims;
+mod clients;
+mod cors;
+mod flows;
 mod headers;
 mod listeners;
+mod presets;
 mod programs;
 mod providers;
 mod routes;
@@ -34,10 +39,13 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.flows();
     judge.programs();
+    judge.made_claims();
     judge.upstreams();
     judge.routes();
     judge.headers();
+    judge.cors();
     judge.sessions();
     judge.brand();
     judge.verdict

@@ -12,6 +12,7 @@ use super::tree::Node;
 const HOST: &str = "HOST";
 const AUTH_METHOD: &str = "OIDC_AUTH_METHOD";
 const SECRETS: [&str; 3] = ["OIDC_CLIENT_SECRET", "OIDC_SECRET", "GORILLA_OIDC_SECRET"];
+const CORS_ORIGINS: &str = "GORILLA_CORS_ORIGINS";
 const AUDIENCES: &str = "FEDERATED_AUTH_AUDIENCES";
 const SKIP_AUDIENCE: &str = "SKIP_AUDIENCE_VALIDATION";
 /// Name and key of the provider.
@@ -32,17 +33,16 @@ pub(crate) fn overlay(
         }
     }
     match get(AUTH_METHOD).map(str::trim) {
-        None | Some("pkce") => {}
-        Some("implicit") => errors.push(
-            variable(AUTH_METHOD, "the implicit flow is not built yet")
-                .hint("set it to `pkce`, and allow the authorization code flow for this client at the provider"),
-        ),
+        None => {}
+        Some(method @ ("pkce" | "implicit")) => lay_provider(root, "auth_method", AUTH_METHOD, method, errors),
         Some(other) => {
-            errors.push(variable(AUTH_METHOD, &format!("`{other}` is not known")).hint("set it to `pkce`"));
+            let unknown = variable(AUTH_METHOD, &format!("`{other}` is not known"));
+            errors.push(unknown.hint("set it to `pkce` or `implicit`"));
         }
     }
     client_secret(root, env, errors);
     federation(root, env, errors, warnings);
+    cors(root, get(CORS_ORIGINS), errors);
     unknown(env, errors, warnings);
 }
 
@@ -127,6 +127,17 @@ fn federation(root: &mut Node, env: &[(String, String)], errors: &mut Vec<Config
     }
 }
 
+/// Comma-separated, with spaces. `null` stands among them where the provider posts its answer; here that needs no CORS.
+fn cors(root: &mut Node, value: Option<&str>, errors: &mut Vec<ConfigError>) {
+    let field = match &shape::settings().field("cors").map(|field| &field.shape) {
+        Some(Shape::Table(cors)) => cors.field("origins"),
+        _ => None,
+    };
+    if let (Some(value), Some(field)) = (value, field) {
+        environment::lay(root, &KeyPath::of("cors.origins"), field, CORS_ORIGINS, value, true, errors);
+    }
+}
+
 fn federation_field(key: &str) -> Option<&'static Field> {
     match &shape::settings().field("federation")?.shape {
         Shape::Table(federation) => federation.field(key),
@@ -135,8 +146,10 @@ fn federation_field(key: &str) -> Option<&'static Field> {
 }
 
 fn unknown(env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &mut Vec<String>) {
-    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD, AUDIENCES]);
-    let ours = |name: &str| ["OIDC_", "GORILLA_OIDC_", "FEDERATED_AUTH_"].iter().any(|start| name.starts_with(start));
+    let known = || PLAIN.iter().map(|(name, _)| *name).chain(SECRETS).chain([AUTH_METHOD, AUDIENCES, CORS_ORIGINS]);
+    let ours = |name: &str| {
+        ["OIDC_", "GORILLA_OIDC_", "GORILLA_CORS_", "FEDERATED_AUTH_"].iter().any(|start| name.starts_with(start))
+    };
     for (name, value) in env.iter().filter(|(name, _)| ours(name)) {
         if known().any(|k| k == name) || environment::is_service_link(name, value) {
             continue;
@@ -184,6 +197,7 @@ mod tests {
             assert_eq!(provider(&root, "issuer").as_deref(), Some("https://login.example.com"));
             assert_eq!(provider(&root, "client_id").as_deref(), Some("wandb"));
             assert_eq!(provider(&root, "client_secret").as_deref(), Some("s3cret"), "{secret}");
+            assert_eq!(provider(&root, "auth_method").as_deref(), Some("pkce"));
             assert!(root.get("public_url").is_some());
         }
     }
@@ -209,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_s_own_name_lists_origins() {
+        let (root, errors, warnings) = laid(&[(CORS_ORIGINS, "https://a.example, null ,https://b.example:8443")]);
+        assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+        let Some(Plain::List(origins)) = root.get("cors").and_then(|cors| cors.get("origins")).map(|n| &n.plain) else {
+            panic!("no list");
+        };
+        assert_eq!(origins.len(), 3);
+        assert!(matches!(&origins[1].plain, Plain::Text(text) if text == "null"));
+    }
+
+    #[test]
     fn without_an_issuer_no_exchange_comes_into_being() {
         for (name, value) in [(AUDIENCES, "a"), (SKIP_AUDIENCE, "true")] {
             let (root, errors, warnings) = laid(&[(name, value)]);
@@ -221,6 +246,13 @@ mod tests {
             let nothing = errors.is_empty() && warnings.is_empty() && root.get("federation").is_none();
             assert!(nothing, "{env:?}: {errors:?} {warnings:?}");
         }
+    }
+
+    #[test]
+    fn the_implicit_flow_is_asked_for_by_a_deployment_s_own_name() {
+        let (root, errors, warnings) = laid(&[("OIDC_AUTH_METHOD", " implicit ")]);
+        assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+        assert_eq!(provider(&root, "auth_method").as_deref(), Some("implicit"));
     }
 
     #[test]
@@ -243,7 +275,6 @@ mod tests {
     #[test]
     fn other_methods_and_misspelt_names_are_errors_and_far_names_a_warning() {
         for (name, value, wanted) in [
-            ("OIDC_AUTH_METHOD", "implicit", "not built yet"),
             ("OIDC_AUTH_METHOD", "magic", "`magic` is not known"),
             ("OIDC_ISUER", "x", "did you mean OIDC_ISSUER?"),
             ("OIDC_CLIENTID", "x", "did you mean OIDC_CLIENT_ID?"),

@@ -6,6 +6,7 @@
 mod account;
 mod body;
 mod caller;
+mod cors;
 mod failure;
 mod forwarded;
 mod headers;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -37,6 +38,7 @@ use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use account::{Way, WayOutcome};
+use cors::Cors;
 use forwarded::{Forwarding, Origin, Scheme};
 use headers::{Sanitiser, take_parts};
 use request::CanonicalRequest;
@@ -50,6 +52,7 @@ pub struct Gateway {
     upstreams: Vec<Arc<Upstream>>,
     sanitiser: Sanitiser,
     forwarding: Forwarding,
+    cors: Option<Cors>,
     renewals: SessionRenewals,
 }
 
@@ -71,6 +74,7 @@ impl Gateway {
             sanitiser: Sanitiser::new(&settings.headers, &context.identity_headers, routes.by_method),
             forwarding: Forwarding::new(trusted, &settings.public_url, over_tls),
             upstreams: upstreams.collect::<std::result::Result<_, _>>()?,
+            cors: Cors::new(&settings.cors),
             renewals: SessionRenewals::default(),
             routes,
             context,
@@ -103,7 +107,7 @@ impl Gateway {
         let visit = visit(session.req_header(), &request, &origin, way);
         let step = match &body {
             Ok(body) => self.decide_for(&Visit { body, ..visit.clone() }, &request, way).await,
-            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&visit, failure.clone()))),
+            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&self.context, &visit, failure.clone()))),
         };
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);
@@ -129,8 +133,11 @@ impl Gateway {
             return Ok(Step::Forward);
         }
         if is_preflight(visit) {
-            let refused = Refusal::from(Failure::from(Reason::PreflightNotAllowed));
-            return if route.preflight { Ok(Step::Forward) } else { Err(refused) };
+            if route.preflight {
+                return Ok(Step::Forward);
+            }
+            let answer = self.cors.as_ref().and_then(|cors| cors.preflight(visit.headers));
+            return answer.map(Step::Answer).ok_or_else(|| Failure::from(Reason::PreflightNotAllowed).into());
         }
         // 4 to 7 who is asking, may they, and what the app is told of them
         self.admit(visit, route, way).await.map(|admitted| admitted.map_or(Step::Forward, Step::Answer))
@@ -179,7 +186,14 @@ impl Gateway {
             Outcome::Own => WayOutcome::Own,
             Outcome::Refused(failure) => WayOutcome::Refused(failure),
         };
-        response::write(session, answer, unread).await
+        self.write(session, answer, unread).await
+    }
+
+    async fn write(&self, session: &mut Session, mut answer: Answer, close: bool) -> Result<()> {
+        if let Some(cors) = &self.cors {
+            answer.headers.extend(cors.headers(&session.req_header().headers, &HeaderMap::new()));
+        }
+        response::write(session, answer, close).await
     }
 }
 
@@ -270,12 +284,17 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         way: &mut Box<Way>,
     ) -> Result<()> {
         let status = upstream_response.status;
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
+            for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {
+                upstream_response.append_header(name, value)?;
+            }
+        }
         if way.cookies.is_empty() || interim {
             return Ok(());
         }
@@ -326,7 +345,7 @@ impl ProxyHttp for Gateway {
                 _ => self.refuse_unread(session, way, named.clone()),
             };
             // The client may be gone by now; then there is nobody to tell.
-            let _ = response::write(session, answer, true).await;
+            let _ = self.write(session, answer, true).await;
         }
         way.outcome = WayOutcome::Refused(named);
         FailToProxy { error_code: status, can_reuse_downstream: false }

@@ -107,7 +107,7 @@ impl Policy {
         // `identity` takes `sub` from where every token has it.
         let user = Some(&*self.names.user_claim).filter(|claim| *claim != "sub");
         let own = [&*self.names.email_claim, &*self.names.groups_claim, "token_use", "typ"];
-        user.into_iter().chain(own).chain(self.needed.paths())
+        user.into_iter().chain(own).chain(self.needed.paths()).chain(self.names.made.sources())
     }
 
     /// Algorithm, signature, and who it is. Not times, audience, type, scopes and required claims: [`Policy::judge`].

@@ -58,17 +58,45 @@ impl Provider {
     }
 
     async fn fetch_keys(&self, metadata: &Metadata) -> Result<KeySet, Failure> {
+        let hmac = self.settings.client_secret.as_ref().filter(|_| self.settings.takes_hmac());
+        // Where the secret alone signs, what else is published cannot matter.
+        if let (Some(secret), true) = (hmac, self.settings.id_token_algorithms.iter().all(|one| one.is_hmac())) {
+            return Ok(KeySet::secret(secret.expose().as_bytes()));
+        }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
             let failed = |error| format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
             KeySet::parse(&body.map_err(|error| Failure::new(Reason::KeysFailed, failed(error)))?)
         };
-        self.counted("keys", keys.await)
+        let keys = self.counted("keys", keys.await)?;
+        Ok(match hmac {
+            Some(secret) => keys.and_secret(secret.expose().as_bytes()),
+            None => keys,
+        })
+    }
+
+    /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the
+    /// keys' fault, and the provider has newer ones. A wrong signature counts too: some providers change the key and keep
+    /// its id, or have no ids.
+    pub(super) async fn with_keys<T, E>(
+        &self,
+        known: &Snapshot,
+        verify: impl Fn(&KeySet) -> Result<T, E>,
+        of_keys: impl Fn(&E) -> bool,
+    ) -> Result<T, E> {
+        let first = verify(&known.keys);
+        if !first.as_ref().is_err_and(of_keys) {
+            return first;
+        }
+        match self.newer_keys(known).await {
+            Some(newer) => verify(&newer.keys),
+            None => first,
+        }
     }
 
     /// Keys that are newer than those of `known`, if the provider has any: the way key rotation goes unnoticed
     /// (OpenID Connect Core §10.1.1).
-    pub(super) async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
+    async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
         // Held while fetching: whoever waits here finds the keys fetched.
         let mut last = self.key_fetch.lock().await;
         let current = self.snapshot()?;
@@ -91,7 +119,7 @@ impl Provider {
                 Some(newer)
             }
             Err(failure) => {
-                tracing::warn!(provider = self.name(), %failure, "keys not fetched for an ID token with an unknown key");
+                tracing::warn!(provider = self.name(), %failure, "keys not fetched for a token with an unknown key");
                 None
             }
         }
@@ -111,7 +139,7 @@ impl Provider {
             Some(_) => {}
         }
         if before.is_none_or(|old| old.metadata != fetched.metadata) {
-            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo) {
+            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, &self.settings) {
                 tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
             }
         }

@@ -13,7 +13,7 @@ fn load(text: &str) -> Result<Config, ConfigErrors> {
 }
 
 /// A good configuration with `head` among its first keys, `provider` behind the provider's, and `tail` at its end.
-fn with(head: &str, provider: &str, tail: &str) -> String {
+pub(super) fn with(head: &str, provider: &str, tail: &str) -> String {
     let public_url = if head.contains("public_url") { "" } else { "public_url = \"https://app.example.com\"\n" };
     let secrets = if head.contains("secrets") { String::new() } else { format!("secrets = [\"{SECRET}\"]\n") };
     format!("{public_url}{secrets}{head}\n{PROVIDER}{provider}\n{UPSTREAM}{tail}\n")
@@ -26,13 +26,13 @@ fn errors_of(text: &str) -> Vec<String> {
     }
 }
 
-fn refuses(text: &str, key: &str, wanted: &str) {
+pub(super) fn refuses(text: &str, key: &str, wanted: &str) {
     let errors = errors_of(text);
     let fits = |e: &&String| e.contains(&format!(" {key}: ")) && e.contains(wanted);
     assert!(errors.iter().any(|e| fits(&e)), "wanted `{key}: … {wanted}` of\n{text}\ngot {errors:#?}");
 }
 
-fn warns(text: &str, key: &str, wanted: &str) {
+pub(super) fn warns(text: &str, key: &str, wanted: &str) {
     let config = load(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
     let fits = |w: &String| w.contains(&format!("{key}: ")) && w.contains(wanted);
     assert!(config.warnings.iter().any(fits), "{:?}", config.warnings);
@@ -137,7 +137,33 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
         ("client_auth = \"none\"\nclient_secret = \"x\"", "provider.client_auth", "would not be used"),
         ("client_secret = \"\"", "provider.client_secret", "is empty"),
         ("id_token_algorithms = []", "provider.id_token_algorithms", "no ID token"),
-        ("id_token_algorithms = [\"HS256\"]", "provider.id_token_algorithms", "not for ID tokens"),
+        ("id_token_algorithms = [\"HS256\"]", "provider.id_token_algorithms", "everybody's secret"),
+        (
+            "id_token_algorithms = [\"HS512\"]\nclient_secret = \"0123456789abcdef0123456789abcdef\"",
+            "provider.id_token_algorithms",
+            "a secret of 64 characters",
+        ),
+        ("client_auth = \"client_secret_jwt\"", "provider.client_auth", "needs a client secret"),
+        ("client_auth = \"private_key_jwt\"", "provider.client_auth", "needs a private key"),
+        ("client_auth = \"tls_client_auth\"", "provider.client_auth", "needs a private key"),
+        ("client_key_file = \"/no\"\nclient_auth = \"tls_client_auth\"", "provider.client_auth", "needs a certificate"),
+        ("client_key_file = \"/no\"", "provider.client_key_file", "is no file"),
+        ("client_key_file = \"/no\"\nclient_auth = \"none\"", "provider.client_key_file", "another way"),
+        ("client_key_file = \"/no\"\nclient_secret = \"x\"", "provider.client_secret", "would authenticate with"),
+        ("client_key_id = \"k\"", "provider.client_key_id", "no effect without `client_key_file`"),
+        ("client_certificate_file = \"/no\"", "provider.client_certificate_file", "no effect without"),
+        ("decryption_key_file = \"/no\"", "provider.decryption_key_file", "is no file"),
+        ("client_assertion_algorithm = \"ES256\"", "provider.client_assertion_algorithm", "no assertion is sent"),
+        (
+            "client_assertion_algorithm = \"HS256\"\nclient_key_file = \"/no\"",
+            "provider.client_assertion_algorithm",
+            "is for secrets",
+        ),
+        (
+            "client_assertion_algorithm = \"RS256\"\nclient_secret = \"x\"\nclient_auth = \"client_secret_jwt\"",
+            "provider.client_assertion_algorithm",
+            "needs a private key",
+        ),
         ("user_claim = \"\"", "provider.user_claim", "is empty"),
         ("timeout = \"0s\"", "provider.timeout", "no time"),
         ("ca_file = \"/does/not/exist\"", "provider.ca_file", "is no file"),
@@ -338,6 +364,11 @@ fn what_breaks_a_rule_of_the_issuers_is_refused() {
         ("audiences = [\"a\"]\ntyp = []", "issuer.typ", "no token"),
         ("audiences = [\"a\"]\naddress = \"http://ci/path\"", "issuer.address", "has a path"),
         ("audiences = [\"a\"]\nintrospection = true", "issuer.client_id", "is needed"),
+        (
+            "audiences = [\"a\"]\nintrospection = true\nclient_id = \"a\"\nclient_auth = \"private_key_jwt\"",
+            "issuer.client_auth",
+            "not for introspection",
+        ),
         ("audiences = [\"a\"]\nclient_id = \"x\"", "issuer.client_id", "no effect"),
         ("audiences = [\"a\"]\njwks_uri = \"https://a\"\njwks_file = \"x\"", "issuer.jwks_file", "one place"),
     ] {

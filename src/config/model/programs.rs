@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::providers::{default_email_claim, default_groups_claim, default_leeway, default_provider_timeout};
-use super::{Allow, ClaimRule, ClientAuth, Provider};
+use super::{Allow, ClaimMap, ClaimRule, ClientAuth, Provider};
 use crate::config::values::{ByteSize, Period, Secret};
 
 /// The name of the gateway itself where routes list issuers, and of the provider of whom its own tokens are for.
@@ -107,6 +107,9 @@ pub struct Issuer {
     pub email_claim: Option<String>,
     /// Claim with the groups, by path (`realm_access.roles`); that of `provider` unless set, and `groups` without one.
     pub groups_claim: Option<String>,
+    /// Claims made from others: renamed, joined, or with a default; those of `provider` unless set.
+    #[serde(default)]
+    pub claims: Vec<ClaimMap>,
     /// PEM file with the certificate authorities trusted for this issuer, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Longest wait for an answer of the issuer; that of `provider` unless set, and 10s without one.
@@ -165,6 +168,9 @@ impl Issuer {
         issuer.user_claim.get_or_insert_with(|| provider.user_claim.clone());
         issuer.email_claim.get_or_insert_with(|| provider.email_claim.clone());
         issuer.groups_claim.get_or_insert_with(|| provider.groups_claim.clone());
+        if issuer.claims.is_empty() {
+            issuer.claims.clone_from(&provider.claims);
+        }
         issuer
     }
 
@@ -210,6 +216,7 @@ impl Issuer {
             user_claim: None,
             email_claim: None,
             groups_claim: None,
+            claims: Vec::new(),
             ca_file: None,
             timeout: None,
             refresh_every: default_keys_refresh(),
@@ -258,6 +265,13 @@ pub enum TokenAlgorithm {
     HS256,
     HS384,
     HS512,
+}
+
+impl TokenAlgorithm {
+    /// Whether it signs and verifies with one shared secret.
+    pub fn is_hmac(self) -> bool {
+        matches!(self, TokenAlgorithm::HS256 | TokenAlgorithm::HS384 | TokenAlgorithm::HS512)
+    }
 }
 
 /// Exchanging an issuer's JWT for a token of the gateway's own (RFC 7523), at `/oidc/token`.
