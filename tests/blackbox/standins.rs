@@ -10,7 +10,11 @@ use crate::support::standin::{Kind, Registration, StandIn, Which, get, keys};
 #[tokio::test]
 async fn okta_keycloak_and_google_sign_people_in_at_their_own_names() {
     for (which, keys, groups) in [
-        (Which::Okta, "scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\n", "Everyone,staff,admins"),
+        (
+            Which::Okta,
+            "scopes = [\"openid\", \"profile\", \"email\", \"groups\"]\nuserinfo = true\n",
+            "Everyone,staff,admins",
+        ),
         (Which::Keycloak, "groups_claim = \"realm_access.roles\"\n", "operator"),
         (Which::Google, "client_auth = \"client_secret_post\"\n", ""),
     ] {
@@ -41,6 +45,66 @@ async fn every_stand_in_signs_people_in() {
         stand_in.sign_in(&stand_in.person(), &gateway.url(&path)).await.expect(200);
         let seen = app.seen_at(&path).pop().expect("the app saw it");
         assert!(!seen.one("x-forwarded-user").is_empty(), "{which:?}: {:?}", seen.headers);
+    }
+}
+
+#[tokio::test]
+async fn every_preset_signs_people_in_with_their_groups() {
+    let app = App::start().await;
+    for (which, groups) in [
+        (Which::Keycloak, "/staff,/admins"),
+        (Which::Okta, "Everyone,staff,admins"),
+        (Which::Entra, "b7e2a1c0-1111-4222-8333-944455556666,c8f3b2d1-2222-4333-8444-a55566667777"),
+        (Which::EntraV1, "b7e2a1c0-1111-4222-8333-944455556666,c8f3b2d1-2222-4333-8444-a55566667777"),
+        (Which::Auth0, ""),
+        (Which::Google, ""),
+        (Which::Cognito, "staff,admins"),
+        (Which::Lark, ""),
+        (Which::Gitlab, "staff,staff/admins,shared"),
+        (Which::Authentik, "staff,authentik Admins"),
+        (Which::Zitadel, "admin,operator"),
+        (Which::Dex, "staff,admins"),
+    ] {
+        let stand_in = StandIn::start(which).await;
+        let gateway = stand_in.gateway(&app.url(), "").await;
+        let path = format!("/preset/{which:?}");
+        stand_in.sign_in(&stand_in.person(), &gateway.url(&path)).await.expect(200);
+        let seen = app.seen_at(&path).pop().expect("the app saw it");
+        assert_eq!(seen.all("x-forwarded-groups").join(""), groups, "{which:?}: {:?}", seen.headers);
+        assert_eq!(seen.one("x-forwarded-email"), "anna@example.com", "{which:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_preset_signs_people_out_where_the_provider_can_do_that() {
+    let app = App::start().await;
+    for (which, parameter) in [
+        (Which::Keycloak, "post_logout_redirect_uri"),
+        (Which::Okta, "post_logout_redirect_uri"),
+        (Which::Entra, "post_logout_redirect_uri"),
+        (Which::Authentik, "post_logout_redirect_uri"),
+        (Which::Zitadel, "post_logout_redirect_uri"),
+        (Which::Auth0, "returnTo"),
+        (Which::Cognito, "logout_uri"),
+        (Which::Google, ""),
+        (Which::Dex, ""),
+        (Which::Gitlab, ""),
+        (Which::Lark, ""),
+    ] {
+        let stand_in = StandIn::start(which).await;
+        let gateway = stand_in.gateway(&app.url(), "").await;
+        let person = stand_in.person();
+        stand_in.sign_in(&person, &gateway.url("/page")).await.expect(200);
+        let end = person.browse(&gateway.url("/logout")).await;
+        end.expect(200);
+        assert!(end.url.as_str().starts_with(&gateway.url("/oidc/signed-out")), "{which:?}: {}", end.url);
+        let asked = stand_in.logout_requests();
+        match parameter {
+            "" => assert!(asked.is_empty(), "{which:?}: {asked:?}"),
+            _ => {
+                assert!(get(&asked[0], parameter).starts_with(&gateway.url("/oidc/signed-out")), "{which:?}: {asked:?}")
+            }
+        }
     }
 }
 

@@ -129,6 +129,9 @@ pub struct Product {
     pub userinfo: Map<String, Value>,
     /// Claims that need a scope; others are always there.
     pub by_scope: BTreeMap<String, Vec<String>>,
+    /// Claims that the ID token lacks where an access token comes along: they are at userinfo then.
+    #[serde(default)]
+    pub not_beside_access_token: Vec<String>,
     /// Scopes it knows although the metadata does not name them.
     #[serde(default)]
     pub more_scopes: Vec<String>,

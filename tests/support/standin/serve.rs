@@ -119,6 +119,9 @@ impl Inner {
         for (name, value) in [("c_hash", code), ("at_hash", access_token)] {
             claims.extend(value.map(|value| (name.to_owned(), half_hash(value).into())));
         }
+        if access_token.is_some() {
+            claims.retain(|name, _| !product.not_beside_access_token.contains(name));
+        }
         if !grant.nonce.is_empty() {
             claims.insert("nonce".into(), grant.nonce.clone().into());
         }
