@@ -28,4 +28,5 @@ mod running;
 mod service_accounts;
 mod sessions;
 mod sign_in;
+mod standins;
 mod wandb_sdk;
