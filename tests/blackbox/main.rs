@@ -21,6 +21,7 @@ mod logout;
 mod operations;
 mod pages;
 mod parts;
+mod presets;
 mod proxying;
 mod radicale;
 mod rules;
