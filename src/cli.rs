@@ -169,7 +169,9 @@ fn ask_health(admin: SocketAddr) -> Result<(), String> {
     let started = Instant::now();
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
     stream.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").map_err(failed)?;
+    // In one piece: whoever answers the first of several and hangs up would not be heard.
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut head = Vec::new();
     while !head.contains(&b'\n') && head.len() < 1024 {
         // A zero time-out would mean none.

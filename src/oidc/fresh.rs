@@ -139,7 +139,7 @@ impl Provider {
             Some(_) => {}
         }
         if before.is_none_or(|old| old.metadata != fetched.metadata) {
-            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo) {
+            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, &self.settings) {
                 tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
             }
         }

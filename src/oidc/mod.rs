@@ -10,6 +10,7 @@
 //! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
+mod client;
 mod credentials;
 mod encrypted;
 mod fresh;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
+use openidconnect::core::CoreClient;
+use openidconnect::{AuthUrl, ClientId, EndpointNotSet, EndpointSet, IssuerUrl, JsonWebKeySet, RedirectUrl};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::client::Client;
 use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::sign_in::refuse_reserved_parameters;
-use super::token::{self, OidcClient};
 use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::config::values::Secret;
@@ -26,6 +28,7 @@ use crate::reason::{Failure, Reason};
 pub struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) http: HttpClient,
+    pub(super) client: Client,
     pub(super) decryption: Option<DecryptionKeys>,
     pub(super) needed: NeededClaims,
     pub(super) redirect_uri: Url,
@@ -36,12 +39,17 @@ pub struct Provider {
     pub(super) key_fetch: Mutex<LastKeyFetch>,
 }
 
+/// openidconnect's client, knowing where to send people and no other endpoint.
+pub(super) type AuthorizationClient =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet>;
+
 /// Metadata and keys of one moment, and the client made from them.
 #[derive(Clone)]
 pub(super) struct Snapshot {
     pub metadata: Metadata,
     pub keys: KeySet,
-    pub client: Arc<OidcClient>,
+    /// Writes authorization requests.
+    pub client: Arc<AuthorizationClient>,
     pub client_auth: ClientAuth,
     pub fetched_at: SystemTime,
 }
@@ -87,7 +95,7 @@ impl RefreshFailure {
 }
 
 impl Provider {
-    /// Reads `ca_file` and `decryption_key_file`, and nothing else.
+    /// Reads `ca_file`, `decryption_key_file` and the client's key and certificate, and nothing else.
     pub(super) fn new(
         settings: &ProviderSettings,
         public_url: &Url,
@@ -95,8 +103,10 @@ impl Provider {
     ) -> Result<Provider, Failure> {
         refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join("/oidc/callback");
+        let client = Client::new(settings, public_url)?;
         Ok(Provider {
-            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), None)?,
+            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), client.identity())?,
+            client,
             decryption: decryption_keys(settings)?,
             settings: settings.clone(),
             needed,
@@ -143,9 +153,13 @@ impl Provider {
         keys: KeySet,
         fetched_at: SystemTime,
     ) -> Result<Snapshot, Failure> {
-        let secret = self.settings.client_secret.as_ref();
-        let client_auth = metadata.client_auth(self.settings.client_auth, secret.is_some());
-        let client = token::client(&metadata, &self.settings.client_id, secret, client_auth, &self.redirect_uri)?;
+        let client_auth = metadata.client_auth(self.client.configured(), self.client.means());
+        let issuer = IssuerUrl::new(metadata.issuer.clone())
+            .map_err(|error| Failure::new(Reason::DiscoveryForm, format!("issuer: {error}")))?;
+        // The keys stay out: ID tokens are verified in `id_token.rs`.
+        let client = CoreClient::new(ClientId::new(self.client.id().to_owned()), issuer, JsonWebKeySet::default())
+            .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+            .set_redirect_uri(RedirectUrl::from_url(self.redirect_uri.clone()));
         Ok(Snapshot { metadata, keys, client: Arc::new(client), client_auth, fetched_at })
     }
 

@@ -11,7 +11,7 @@ use openidconnect::{
 use super::attempt::{Attempt, Begun, unix_seconds};
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
-use super::token::{self, TokenFailure, Tokens};
+use super::token::{TokenFailure, Tokens};
 use crate::config::model::Provider as ProviderSettings;
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
@@ -78,8 +78,8 @@ impl Provider {
             return Err(Failure::new(Reason::IssuerMixUp, detail));
         }
         snapshot.check_response_issuer(response_iss)?;
-        let redeemed = token::redeem(&snapshot.client, &self.http, code, &attempt.code_verifier).await;
-        let tokens = self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?.into_tokens();
+        let redeemed = self.redeem(&snapshot, code, &attempt.code_verifier, now).await;
+        let tokens = self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?;
         let Some(id_token) = &tokens.id_token else { return Err(Reason::NoIdToken.into()) };
         let expected = Expected {
             nonce: Some(&attempt.nonce),
@@ -116,6 +116,7 @@ impl Provider {
         expected: &Expected<'_>,
     ) -> Result<VerifiedIdToken, Failure> {
         let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
+        let id_token = &self.decrypted(id_token)?;
         self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys).await
     }
 }

@@ -30,6 +30,7 @@ impl Provider {
     ) -> Result<Identity, Failure> {
         let mut claims = verified.claims.clone();
         if let (true, Some(endpoint)) = (self.settings.userinfo, &snapshot.metadata.userinfo_endpoint) {
+            let endpoint = snapshot.dialled("userinfo_endpoint", endpoint);
             let said = self.userinfo(snapshot, endpoint, &tokens.access_token, &verified.subject).await;
             for (name, value) in self.counted("userinfo", said)? {
                 claims.entry(name).or_insert(value);

@@ -1,6 +1,7 @@
 //! The relying party against tables of what may come, and against a small provider that misbehaves on demand.
 
 mod answers;
+mod client_auth;
 mod faults;
 mod logout;
 mod sign_in;
