@@ -268,7 +268,7 @@ async fn a_refresh_token_is_taken_back_by_a_client_that_authenticates_once() {
     ] {
         let provider = ready(&fake, &more).await;
         assert!(provider.revokes());
-        provider.revoke(&Secret::new("r3fresh")).await;
+        provider.revoke(&Secret::new("r3fresh"), now()).await;
         let seen = fake.seen("/realm/revoke").pop().expect("asked");
         assert_eq!(seen.form["token"], "r3fresh");
         assert_eq!(seen.form["token_type_hint"], "refresh_token");
@@ -276,9 +276,14 @@ async fn a_refresh_token_is_taken_back_by_a_client_that_authenticates_once() {
         assert_eq!(seen.form.get("client_secret").map(String::as_str), in_form.then_some(SECRET), "{more}");
         assert_eq!(seen.form.contains_key("client_id"), !basic, "{more}");
     }
+    // A provider that does not take it changes nothing here.
+    fake.set("/realm/revoke", Answer::json(json!({"error": "unsupported_token_type"})).with_status(400));
+    ready(&fake, "").await.revoke(&Secret::new("r3fresh"), now()).await;
+    let fetches = crate::telemetry::metrics().provider_fetches.with_label_values(&["corp", "revocation", "DW-3203"]);
+    assert!(fetches.get() >= 1);
     let asked = fake.seen("/realm/revoke").len();
     let unwilling = ready(&fake, "revoke_tokens = false\n").await;
     assert!(!unwilling.revokes());
-    unwilling.revoke(&Secret::new("r3fresh")).await;
+    unwilling.revoke(&Secret::new("r3fresh"), now()).await;
     assert_eq!(fake.seen("/realm/revoke").len(), asked);
 }
