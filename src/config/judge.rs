@@ -4,9 +4,12 @@
 //! without effect, which is an error too: whoever wrote it believes in it.
 
 mod claims;
+mod clients;
 mod cors;
+mod flows;
 mod headers;
 mod listeners;
+mod presets;
 mod programs;
 mod providers;
 mod routes;
@@ -36,6 +39,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.flows();
     judge.programs();
     judge.made_claims();
     judge.upstreams();

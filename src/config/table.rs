@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::model::{Access, Allow, ClientAuth, Federation, Issuer, Provider, Route, own_issuer};
+use super::model::{
+    Access, Allow, AuthMethod, ClientAuth, Federation, Issuer, Provider, ResponseMode, Route, callback, own_issuer,
+};
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::values::MASK;
@@ -106,8 +108,7 @@ fn follows(settings: &Settings) -> Vec<String> {
     if settings.provider.is_empty() {
         sentences.push("sign-in: none, there is no provider".into());
     } else {
-        let public = own_issuer(&settings.public_url);
-        sentences.push(format!("redirect URI to register at the provider: {public}/oidc/callback"));
+        sentences.extend(settings.provider.iter().enumerate().map(|(n, provider)| redirect_uri(n, provider, settings)));
         sentences.push(sessions(settings));
     }
     sentences.extend(settings.issuer.iter().map(|issuer| tokens(issuer, settings)));
@@ -137,7 +138,23 @@ fn sign_in(provider: &Provider, settings: &Settings) -> String {
         None => "client authentication chosen from the provider's metadata".into(),
     };
     let issuer = without_user(provider.issuer.as_str());
-    format!("sign-in{name}: OpenID Connect at {issuer} (authorization code with PKCE, {client})")
+    let posted = provider.response_mode() == ResponseMode::FormPost;
+    let flow = match provider.auth_method {
+        AuthMethod::Pkce if posted => format!("authorization code with PKCE, posted by the browser, {client}"),
+        AuthMethod::Pkce => format!("authorization code with PKCE, {client}"),
+        AuthMethod::Implicit => "implicit flow: an ID token, posted by the browser".to_owned(),
+        AuthMethod::Hybrid => format!("hybrid flow: code with PKCE and ID token, posted by the browser, {client}"),
+    };
+    format!("sign-in{name}: OpenID Connect at {issuer} ({flow})")
+}
+
+fn redirect_uri(index: usize, provider: &Provider, settings: &Settings) -> String {
+    let whose = match settings.provider.len() {
+        1 => "the provider".to_owned(),
+        _ => format!("`{}`", provider.name),
+    };
+    let public = own_issuer(&settings.public_url);
+    format!("redirect URI to register at {whose}: {public}{}", callback(index, &provider.name))
 }
 
 fn sessions(settings: &Settings) -> String {

@@ -1,13 +1,13 @@
-//! We as relying party: signing people in with OpenID providers (OpenID Connect Core, authorization code flow).
+//! We as relying party: signing people in with OpenID providers (OpenID Connect Core: code, implicit and hybrid flow).
 //!
-//! The way of a sign-in: [`Provider::begin`] makes the address to send the browser to, and the [`Attempt`] to remember;
-//! [`AuthorizationResponse::parse`] reads what comes back; [`Provider::finish`] redeems the code, verifies the ID
+//! The way of a sign-in: [`Provider::begin_with`] makes the address to send the browser to, and the [`Attempt`] to
+//! remember; [`AuthorizationResponse`] reads what comes back; [`Provider::complete`] redeems the code, verifies the ID
 //! token and makes the [`Identity`](crate::identity::Identity). [`Provider::refresh`] renews, and
 //! [`Provider::end_session_url`] ends the provider's session; [`Providers::logout`] reads by which token the provider
 //! ends ours.
 //!
-//! Promise: `state`, `nonce` and PKCE S256 in every sign-in; no request waits for discovery; no token, code or secret
-//! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
+//! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
+//! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
 mod client;
@@ -35,14 +35,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use attempt::{Attempt, Begun};
+pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
-pub use response::AuthorizationResponse;
+pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 
 use self::logout_token::UsedTokens;
 use crate::claims::NeededClaims;
-use crate::config::model::Settings;
+use crate::config::model::{self, Settings};
 use crate::reason::Failure;
 
 /// The configured providers, in their order; the first is the default.
@@ -57,8 +57,11 @@ impl Providers {
     /// Makes them without a look at the network; reads each `ca_file`. [`Providers::keep_fresh`] does the rest.
     pub fn new(settings: &Settings) -> Result<Providers, Failure> {
         let needed = NeededClaims::of(settings);
-        let make = |provider| Provider::new(provider, &settings.public_url, needed.clone()).map(Arc::new);
-        let all = settings.provider.iter().map(make).collect::<Result<_, _>>()?;
+        let make = |(index, provider): (usize, &model::Provider)| {
+            let callback = model::callback(index, &provider.name);
+            Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
+        };
+        let all = settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>()?;
         Ok(Providers { all, used: UsedTokens::default() })
     }
 
@@ -69,6 +72,16 @@ impl Providers {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.all.iter()
+    }
+
+    /// The provider whose redirect URI has that path.
+    pub fn at_callback(&self, path: &str) -> Option<&Arc<Provider>> {
+        self.all.iter().find(|provider| provider.callback() == path)
+    }
+
+    /// The provider with that issuer.
+    pub fn of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
+        self.all.iter().find(|provider| provider.is_issuer(issuer))
     }
 
     /// The default provider.

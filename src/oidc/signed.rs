@@ -18,7 +18,7 @@ use crate::reason::Reason;
 use crate::words::{in_words, json_fault};
 
 /// Bytes of a whole token. Four hundred groups make about 20 kB.
-const MAX_TOKEN: usize = 512 * 1024;
+pub(super) const MAX_TOKEN: usize = 512 * 1024;
 /// Bytes of the encoded header.
 const MAX_HEADER: usize = 4 * 1024;
 /// The year 9999: a time beyond it is no time.

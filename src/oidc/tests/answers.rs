@@ -5,13 +5,13 @@ use url::Url;
 
 use super::support::{Signer, settings};
 use crate::claims::{ClaimNames, NeededClaims, identity};
-use crate::config::model::{ClientAuth, Settings, TokenAlgorithm};
+use crate::config::model::{ClientAuth, ResponseMode, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::jwt::KeySet;
-use crate::oidc::AuthorizationResponse;
 use crate::oidc::client::Means;
 use crate::oidc::metadata::Metadata;
+use crate::oidc::{AuthorizationResponse, Granted};
 use crate::reason::{Failure, Reason};
 
 #[test]
@@ -60,11 +60,14 @@ fn an_authorization_response_has_each_parameter_once() {
 fn an_authorization_response_is_decoded() {
     let parsed =
         AuthorizationResponse::parse(Some("code=a%2Bb+c&state=1.x-_&iss=https%3A%2F%2Fa.example")).expect("good");
-    let wanted = AuthorizationResponse::Code {
-        code: "a+b c".into(),
+    let wanted = AuthorizationResponse::Granted(Granted {
+        code: Some("a+b c".into()),
+        id_token: None,
+        access_token: false,
         state: "1.x-_".into(),
         iss: Some("https://a.example".into()),
-    };
+        mode: ResponseMode::Query,
+    });
     assert_eq!(parsed, wanted);
     assert_eq!((parsed.state(), parsed.iss(), parsed.failure()), ("1.x-_", Some("https://a.example"), None));
     assert!(!format!("{parsed:?}").contains("a+b c"));
