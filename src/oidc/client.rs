@@ -28,6 +28,7 @@ pub(super) type Parameter = (&'static str, String);
 
 /// Names of the endpoints that want our credentials, as metadata has them (RFC 8414 §2).
 pub(super) const TOKEN_ENDPOINT: &str = "token_endpoint";
+pub(super) const REVOCATION_ENDPOINT: &str = "revocation_endpoint";
 
 /// What there is to authenticate with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

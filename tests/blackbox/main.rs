@@ -18,6 +18,7 @@ mod id_tokens;
 mod identity_headers;
 mod issuers;
 mod logout;
+mod logout_channels;
 mod operations;
 mod pages;
 mod parts;
