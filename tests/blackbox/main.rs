@@ -12,6 +12,7 @@ mod canonical;
 mod cors;
 mod discovery;
 mod federation;
+mod form_post;
 mod id_tokens;
 mod identity_headers;
 mod issuers;
