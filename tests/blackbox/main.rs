@@ -26,5 +26,7 @@ mod rules;
 mod running;
 mod service_accounts;
 mod sessions;
+mod several_providers;
 mod sign_in;
+mod step_up;
 mod wandb_sdk;

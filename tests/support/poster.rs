@@ -56,7 +56,8 @@ impl Forger {
 
 /// A page with a form that is sent as soon as it is shown.
 pub fn form_page(action: &str, fields: &Fields) -> String {
-    let escaped = |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let escaped =
+        |text: &str| text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
     let inputs: String = fields
         .iter()
         .map(|(name, value)| {
