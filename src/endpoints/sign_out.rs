@@ -1,5 +1,7 @@
 //! Signing out: the session ends here, and at the provider where it offers that.
 
+use std::time::SystemTime;
+
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -56,7 +58,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     if let Some(session) = &session {
         // The browser gives its cookie up; a copy that somebody took ends here.
         context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
-        revoke(context, session);
+        revoke(context, session, visit.now);
         let who = &session.identity;
         let ended = Audit {
             provider: Some(&who.provider),
@@ -97,13 +99,13 @@ fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
 }
 
 /// Takes the session's refresh token back, which nobody has to wait for.
-fn revoke(context: &Context, session: &Session) {
+fn revoke(context: &Context, session: &Session, now: SystemTime) {
     let Some(provider) = context.providers.get(&session.identity.provider).filter(|provider| provider.revokes()) else {
         return;
     };
     if let Some(tokens) = &session.tokens {
         let (provider, token) = (provider.clone(), Secret::new(tokens.refresh_token.clone()));
-        tokio::spawn(async move { provider.revoke(&token).await });
+        tokio::spawn(async move { provider.revoke(&token, now).await });
     }
 }
 

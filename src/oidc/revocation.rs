@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use url::Url;
 
+use super::client::REVOCATION_ENDPOINT;
 use super::provider::{Provider, Snapshot};
 use crate::config::values::Secret;
 use crate::http_client::{HttpError, require_success};
@@ -18,10 +19,10 @@ impl Provider {
 
     /// Takes `refresh_token` back. Nobody waits for it; where it fails the log says so, and the token lives on at the
     /// provider until its own end.
-    pub async fn revoke(&self, refresh_token: &Secret) {
+    pub async fn revoke(&self, refresh_token: &Secret, now: SystemTime) {
         let Some(snapshot) = self.snapshot().filter(|_| self.settings.revoke_tokens) else { return };
         let Some(endpoint) = &snapshot.metadata.revocation_endpoint else { return };
-        let outcome = self.ask_to_revoke(&snapshot, endpoint, refresh_token).await.map_err(|error| {
+        let outcome = self.ask_to_revoke(&snapshot, endpoint, refresh_token, now).await.map_err(|error| {
             let reason = match &error {
                 HttpError::Status(401, _) => Reason::ClientRefused,
                 HttpError::Status(status, _) if *status < 500 && *status != 429 => Reason::TokenAnswer,
@@ -34,9 +35,14 @@ impl Provider {
         }
     }
 
-    async fn ask_to_revoke(&self, snapshot: &Snapshot, endpoint: &Url, token: &Secret) -> Result<(), HttpError> {
+    async fn ask_to_revoke(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: &Url,
+        token: &Secret,
+        now: SystemTime,
+    ) -> Result<(), HttpError> {
         let form = vec![("token", token.expose().to_owned()), ("token_type_hint", "refresh_token".to_owned())];
-        let response = self.ask(snapshot, ("revocation_endpoint", endpoint), form, SystemTime::now()).await?;
-        require_success(&response)
+        require_success(&self.ask(snapshot, (REVOCATION_ENDPOINT, endpoint), form, now).await?)
     }
 }

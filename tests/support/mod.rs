@@ -15,6 +15,7 @@ pub mod forms;
 pub mod frames;
 pub mod gateway;
 pub mod person;
+pub mod poster;
 pub mod provider;
 pub mod radicale;
 pub mod raw;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_host, is_loopback, is_plain_name};
-use crate::config::model::{Provider, Upstream};
+use crate::config::model::{LogoutForm, Provider, Upstream};
 use crate::config::origin::KeyPath;
 use crate::config::values::{AppScheme, AppUrl};
 use crate::reason::Reason;
@@ -46,6 +46,7 @@ impl Judge<'_> {
                     self.error(&key.key(name), "is empty", "name a claim, or take the line away");
                 }
             }
+            self.logout(&key, provider);
             self.positive(&key.key("timeout"), provider.timeout);
             self.positive(&key.key("refresh_every"), provider.refresh_every);
             self.file_exists(&key.key("ca_file"), provider.ca_file.as_deref(), Reason::CertificateUnusable);
@@ -87,6 +88,26 @@ impl Judge<'_> {
         }
         if url.scheme() == "http" && !is_loopback(url.host()) {
             self.warn(key, "is http, so whoever is on the way can sign in as anybody; use https outside of trials");
+        }
+    }
+
+    fn logout(&mut self, key: &KeyPath, provider: &Provider) {
+        let Some(address) = &provider.logout_endpoint else { return };
+        let key = key.key("logout_endpoint");
+        if provider.logout == LogoutForm::None {
+            let hint = "take one of them away";
+            return self.error(&key, "has no effect: `logout` is `none`, so no address is asked", hint);
+        }
+        if !matches!(address.scheme(), "http" | "https") {
+            let message = format!("`{}` is no scheme of a web address", address.scheme());
+            return self.error(&key, message, "write as in \"https://login.example.com/logout\"");
+        }
+        // The ID token goes there as a hint.
+        if address.scheme() == "http" && !is_loopback(address.host()) {
+            self.error(&key, "is http, so whoever is on the way reads who signs out", "use https");
+        }
+        if !address.username().is_empty() || address.password().is_some() || address.fragment().is_some() {
+            self.error(&key, "holds a user, a password or a fragment", "take it away");
         }
     }
 

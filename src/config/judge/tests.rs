@@ -136,6 +136,10 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
         ("client_auth = \"client_secret_post\"", "provider.client_auth", "needs a client secret"),
         ("client_auth = \"none\"\nclient_secret = \"x\"", "provider.client_auth", "would not be used"),
         ("client_secret = \"\"", "provider.client_secret", "is empty"),
+        ("logout_endpoint = \"http://a.example/bye\"", "provider.logout_endpoint", "use https"),
+        ("logout_endpoint = \"ftp://a.example/bye\"", "provider.logout_endpoint", "no scheme of a web address"),
+        ("logout_endpoint = \"https://a.example/#x\"", "provider.logout_endpoint", "fragment"),
+        ("logout = \"none\"\nlogout_endpoint = \"https://a.example\"", "provider.logout_endpoint", "no effect"),
         ("id_token_algorithms = []", "provider.id_token_algorithms", "no ID token"),
         ("id_token_algorithms = [\"HS256\"]", "provider.id_token_algorithms", "everybody's secret"),
         (

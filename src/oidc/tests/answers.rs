@@ -40,6 +40,10 @@ fn an_authorization_response_has_each_parameter_once() {
         ("state=s%00&code=c".into(), Err(CallbackParameter)),
         ("state=s&code=c%0d%0aSet-Cookie:x".into(), Err(CallbackParameter)),
         ("state=s&code=%ff%fe".into(), Err(CallbackParameter)),
+        ("state=s&code=c&access_token=a".into(), Err(ResponseMode)),
+        ("state=s&id_token=a.b.c".into(), Ok(())),
+        ("state=s&id_token=a.b.c&error=e".into(), Err(CallbackParameter)),
+        ("state=s&id_token=".into(), Err(CallbackParameter)),
         (long("code", 4096), Ok(())),
         (long("code", 4097), Err(CallbackParameter)),
         (long("code", 1_000_000), Err(CallbackParameter)),
@@ -63,7 +67,6 @@ fn an_authorization_response_is_decoded() {
     let wanted = AuthorizationResponse::Granted(Granted {
         code: Some("a+b c".into()),
         id_token: None,
-        access_token: false,
         state: "1.x-_".into(),
         iss: Some("https://a.example".into()),
         mode: ResponseMode::Query,
