@@ -90,7 +90,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Name of the cookie of the attempt that `state` belongs to.
 fn attempt_cookie(context: &Context, state: &str) -> Result<String, Failure> {
-    let id = state.split('.').next().filter(|id| id.len() <= 32 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let plain = |id: &&str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    let id = state.split('.').next().filter(plain);
     let not_ours = || Failure::new(Reason::AttemptUnknown, "the state is not one that this gateway makes");
     id.map(|id| context.cookies.attempt(id)).ok_or_else(not_ours)
 }

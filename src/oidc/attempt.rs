@@ -108,12 +108,11 @@ impl Attempt {
     pub(super) fn check_kind(&self, granted: &Granted) -> Result<(), Failure> {
         let (code, id_token) = self.asked();
         let as_asked = (granted.code.is_some(), granted.id_token.is_some()) == (code, id_token)
-            && granted.mode == self.response_mode
-            && !granted.access_token;
+            && granted.mode == self.response_mode;
         if as_asked {
             return Ok(());
         }
-        let expected = described(code, id_token, false, self.response_mode);
+        let expected = described(code, id_token, self.response_mode);
         let detail = format!("expected {expected}, got {}", granted.describe());
         Err(Failure::new(Reason::ResponseMode, detail))
     }

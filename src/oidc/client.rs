@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use openidconnect::HttpResponse;
+use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use super::credentials::{ASSERTION_TYPE, AssertionSigner};
@@ -92,6 +93,11 @@ impl Client {
             _ => {}
         }
         Ok(client)
+    }
+
+    /// The key that signs assertions, as the provider has to know it; `None` where none does.
+    pub fn public_jwk(&self) -> Option<Value> {
+        self.signer.as_ref().and_then(AssertionSigner::public_jwk)
     }
 
     pub fn id(&self) -> &str {

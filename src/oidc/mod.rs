@@ -24,7 +24,9 @@ mod response;
 mod revocation;
 mod sign_in;
 mod signed;
+mod tenants;
 mod token;
+mod translation;
 mod userinfo;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -43,6 +46,7 @@ pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 use self::logout_token::UsedTokens;
 use crate::claims::NeededClaims;
 use crate::config::model::{self, Settings};
+use crate::jwe::DecryptionKeys;
 use crate::reason::Failure;
 
 /// The configured providers, in their order; the first is the default.
@@ -82,6 +86,17 @@ impl Providers {
     /// The provider with that issuer.
     pub fn of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
         self.all.iter().find(|provider| provider.is_issuer(issuer))
+    }
+
+    /// The public halves of the keys with which the gateway authenticates itself, and for which providers encrypt, as a
+    /// key set (RFC 7517 §5) for its registration there; of the provider `name`, or of all.
+    pub fn public_keys(&self, name: Option<&str>) -> Value {
+        let mut keys = Vec::new();
+        for provider in self.all.iter().filter(|provider| name.is_none_or(|name| provider.name() == name)) {
+            let decryption = provider.decryption.iter().flat_map(DecryptionKeys::public_jwks);
+            keys.extend(provider.client.public_jwk().into_iter().chain(decryption));
+        }
+        json!({ "keys": keys })
     }
 
     /// The default provider.

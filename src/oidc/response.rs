@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::signed::MAX_TOKEN;
+use super::translation::advice;
 use crate::config::model::ResponseMode;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -38,8 +39,6 @@ pub enum AuthorizationResponse {
 pub struct Granted {
     pub code: Option<String>,
     pub id_token: Option<String>,
-    /// Whether an access token came along, which is never asked for this way.
-    pub access_token: bool,
     pub state: String,
     pub iss: Option<String>,
     pub mode: ResponseMode,
@@ -47,13 +46,13 @@ pub struct Granted {
 
 impl Granted {
     pub(super) fn describe(&self) -> String {
-        described(self.code.is_some(), self.id_token.is_some(), self.access_token, self.mode)
+        described(self.code.is_some(), self.id_token.is_some(), self.mode)
     }
 }
 
 /// `a code and an ID token in a form`.
-pub(super) fn described(code: bool, id_token: bool, access_token: bool, mode: ResponseMode) -> String {
-    let parts = [(code, "a code"), (id_token, "an ID token"), (access_token, "an access token")];
+pub(super) fn described(code: bool, id_token: bool, mode: ResponseMode) -> String {
+    let parts = [(code, "a code"), (id_token, "an ID token")];
     let there: Vec<_> = parts.iter().filter(|(there, _)| *there).map(|(_, name)| *name).collect();
     let place = match mode {
         ResponseMode::Query => "in the address",
@@ -66,7 +65,8 @@ impl AuthorizationResponse {
     /// Reads the raw query of the callback.
     ///
     /// Without a `state` it is [`Reason::CallbackNotFromSignIn`]; a parameter that is doubled, empty where it decides,
-    /// missing, too long, or not visible ASCII where RFC 6749 appendix A says so, is [`Reason::CallbackParameter`].
+    /// missing, too long, or not visible ASCII where RFC 6749 appendix A says so, is [`Reason::CallbackParameter`]; an
+    /// access token is [`Reason::ResponseMode`].
     pub fn parse(query: Option<&str>) -> Result<AuthorizationResponse, Failure> {
         let query = query.unwrap_or_default();
         if query.len() > MAX_QUERY {
@@ -87,7 +87,10 @@ impl AuthorizationResponse {
         let parameters = Parameters::read(encoded)?;
         let code = parameters.one("code", MAX_CODE)?;
         let id_token = parameters.one("id_token", MAX_TOKEN)?;
-        let access_token = parameters.text("access_token").is_some();
+        if parameters.text("access_token").is_some() {
+            let detail = "expected no access token, which is never asked for this way, and got one";
+            return Err(Failure::new(Reason::ResponseMode, detail));
+        }
         let error = parameters.one("error", MAX_ERROR)?;
         let iss = parameters.one("iss", MAX_ISSUER)?;
         let Some(state) = parameters.one("state", MAX_STATE)? else {
@@ -96,9 +99,7 @@ impl AuthorizationResponse {
             return Err(Failure::new(Reason::CallbackNotFromSignIn, said.unwrap_or_default()));
         };
         match (code.is_some() || id_token.is_some(), error) {
-            (true, None) => {
-                Ok(AuthorizationResponse::Granted(Granted { code, id_token, access_token, state, iss, mode }))
-            }
+            (true, None) => Ok(AuthorizationResponse::Granted(Granted { code, id_token, state, iss, mode })),
             (false, Some(error)) => {
                 let description = parameters.text("error_description");
                 let description = description.map(|text| text.chars().take(MAX_DESCRIPTION).collect());
@@ -190,11 +191,12 @@ fn reason_of(error: &str) -> Reason {
     }
 }
 
-/// The provider's error and description for a detail.
+/// The provider's error and description for a detail, and what to change where that is known.
 pub(super) fn words(error: &str, description: Option<&str>) -> String {
     let description = description.filter(|text| !text.is_empty());
+    let advice = advice(error, description).map(|advice| format!("; {advice}"));
     let description = description.map(|text| format!(": {}", in_words(text)));
-    format!("the provider said {}{}", in_words(error), description.unwrap_or_default())
+    format!("the provider said {}{}{}", in_words(error), description.unwrap_or_default(), advice.unwrap_or_default())
 }
 
 fn malformed(why: impl Into<String>) -> Failure {

@@ -218,7 +218,7 @@ impl Provider {
 /// An authorization response; its `state` has been looked at.
 pub fn granted(code: Option<&str>, id_token: Option<&str>, mode: ResponseMode) -> Granted {
     let (code, id_token) = (code.map(str::to_owned), id_token.map(str::to_owned));
-    Granted { code, id_token, access_token: false, state: "s".into(), iss: None, mode }
+    Granted { code, id_token, state: "s".into(), iss: None, mode }
 }
 
 /// Claims that pass every check.
