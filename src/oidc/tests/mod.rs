@@ -2,6 +2,7 @@
 
 mod answers;
 mod faults;
+mod flows;
 mod sign_in;
 pub(crate) mod support;
 mod tokens;
