@@ -16,6 +16,7 @@ use doorward::identity_headers::IdentityHeaders;
 use doorward::keys::Keyring;
 use doorward::session::Session;
 use doorward::session::cookies::Cookies;
+use doorward::session::ended::Ended;
 use http::{HeaderMap, HeaderValue, header};
 
 const NOW: u64 = 1_800_000_000;
@@ -55,7 +56,8 @@ fn benches(c: &mut Criterion) {
         let field = format!("theme=dark; _ga=GA1.1.1234567.7654321; {}", pairs.join("; "));
         let mut request = HeaderMap::new();
         request.insert(header::COOKIE, HeaderValue::from_str(&field).expect("value"));
-        let judge = SessionRules { cookies: &cookies, keys: &keys, limits: &limits };
+        let ended = Ended::new(limits.absolute.0);
+        let judge = SessionRules { cookies: &cookies, keys: &keys, limits: &limits, ended: &ended };
         let person = session(groups).identity;
         let name = |part: &str| format!("{part}, {groups} groups, cookie of {} bytes", sealed.len());
         c.bench_function(&name("find the cookie"), |b| b.iter(|| cookies.find_session(black_box(&request))));

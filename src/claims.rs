@@ -192,6 +192,10 @@ pub fn identity(
     }
     let groups = match at(&names.groups_claim) {
         None | Some(Value::Null) => None,
+        // ZITADEL writes an object: each role by its name, with the organisations that granted it.
+        Some(Value::Object(roles)) if names.groups_claim.starts_with("urn:zitadel:") => {
+            Some(roles.keys().cloned().collect())
+        }
         Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
         Some(value) => Some(once_each(strings(value))),
     };

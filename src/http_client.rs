@@ -18,7 +18,11 @@ use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 use crate::config::values::Secret;
+use crate::pem::{self, unusable};
 use crate::reason::{Failure, Reason};
+
+#[cfg(test)]
+mod tests;
 
 /// Most bytes of an answer. A key set of a hundred keys has about 200 kB.
 const MAX_BODY: usize = 1024 * 1024;
@@ -26,15 +30,46 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Longest wait for a connection, TLS included, so that a host that swallows packets is told from a slow one.
 const MAX_CONNECT: Duration = Duration::from_secs(5);
 
-/// One HTTP client, for one provider: its time limit and its certificate authorities.
+/// One HTTP client, for one provider: its time limit, its certificate authorities and who we are there.
 pub struct HttpClient {
     timeout: Duration,
-    /// Trusted instead of the system's authorities.
-    authorities: Option<Vec<reqwest::Certificate>>,
+    trust: Trust,
     /// Whether the environment names a proxy at all.
     proxy: bool,
     /// By [`Way::index`].
     clients: [OnceCell<reqwest::Client>; 4],
+}
+
+/// What TLS connections are made with.
+#[derive(Clone)]
+struct Trust {
+    /// Trusted instead of the system's authorities.
+    authorities: Option<Vec<reqwest::Certificate>>,
+    identity: Option<Identity>,
+}
+
+/// Who we are on TLS connections whose server asks: a certificate with its chain, and its private key (RFC 8705).
+#[derive(Clone)]
+pub struct Identity(reqwest::Identity);
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    /// The chain in `certificate_pem`, ours first, and the one private key in `key_pem`: PKCS#8, PKCS#1 or SEC1.
+    /// [`Reason::CertificateUnusable`] says what is wrong with them, and the caller names the file.
+    pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Identity, Failure> {
+        let chain = pem::certificates(certificate_pem)?;
+        let key = pem::private_key(key_pem)?;
+        pem::belong_together(&chain, &key)?;
+        // Anew, since one file often holds both, and reqwest takes whatever stands in a text.
+        let text = pem::one_text(&key, &chain);
+        let identity = reqwest::Identity::from_pem(text.as_bytes());
+        identity.map(Identity).map_err(|_| unusable("certificate and private key cannot be read"))
+    }
 }
 
 /// A JSON document that was fetched.
@@ -61,8 +96,9 @@ impl Way {
 
 impl HttpClient {
     /// A client whose requests end within `timeout`. Trusts the system's certificate authorities, or those in the PEM
-    /// file `ca_file` and no others. Fails with [`Reason::CertificateUnusable`] where that file cannot be used.
-    pub fn new(timeout: Duration, ca_file: Option<&Path>) -> Result<HttpClient, Failure> {
+    /// file `ca_file` and no others. A server that asks who we are is shown `identity`. Fails with
+    /// [`Reason::CertificateUnusable`] where the file cannot be used.
+    pub fn new(timeout: Duration, ca_file: Option<&Path>, identity: Option<&Identity>) -> Result<HttpClient, Failure> {
         let authorities = match ca_file {
             None => None,
             Some(path) => {
@@ -76,7 +112,8 @@ impl HttpClient {
                 Some(found)
             }
         };
-        Ok(HttpClient { timeout, authorities, proxy: proxy_in_environment(), clients: Default::default() })
+        let trust = Trust { authorities, identity: identity.cloned() };
+        Ok(HttpClient { timeout, trust, proxy: proxy_in_environment(), clients: Default::default() })
     }
 
     /// Sends `request` and returns the answer whole, whatever its status.
@@ -122,8 +159,8 @@ impl HttpClient {
 
     async fn client(&self, way: Way) -> Result<&reqwest::Client, HttpError> {
         let build = || async {
-            let (timeout, authorities) = (self.timeout, self.authorities.clone());
-            let built = tokio::task::spawn_blocking(move || build(timeout, authorities, way));
+            let (timeout, trust) = (self.timeout, self.trust.clone());
+            let built = tokio::task::spawn_blocking(move || build(timeout, trust, way));
             match built.await {
                 Ok(Ok(client)) => Ok(client),
                 Ok(Err(error)) => Err(HttpError::Setup(deepest(&error))),
@@ -140,11 +177,7 @@ impl fmt::Debug for HttpClient {
     }
 }
 
-fn build(
-    timeout: Duration,
-    authorities: Option<Vec<reqwest::Certificate>>,
-    way: Way,
-) -> Result<reqwest::Client, reqwest::Error> {
+fn build(timeout: Duration, trust: Trust, way: Way) -> Result<reqwest::Client, reqwest::Error> {
     // reqwest takes its cryptography from rustls' process default and aws-lc-rs where there is none. The server sets
     // the first; that a test or a subcommand which sets none gets the same is made certain here. An error means that
     // somebody was faster.
@@ -163,7 +196,11 @@ fn build(
     if !way.proxied {
         client = client.no_proxy();
     }
-    client = match (way.tls || way.proxied, authorities) {
+    // For the provider; a proxy over TLS that asks sees it, too.
+    if let Some(Identity(identity)) = trust.identity.filter(|_| way.tls) {
+        client = client.identity(identity);
+    }
+    client = match (way.tls || way.proxied, trust.authorities) {
         (true, None) => client,
         (true, Some(authorities)) => client.tls_certs_only(authorities),
         // Plain HTTP, not even to a proxy over TLS, needs nobody's certificates, and should not pay for reading them.
@@ -252,11 +289,15 @@ pub fn require_success(response: &HttpResponse) -> Result<(), HttpError> {
     Err(HttpError::Status(status.as_u16(), aside))
 }
 
+/// The media type of an answer, without parameters and in lower case; `None` where it says none.
+pub fn media_type(response: &HttpResponse) -> Option<String> {
+    let text = response.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
 /// `application/json` or another type that ends in `+json` (RFC 6839 §3.1), in any case, with any parameters.
 pub fn require_json(response: &HttpResponse) -> Result<(), HttpError> {
-    let header = response.headers().get(CONTENT_TYPE);
-    let text = header.map_or(Ok("none"), |value| value.to_str()).unwrap_or("what is no text");
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = media_type(response).unwrap_or_else(|| "none".into());
     if essence == "application/json" || essence.ends_with("+json") {
         return Ok(());
     }
@@ -303,34 +344,4 @@ fn has_cause<T: StdError + 'static>(error: &(dyn StdError + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_is_fresh_as_long_as_its_answer_says() {
-        let table = [
-            (&[] as &[(&str, &str)], None),
-            (&[("cache-control", "public, max-age=3600")], Some(3600)),
-            (&[("cache-control", "max-age=3600"), ("age", "600")], Some(3000)),
-            (&[("cache-control", "max-age=60"), ("age", "600")], Some(0)),
-            (&[("cache-control", "public"), ("cache-control", "Max-Age=\"7\"")], Some(7)),
-            (&[("cache-control", "max-age=60, max-age=90")], Some(60)),
-            (&[("cache-control", "max-age=60, no-cache")], Some(0)),
-            (&[("cache-control", "No-Store")], Some(0)),
-            (&[("cache-control", "s-maxage=60")], None),
-            (&[("cache-control", "max-age=soon")], None),
-            (&[("cache-control", "max-age=-1")], None),
-            (&[("cache-control", "max-age=99999999999999999999")], None),
-        ];
-        for (lines, expected) in table {
-            let mut headers = http::HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(*name, value.parse().expect("a value"));
-            }
-            assert_eq!(fresh_for(&headers), expected.map(Duration::from_secs), "{lines:?}");
-        }
-    }
 }

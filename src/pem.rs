@@ -3,16 +3,19 @@
 //! Promise: a failure is [`Reason::CertificateUnusable`] and says in one sentence part what is wrong with the text,
 //! without a byte of it; the caller names the file.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use crate::reason::{Failure, Reason};
 
 /// All private keys in `pem`, at least one: PKCS#8, PKCS#1 or SEC1, and none behind a password.
 pub fn private_keys(pem: &str) -> Result<Vec<PrivateKeyDer<'static>>, Failure> {
     let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(pem.as_bytes()).collect();
-    let keys = keys.map_err(|error| no_pem(&error))?;
+    let keys = keys.map_err(|error| no_pem("private key", &error))?;
     if keys.is_empty() {
         return Err(unusable(
             match pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
@@ -36,7 +39,7 @@ pub fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, Failure> {
 /// All certificates in `pem`, at least one; the first is whose key it is about.
 pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    let certificates = certificates.map_err(|error| no_pem(&error))?;
+    let certificates = certificates.map_err(|error| no_pem("certificate", &error))?;
     if certificates.is_empty() {
         return Err(unusable("it holds no PEM certificate"));
     }
@@ -56,18 +59,37 @@ pub fn belong_together(certificates: &[CertificateDer<'static>], key: &PrivateKe
     }
 }
 
+/// `key` and `certificates` as one PEM text with nothing else in it.
+pub fn one_text(key: &PrivateKeyDer<'_>, certificates: &[CertificateDer<'_>]) -> Zeroizing<String> {
+    let kind = match key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    let mut text = Zeroizing::new(String::new());
+    let certificates = certificates.iter().map(|certificate| ("CERTIFICATE", certificate.as_ref()));
+    for (kind, der) in [(kind, key.secret_der())].into_iter().chain(certificates) {
+        let encoded = Zeroizing::new(STANDARD.encode(der));
+        for line in ["-----BEGIN ", kind, "-----\n", encoded.as_str(), "\n-----END ", kind, "-----\n"] {
+            text.push_str(line);
+        }
+    }
+    text
+}
+
 /// [`Reason::CertificateUnusable`] with `why`.
 pub fn unusable(why: impl Into<String>) -> Failure {
     Failure::new(Reason::CertificateUnusable, why)
 }
 
 /// Without rustls' own words, which quote the text.
-fn no_pem(error: &PemError) -> Failure {
-    unusable(match error {
-        PemError::MissingSectionEnd { .. } => "it is no PEM: a section without its end",
-        PemError::Base64Decode(_) => "it is no PEM: a section that is no base64",
-        _ => "it is no PEM",
-    })
+fn no_pem(what: &str, error: &PemError) -> Failure {
+    let why = match error {
+        PemError::MissingSectionEnd { .. } => "a section without its end",
+        PemError::Base64Decode(_) => "a section that is no base64",
+        _ => "a line that is none of PEM",
+    };
+    unusable(format!("its {what} is no PEM: {why}"))
 }
 
 #[cfg(test)]
@@ -88,8 +110,8 @@ mod tests {
         let keys = [
             ("", "it holds no PEM private key"),
             (&certificate, "it holds no PEM private key"),
-            (cut, "it is no PEM: a section without its end"),
-            (&broken, "it is no PEM: a section that is no base64"),
+            (cut, "its private key is no PEM: a section without its end"),
+            (&broken, "its private key is no PEM: a section that is no base64"),
             (&locked, "its private key is behind a password; expected one without"),
             (&key.repeat(2), "it holds 2 private keys; expected one"),
         ];

@@ -35,6 +35,7 @@ use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::service_accounts::ServiceAccounts;
 use crate::session::cookies::Cookies;
+use crate::session::ended::Ended;
 use crate::telemetry::{flush, logs};
 
 /// `EX_UNAVAILABLE` of sysexits.h: an address is taken.
@@ -125,6 +126,7 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
         federation,
         keys,
         cookies: Cookies::new(&settings.session, &settings.public_url),
+        ended: Arc::new(Ended::new(settings.session.absolute.0)),
         providers: Arc::new(Providers::new(settings)?),
         pages: Pages::new(&settings.brand)?,
         identity_headers,
@@ -156,6 +158,8 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     }
     let (fresh, until) = (providers.clone(), stopping.clone());
     tokio::spawn(async move { fresh.keep_fresh(until).await });
+    let (ended, until) = (gateway.context().ended.clone(), stopping.clone());
+    tokio::spawn(async move { ended.keep_swept(until).await });
     let (issuers, until) = (gateway.context().programs.issuers.clone(), stopping.clone());
     tokio::spawn(async move { issuers.keep_fresh(until).await });
     let (accounts, until) = (gateway.context().programs.accounts.clone(), stopping.clone());

@@ -7,6 +7,7 @@ use crate::keys::Keyring;
 use crate::reason::{Failure, Reason};
 use crate::session::Session;
 use crate::session::cookies::{Cookies, Found};
+use crate::session::ended::Ended;
 
 /// What the request's credentials say.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub enum Verdict {
     Missing,
     /// There are some that do not hold.
     Rejected(Failure),
-    /// Somebody with a session within its limits.
+    /// Somebody with a session within its limits that nobody ended.
     Known(Box<Session>),
 }
 
@@ -24,6 +25,7 @@ pub struct SessionRules<'a> {
     pub cookies: &'a Cookies,
     pub keys: &'a Keyring,
     pub limits: &'a model::Session,
+    pub ended: &'a Ended,
 }
 
 impl SessionRules<'_> {
@@ -36,7 +38,11 @@ impl SessionRules<'_> {
             Found::Whole(sealed) => sealed,
         };
         let session = Session::open(self.keys, self.cookies.sealed_for(), &sealed)
-            .and_then(|session| session.check(self.limits, now).map(|()| session));
+            .and_then(|session| session.check(self.limits, now).map(|()| session))
+            .and_then(|session| match self.ended.ended(&session) {
+                None => Ok(session),
+                Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
+            });
         match session {
             Err(failure) => Verdict::Rejected(failure),
             Ok(session) if !accepted(&session.identity.provider) => {

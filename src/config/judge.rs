@@ -4,10 +4,12 @@
 //! without effect, which is an error too: whoever wrote it believes in it.
 
 mod claims;
+mod clients;
 mod cors;
 mod flows;
 mod headers;
 mod listeners;
+mod presets;
 mod programs;
 mod providers;
 mod routes;

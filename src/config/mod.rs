@@ -1,8 +1,9 @@
 //! The configuration: one immutable value, read whole, judged whole, and never changed afterwards.
 //!
 //! [`Config::load`] is the story: the file's text becomes a tree, the environment is laid over it, secrets are read
-//! from their files, the tree is held against the model and becomes [`Settings`], and those are judged. Every
-//! step reports all it finds; a later step runs only where the earlier ones found nothing.
+//! from their files, what is known of each provider's product is laid under it, the tree is held against the model and
+//! becomes [`Settings`], and those are judged. Every step reports all it finds; a later step runs only where the
+//! earlier ones found nothing.
 
 mod check;
 mod de;
@@ -11,6 +12,7 @@ mod error;
 mod judge;
 pub mod model;
 mod origin;
+mod presets;
 pub mod schema;
 mod secret_files;
 mod shape;
@@ -66,6 +68,7 @@ impl Config {
         if file.is_none() && root.get("public_url").is_none() {
             errors.insert(0, nothing_found());
         }
+        presets::overlay(&mut root);
         let origins = root.origins();
         let mut settings = match check::settings(root) {
             Ok(settings) if errors.is_empty() => settings,

@@ -18,7 +18,9 @@ mod providers;
 pub use programs::{
     Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
 };
-pub use providers::{AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode, callback};
+pub use providers::{
+    ANY_TENANT, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode, callback,
+};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -8,6 +8,7 @@ mod answer;
 mod bounce;
 mod callback;
 pub mod challenge;
+mod provider_logout;
 pub mod published;
 pub mod renewal;
 mod return_address;
@@ -36,6 +37,7 @@ use crate::oidc::{MAX_FORM, Providers};
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
+use crate::session::ended::Ended;
 use crate::telemetry::Reference;
 
 pub use answer::{Answer, Outcome, Refusal};
@@ -50,6 +52,8 @@ pub struct Context {
     pub config: Arc<Config>,
     pub keys: Keyring,
     pub cookies: Cookies,
+    /// Sessions that ended before their time.
+    pub ended: Arc<Ended>,
     pub providers: Arc<Providers>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
@@ -62,7 +66,8 @@ pub struct Context {
 
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits: &self.config.settings.session }
+        let limits = &self.config.settings.session;
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: &self.ended }
     }
 
     pub fn public_url(&self) -> &Url {
@@ -146,11 +151,12 @@ impl Visit<'_> {
 pub const LOGIN: &str = "/oidc/login";
 pub const SIGNED_OUT: &str = "/oidc/signed-out";
 pub const LOGOUT: &str = "/logout";
+pub const BACK_CHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 pub const TOKEN: &str = "/oidc/token";
 
 /// Whether `path` at `host` is one of the gateway's own addresses.
 pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
-    is_for_persons(context, path) || context.published.is_own(host, path)
+    is_for_persons(context, path) || path == BACK_CHANNEL_LOGOUT || context.published.is_own(host, path)
 }
 
 fn is_for_persons(context: &Context, path: &str) -> bool {
@@ -176,6 +182,7 @@ pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usiz
     }
     match path {
         TOKEN => context.federation.is_some().then_some(token::MAX_BODY),
+        BACK_CHANNEL_LOGOUT => Some(provider_logout::MAX_BODY),
         LOGIN => Some(sign_in::MAX_BODY),
         path => is_posted_to(context, path).then_some(MAX_FORM),
     }
@@ -185,6 +192,7 @@ pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usiz
 pub fn body_unread(context: &Context, visit: &Visit<'_>, failure: Failure) -> Answer {
     match visit.path {
         TOKEN => token::unread(visit, failure),
+        BACK_CHANNEL_LOGOUT => provider_logout::unread(visit, failure),
         _ => Answer::refusal(context, visit, failure.into()),
     }
 }
@@ -193,7 +201,7 @@ pub fn body_unread(context: &Context, visit: &Visit<'_>, failure: Failure) -> An
 fn methods_of(context: &Context, path: &str) -> &'static str {
     match path {
         LOGIN | LOGOUT => "GET, HEAD, POST",
-        TOKEN => "POST",
+        TOKEN | BACK_CHANNEL_LOGOUT => "POST",
         path if is_posted_to(context, path) => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
@@ -211,7 +219,9 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
     match visit.path {
         LOGIN => sign_in::login(context, visit),
         SIGNED_OUT => sign_out::signed_out(context, visit),
+        LOGOUT if provider_logout::is_front_channel(visit) => provider_logout::front_channel(context, visit),
         LOGOUT => sign_out::logout(context, visit),
+        BACK_CHANNEL_LOGOUT => Ok(provider_logout::back_channel(context, visit).await),
         TOKEN => Ok(token::token(context, visit).await),
         path if is_callback(context, path) => callback::callback(context, visit).await,
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),

@@ -81,7 +81,7 @@ impl Introspector {
     pub fn new(settings: &Issuer, source: Arc<KeySource>) -> Result<Introspector, Failure> {
         let http = match source.http() {
             Some(shared) => shared,
-            None => Arc::new(HttpClient::new(settings.timeout(), settings.ca_file.as_deref())?),
+            None => Arc::new(HttpClient::new(settings.timeout(), settings.ca_file.as_deref(), None)?),
         };
         let place = Place::new(settings);
         Ok(Introspector(Arc::new(Inner {

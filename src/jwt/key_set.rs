@@ -43,6 +43,8 @@ pub struct KeySet {
     keys: Arc<[Key]>,
     /// One shared secret: its tokens need name no key.
     secret: bool,
+    /// A secret beside published keys, which alone checks what HMAC signed.
+    shared: Option<Arc<Key>>,
 }
 
 struct Key {
@@ -63,7 +65,9 @@ enum Check {
 /// Two sets are equal where they hold the same keys for the same algorithms under the same ids, in whatever order.
 impl PartialEq for KeySet {
     fn eq(&self, other: &Self) -> bool {
+        let fingerprint = |set: &KeySet| set.shared.as_ref().map(|key| key.fingerprint);
         self.secret == other.secret
+            && fingerprint(self) == fingerprint(other)
             && self.keys.len() == other.keys.len()
             && self.keys.iter().zip(&*other.keys).all(|(a, b)| a.fingerprint == b.fingerprint)
     }
@@ -94,8 +98,13 @@ impl KeySet {
 
     /// One secret shared with the issuer, for HMAC.
     pub fn secret(secret: &[u8]) -> KeySet {
-        let checks = HMAC.map(|(algorithm, hash)| (algorithm, Check::Hmac(Box::new(hmac::Key::new(hash, secret)))));
-        KeySet::of(vec![Key::new(None, None, checks.into(), &[b"secret", secret])], true)
+        KeySet::of(vec![Key::secret(secret)], true)
+    }
+
+    /// These keys, and a secret shared with the issuer: the client secret, for ID tokens that HMAC signed (OpenID Connect
+    /// Core §10.1). A published key never checks such a token, and the secret no other.
+    pub fn and_secret(self, secret: &[u8]) -> KeySet {
+        KeySet { shared: Some(Arc::new(Key::secret(secret))), ..self }
     }
 
     /// Ed25519 public keys by their ids: the gateway's own.
@@ -111,7 +120,7 @@ impl KeySet {
         keys.sort_unstable_by(|a, b| a.id.cmp(&b.id).then(a.fingerprint.cmp(&b.fingerprint)));
         // The same key listed twice leaves no doubt which one is meant.
         keys.dedup_by(|a, b| a.fingerprint == b.fingerprint);
-        KeySet { keys: keys.into(), secret }
+        KeySet { keys: keys.into(), secret, shared: None }
     }
 
     pub fn len(&self) -> usize {
@@ -144,8 +153,10 @@ impl KeySet {
         message: &[u8],
         signature: &[u8],
     ) -> Result<Option<&str>, Failure> {
-        let named = match kid {
-            Some(kid) if !self.secret => self.by_id(kid),
+        let hmac = HMAC.iter().any(|(hmac, _)| *hmac == algorithm);
+        let named = match (&self.shared, kid) {
+            (Some(shared), _) if hmac => std::slice::from_ref(&**shared),
+            (_, Some(kid)) if !self.secret => self.by_id(kid),
             _ => &self.keys,
         };
         let mut fitting = named.iter().filter_map(|key| Some((key, key.check(algorithm)?)));
@@ -192,6 +203,11 @@ impl KeySet {
 }
 
 impl Key {
+    fn secret(secret: &[u8]) -> Key {
+        let checks = HMAC.map(|(algorithm, hash)| (algorithm, Check::Hmac(Box::new(hmac::Key::new(hash, secret)))));
+        Key::new(None, None, checks.into(), &[b"secret", secret])
+    }
+
     fn new(
         id: Option<Box<str>>,
         issuer: Option<Box<str>>,

@@ -140,7 +140,7 @@ impl KeySource {
             source.arrived(Some(keys), SystemTime::now());
             return Ok(source);
         }
-        let http = Arc::new(HttpClient::new(settings.timeout(), settings.ca_file.as_deref())?);
+        let http = Arc::new(HttpClient::new(settings.timeout(), settings.ca_file.as_deref(), None)?);
         let place = Place::new(settings);
         Ok(match &settings.jwks_uri {
             Some(url) => KeySource::of(settings, From::Address { url: place.dialled(url), http }),

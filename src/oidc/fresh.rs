@@ -58,12 +58,21 @@ impl Provider {
     }
 
     async fn fetch_keys(&self, metadata: &Metadata) -> Result<KeySet, Failure> {
+        let hmac = self.settings.client_secret.as_ref().filter(|_| self.settings.takes_hmac());
+        // Where the secret alone signs, what else is published cannot matter.
+        if let (Some(secret), true) = (hmac, self.settings.id_token_algorithms.iter().all(|one| one.is_hmac())) {
+            return Ok(KeySet::secret(secret.expose().as_bytes()));
+        }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
             let failed = |error| format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
             KeySet::parse(&body.map_err(|error| Failure::new(Reason::KeysFailed, failed(error)))?)
         };
-        self.counted("keys", keys.await)
+        let keys = self.counted("keys", keys.await)?;
+        Ok(match hmac {
+            Some(secret) => keys.and_secret(secret.expose().as_bytes()),
+            None => keys,
+        })
     }
 
     /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the
@@ -130,9 +139,7 @@ impl Provider {
             Some(_) => {}
         }
         if before.is_none_or(|old| old.metadata != fetched.metadata) {
-            let of_flow = fetched.metadata.flow_shortcomings(self.settings.auth_method, self.settings.response_mode());
-            let others = fetched.metadata.shortcomings(fetched.client_auth, self.settings.userinfo);
-            for shortcoming in of_flow.into_iter().chain(others) {
+            for shortcoming in fetched.metadata.shortcomings(fetched.client_auth, &self.settings) {
                 tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
             }
         }

@@ -12,7 +12,7 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
-use super::signed::{self, Fault, MAX_SESSION, MAX_TIME, Signed};
+use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT, MAX_TIME, Signed};
 use crate::config::model::TokenAlgorithm;
 use crate::identity::Authentication;
 use crate::jwt::KeySet;
@@ -21,8 +21,6 @@ use crate::words::in_words;
 
 /// `typ` of an ID token. An access token or a logout token of the same provider is none (RFC 8725 §3.11).
 const TYPES: [&str; 4] = ["jwt", "jose", "id_token+jwt", "id+jwt"];
-/// Characters of `sub`; OpenID Connect Core §2 allows 255.
-const MAX_SUBJECT: usize = 1024;
 
 /// What a token has to say.
 pub(super) struct Expected<'a> {
@@ -92,14 +90,7 @@ fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
 
 /// Core §3.1.3.7, steps 3 to 5.
 fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
-    let audiences: Vec<&str> = match claims.get("aud") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => {
-            let texts: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
-            texts.ok_or_else(|| form("`aud` holds what is no text"))?
-        }
-        _ => return Err(form("`aud` is missing, or neither a text nor a list")),
-    };
+    let audiences = signed::audiences(claims).map_err(of_fault)?;
     let wrong = |detail: String| Err(Failure::new(Reason::IdTokenAudience, detail));
     if !audiences.contains(&expected.client_id) {
         return wrong(format!("expected `{}`, got {}", expected.client_id, in_words(&audiences.join(", "))));

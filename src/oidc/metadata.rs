@@ -3,10 +3,13 @@
 //! Only what the code flow needs is read, and only that can be wrong: a document with members of odd types, unknown
 //! algorithms or empty addresses elsewhere is a document that many providers publish.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
 use url::Url;
 
-use crate::config::model::{AuthMethod, ClientAuth, ResponseMode};
+use super::client::Means;
+use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
 
@@ -20,11 +23,16 @@ pub(super) struct Metadata {
     pub jwks_uri: Url,
     pub userinfo_endpoint: Option<Url>,
     pub end_session_endpoint: Option<Url>,
+    /// RFC 7009, as RFC 8414 §2 names it.
+    pub revocation_endpoint: Option<Url>,
     /// `None` where the provider does not say, which means `client_secret_basic`.
     pub client_auth_methods: Option<Vec<String>>,
     pub response_types: Vec<String>,
     /// `None` where the provider does not say.
     pub response_modes: Option<Vec<String>>,
+    pub challenge_methods: Option<Vec<String>>,
+    /// Where the endpoints take certificates, by their names (RFC 8705 §5).
+    pub mtls_endpoint_aliases: BTreeMap<String, Url>,
     /// The provider puts `iss` into its authorization responses (RFC 9207 §3).
     pub sends_issuer: bool,
 }
@@ -55,69 +63,90 @@ impl Metadata {
             jwks_uri: needed("jwks_uri")?,
             userinfo_endpoint: optional("userinfo_endpoint"),
             end_session_endpoint: optional("end_session_endpoint"),
+            revocation_endpoint: optional("revocation_endpoint"),
             client_auth_methods: list(&document, "token_endpoint_auth_methods_supported"),
             response_types: list(&document, "response_types_supported").unwrap_or_default(),
             response_modes: list(&document, "response_modes_supported"),
+            challenge_methods: list(&document, "code_challenge_methods_supported"),
+            mtls_endpoint_aliases: aliases(&document, plain),
             sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         })
     }
 
     /// How the client authenticates itself, exactly one way (RFC 6749 §2.3): never [`ClientAuth::Auto`].
-    pub fn client_auth(&self, configured: ClientAuth, has_secret: bool) -> ClientAuth {
-        let offers = |method| self.client_auth_methods.as_ref().is_some_and(|m| m.iter().any(|m| m == method));
-        match configured {
-            _ if !has_secret => ClientAuth::None,
-            ClientAuth::Auto if !offers("client_secret_basic") && offers("client_secret_post") => {
-                ClientAuth::ClientSecretPost
+    pub fn client_auth(&self, configured: ClientAuth, means: Means) -> ClientAuth {
+        use ClientAuth::*;
+        let first = |ways: &[ClientAuth]| ways.iter().copied().find(|way| self.offers(*way));
+        match (configured, means) {
+            // A key says more than a secret, which may be there for HMAC-signed ID tokens alone.
+            (Auto, Means { key: true, certificate: true, .. }) => {
+                first(&[PrivateKeyJwt, TlsClientAuth]).unwrap_or(PrivateKeyJwt)
             }
-            // Also where the provider says nothing, or nothing we know (Discovery §3: basic is the default).
-            ClientAuth::Auto => ClientAuth::ClientSecretBasic,
-            chosen => chosen,
+            (Auto, Means { key: true, .. }) => PrivateKeyJwt,
+            // Basic also where the provider says nothing, or nothing we know (Discovery §3: basic is the default).
+            (Auto, Means { secret: true, .. }) => {
+                first(&[ClientSecretBasic, ClientSecretPost, ClientSecretJwt]).unwrap_or(ClientSecretBasic)
+            }
+            (ClientSecretBasic | ClientSecretPost | ClientSecretJwt, Means { secret: true, .. })
+            | (PrivateKeyJwt | TlsClientAuth, Means { key: true, .. }) => configured,
+            _ => None,
         }
+    }
+
+    fn offers(&self, way: ClientAuth) -> bool {
+        let listed = |name| self.client_auth_methods.as_ref().is_some_and(|m| m.iter().any(|m| m == name));
+        // The same on our side: whom the certificate convinces is the provider's affair (RFC 8705 §2.1 and §2.2).
+        way.name().is_some_and(listed) || way == ClientAuth::TlsClientAuth && listed("self_signed_tls_client_auth")
+    }
+
+    /// Where the endpoint that metadata calls `name` takes certificates (RFC 8705 §5).
+    pub fn mtls_alias(&self, name: &str) -> Option<&Url> {
+        self.mtls_endpoint_aliases.get(name)
     }
 
     /// What the configuration asks for and this provider does not offer. It may work all the same, for documents are
     /// often incomplete; so these are warnings.
-    pub fn shortcomings(&self, auth: ClientAuth, wants_userinfo: bool) -> Vec<Failure> {
-        let mut found = Vec::new();
-        let mut lacks = |what: &str| found.push(Failure::new(Reason::ProviderCapability, what));
-        // `none` is rarely listed, even where public clients are registered.
-        let method = auth.name().filter(|_| auth != ClientAuth::None);
-        if let (Some(method), Some(offered)) = (method, &self.client_auth_methods)
-            && !offered.iter().any(|offer| offer == method)
-        {
-            lacks(&format!(
-                "`token_endpoint_auth_methods_supported` does not list `{method}`, which `client_auth` uses"
-            ));
-        }
-        if wants_userinfo && self.userinfo_endpoint.is_none() {
-            lacks("`userinfo = true`, and there is no `userinfo_endpoint`");
-        }
-        found
-    }
-
-    /// The same for the way of a sign-in.
-    pub fn flow_shortcomings(&self, flow: AuthMethod, mode: ResponseMode) -> Vec<Failure> {
+    pub fn shortcomings(&self, auth: ClientAuth, settings: &ProviderSettings) -> Vec<Failure> {
         let mut found = Vec::new();
         let mut lacks = |what: String| found.push(Failure::new(Reason::ProviderCapability, what));
-        let wanted = match flow {
-            AuthMethod::Pkce => "code",
-            AuthMethod::Implicit => "id_token",
-            AuthMethod::Hybrid => "code id_token",
+        let (kind, set_by) = match settings.auth_method {
+            AuthMethod::Pkce => ("code", "sign-in needs"),
+            AuthMethod::Implicit => ("id_token", "`auth_method = \"implicit\"` needs"),
+            AuthMethod::Hybrid => ("code id_token", "`auth_method = \"hybrid\"` needs"),
         };
-        // The order of several says nothing (OAuth 2.0 Multiple Response Types §3).
-        let sorted = |kind: &str| {
-            let mut parts: Vec<String> = kind.split(' ').map(str::to_owned).collect();
-            parts.sort();
-            parts
+        // The order of the words means nothing (OAuth 2.0 Multiple Response Types §3).
+        let same = |offer: &String| {
+            kind.split(' ').all(|word| offer.split(' ').any(|other| other == word))
+                && offer.split(' ').count() == kind.split(' ').count()
         };
-        if !self.response_types.iter().any(|kind| sorted(kind) == sorted(wanted)) {
-            lacks(format!("`response_types_supported` does not list `{wanted}`"));
+        if !self.response_types.iter().any(same) {
+            lacks(format!("`response_types_supported` does not list `{kind}`, which {set_by}"));
         }
-        let posted = |modes: &Vec<String>| modes.iter().any(|offered| offered == "form_post");
-        if mode == ResponseMode::FormPost && !self.response_modes.as_ref().is_none_or(posted) {
-            lacks("`response_modes_supported` does not list `form_post`".to_owned());
+        let posted = settings.response_mode() == ResponseMode::FormPost;
+        if posted && self.response_modes.as_ref().is_some_and(|modes| !modes.iter().any(|mode| mode == "form_post")) {
+            lacks("`response_modes_supported` does not list `form_post`, by which the answer is to come".into());
+        }
+        let challenges = settings.auth_method != AuthMethod::Implicit;
+        if challenges && self.challenge_methods.as_ref().is_some_and(|methods| !methods.iter().any(|m| m == "S256")) {
+            lacks("`code_challenge_methods_supported` does not list `S256`, by which every code is protected".into());
+        }
+        // `none` is rarely listed, even where public clients are registered; an implicit sign-in asks for no token.
+        let method = auth.name().filter(|_| auth != ClientAuth::None && challenges);
+        if let Some(method) = method.filter(|_| self.client_auth_methods.is_some() && !self.offers(auth)) {
+            let list = "`token_endpoint_auth_methods_supported`";
+            lacks(format!("{list} does not list `{method}`, which `client_auth` uses"));
+        }
+        if settings.userinfo && self.userinfo_endpoint.is_none() {
+            lacks("`userinfo = true`, and there is no `userinfo_endpoint`".into());
         }
         found
     }
+}
+
+/// The members that are usable addresses; the others are as good as absent.
+fn aliases(document: &Map<String, Value>, plain: impl Fn(&Url) -> Result<(), &'static str>) -> BTreeMap<String, Url> {
+    let aliases = document.get("mtls_endpoint_aliases").and_then(Value::as_object);
+    let usable =
+        |(aliases, name): (&Map<String, Value>, &String)| Some((name.clone(), endpoint(aliases, name, &plain).ok()??));
+    aliases.into_iter().flat_map(|aliases| aliases.keys().map(move |name| (aliases, name))).filter_map(usable).collect()
 }

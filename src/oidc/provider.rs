@@ -5,19 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use openidconnect::core::CoreClient;
+use openidconnect::{AuthUrl, ClientId, EndpointNotSet, EndpointSet, IssuerUrl, JsonWebKeySet, RedirectUrl};
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::client::Client;
+use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::sign_in::refuse_reserved_parameters;
-use super::token::{self, OidcClient};
 use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::{Authentication, Identity};
 use crate::issuer_metadata::is_issuer;
+use crate::jwe::DecryptionKeys;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 
@@ -25,6 +29,8 @@ use crate::reason::{Failure, Reason};
 pub struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) http: HttpClient,
+    pub(super) client: Client,
+    pub(super) decryption: Option<DecryptionKeys>,
     pub(super) needed: NeededClaims,
     pub(super) redirect_uri: Url,
     /// What was fetched last; none before the first time.
@@ -34,12 +40,17 @@ pub struct Provider {
     pub(super) key_fetch: Mutex<LastKeyFetch>,
 }
 
+/// openidconnect's client, knowing where to send people and no other endpoint.
+pub(super) type AuthorizationClient =
+    CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet>;
+
 /// Metadata and keys of one moment, and the client made from them.
 #[derive(Clone)]
 pub(super) struct Snapshot {
     pub metadata: Metadata,
     pub keys: KeySet,
-    pub client: Arc<OidcClient>,
+    /// Writes authorization requests.
+    pub client: Arc<AuthorizationClient>,
     pub client_auth: ClientAuth,
     pub fetched_at: SystemTime,
 }
@@ -86,7 +97,7 @@ impl RefreshFailure {
 }
 
 impl Provider {
-    /// Reads `ca_file`, and nothing else.
+    /// Reads `ca_file`, `decryption_key_file` and the client's key and certificate, and nothing else.
     pub(super) fn new(
         settings: &ProviderSettings,
         public_url: &Url,
@@ -95,8 +106,11 @@ impl Provider {
     ) -> Result<Provider, Failure> {
         refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join(&callback);
+        let client = Client::new(settings, public_url)?;
         Ok(Provider {
-            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref())?,
+            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), client.identity())?,
+            client,
+            decryption: decryption_keys(settings)?,
             settings: settings.clone(),
             needed,
             redirect_uri: redirect_uri
@@ -162,9 +176,13 @@ impl Provider {
         keys: KeySet,
         fetched_at: SystemTime,
     ) -> Result<Snapshot, Failure> {
-        let secret = self.settings.client_secret.as_ref();
-        let client_auth = metadata.client_auth(self.settings.client_auth, secret.is_some());
-        let client = token::client(&metadata, &self.settings.client_id, secret, client_auth, &self.redirect_uri)?;
+        let client_auth = metadata.client_auth(self.client.configured(), self.client.means());
+        let issuer = IssuerUrl::new(metadata.issuer.clone())
+            .map_err(|error| Failure::new(Reason::DiscoveryForm, format!("issuer: {error}")))?;
+        // The keys stay out: ID tokens are verified in `id_token.rs`.
+        let client = CoreClient::new(ClientId::new(self.client.id().to_owned()), issuer, JsonWebKeySet::default())
+            .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
+            .set_redirect_uri(RedirectUrl::from_url(self.redirect_uri.clone()));
         Ok(Snapshot { metadata, keys, client: Arc::new(client), client_auth, fetched_at })
     }
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::provider::{Provider, RefreshFailure, SignedIn};
 use super::sign_in::signed_in;
-use super::token::{self, TokenFailure};
+use super::token::TokenFailure;
 use crate::claims;
 use crate::config::values::Secret;
 use crate::identity::Identity;
@@ -24,7 +24,7 @@ impl Provider {
         let unavailable = |why: String| RefreshFailure::Unavailable(Failure::new(Reason::RefreshUnavailable, why));
         let snapshot = self.ready().map_err(RefreshFailure::Unavailable)?;
         let answer =
-            token::refresh(&snapshot.client, &self.http, refresh_token).await.map_err(|failure| match failure {
+            self.exchange_refresh_token(&snapshot, refresh_token, now).await.map_err(|failure| match failure {
                 TokenFailure::Unavailable(why) => unavailable(why),
                 // A page instead of JSON is a proxy's or a maintenance page more often than an answer.
                 TokenFailure::Unusable(why) => unavailable(why),
@@ -38,7 +38,7 @@ impl Provider {
             });
         let label = answer.as_ref().map_or_else(|failure| failure.failure().reason.code(), |_| "ok");
         crate::telemetry::metrics().provider_fetches.with_label_values(&[self.name(), "refresh", label]).inc();
-        let mut tokens = answer?.into_tokens();
+        let mut tokens = answer?;
         tokens.refresh_token.get_or_insert_with(|| refresh_token.clone());
         let Some(id_token) = &tokens.id_token else { return Ok(signed_in(previous.clone(), tokens, None, now)) };
         let expected = self.expected(&snapshot, tokens.access_token.as_ref(), now);

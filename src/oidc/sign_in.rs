@@ -12,7 +12,7 @@ use super::attempt::{Attempt, Begun, Wish, unix_seconds};
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
-use super::token::{self, TokenFailure, Tokens};
+use super::token::{TokenFailure, Tokens};
 use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
 use crate::identity::Identity;
@@ -102,8 +102,8 @@ impl Provider {
         };
         let tokens = match (&granted.code, &granted.id_token) {
             (Some(code), _) => {
-                let redeemed = token::redeem(&snapshot.client, &self.http, code, &attempt.code_verifier).await;
-                self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?.into_tokens()
+                let redeemed = self.redeem(&snapshot, code, &attempt.code_verifier, now).await;
+                self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?
             }
             (None, id_token) => Tokens { id_token: id_token.clone(), ..Tokens::default() },
         };
@@ -182,6 +182,7 @@ impl Provider {
         expected: &Expected<'_>,
     ) -> Result<VerifiedIdToken, Failure> {
         let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
+        let id_token = &self.decrypted(id_token)?;
         self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys).await
     }
 }

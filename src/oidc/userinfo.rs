@@ -1,15 +1,25 @@
 //! Who somebody is, by the ID token and, where asked for, the userinfo endpoint (OpenID Connect Core §5.3).
 
+use std::borrow::Cow;
+
+use http::header::{ACCEPT, AUTHORIZATION};
+use openidconnect::HttpResponse;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::id_token::VerifiedIdToken;
 use super::provider::{Provider, Snapshot};
+use super::signed::{self, Signed};
 use super::token::Tokens;
 use crate::claims::{self, ClaimNames};
 use crate::config::values::Secret;
+use crate::http_client::{HttpError, media_type, require_success};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
+
+/// `typ` of a signed answer; most providers write `JWT` or nothing.
+const TYPES: [&str; 1] = ["jwt"];
 
 impl Provider {
     pub(super) async fn identity(
@@ -21,7 +31,8 @@ impl Provider {
         let mut claims = verified.claims.clone();
         let endpoint = snapshot.metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
         if let (Some(endpoint), Some(access_token)) = (endpoint, &tokens.access_token) {
-            let said = self.userinfo(endpoint, access_token, &verified.subject).await;
+            let endpoint = snapshot.dialled("userinfo_endpoint", endpoint);
+            let said = self.userinfo(snapshot, endpoint, access_token, &verified.subject).await;
             for (name, value) in self.counted("userinfo", said)? {
                 claims.entry(name).or_insert(value);
             }
@@ -29,28 +40,76 @@ impl Provider {
         claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
     }
 
-    /// The claims of the userinfo endpoint (OpenID Connect Core §5.3), of the same subject or not at all.
-    pub(super) async fn userinfo(
+    /// The claims of the userinfo endpoint, of the same subject or not at all.
+    async fn userinfo(
         &self,
+        snapshot: &Snapshot,
         endpoint: &Url,
         access_token: &Secret,
         subject: &str,
     ) -> Result<Map<String, Value>, Failure> {
-        use crate::http_client::HttpError as Http;
-        let body = self.http.get_json(endpoint, Some(access_token)).await.map_err(|error| {
+        let response = self.ask_userinfo(endpoint, access_token).await.map_err(|error| {
             let reason = match &error {
-                Http::Status(status, _) if *status < 500 && *status != 429 => Reason::TokenAnswer,
-                Http::ContentType(_) | Http::TooLarge | Http::Setup(_) => Reason::TokenAnswer,
+                HttpError::Status(status, _) if *status < 500 && *status != 429 => Reason::UserinfoAnswer,
+                HttpError::ContentType(_) | HttpError::TooLarge | HttpError::Setup(_) => Reason::UserinfoAnswer,
                 _ => Reason::ProviderUnreachable,
             };
             Failure::new(reason, format!("userinfo: {error}"))
         })?;
-        let claims: Map<String, Value> = serde_json::from_slice(&body)
-            .map_err(|_| Failure::new(Reason::TokenAnswer, "userinfo: the answer is no JSON object"))?;
+        let claims = match media_type(&response).as_deref() {
+            Some("application/jwt") => self.signed_userinfo(snapshot, response.body())?,
+            _ => serde_json::from_slice(response.body()).map_err(|_| unusable("the answer is no JSON object"))?,
+        };
         // Core §5.3.2: else another person's claims could be put in.
         match claims.get("sub").and_then(Value::as_str) {
             Some(sub) if sub == subject => Ok(claims),
-            _ => Err(Failure::new(Reason::TokenAnswer, "userinfo: its `sub` is not that of the ID token")),
+            _ => Err(unusable("its `sub` is not that of the ID token")),
         }
     }
+
+    async fn ask_userinfo(&self, endpoint: &Url, access_token: &Secret) -> Result<HttpResponse, HttpError> {
+        let request = http::Request::get(endpoint.as_str())
+            .header(ACCEPT, "application/json, application/jwt")
+            .header(AUTHORIZATION, format!("Bearer {}", access_token.expose()))
+            .body(Vec::new())
+            .map_err(|_| HttpError::Setup("not an address or token".into()))?;
+        let response = self.http.send(request).await?;
+        require_success(&response)?;
+        match media_type(&response).as_deref() {
+            Some(kind) if kind == "application/jwt" || kind == "application/json" || kind.ends_with("+json") => {
+                Ok(response)
+            }
+            kind => Err(HttpError::ContentType(kind.unwrap_or("none").chars().take(80).collect())),
+        }
+    }
+
+    /// The claims of a signed answer (Core §5.3.2): signed by the provider, and for this client where it says for whom.
+    fn signed_userinfo(&self, snapshot: &Snapshot, body: &[u8]) -> Result<Map<String, Value>, Failure> {
+        let token = std::str::from_utf8(body).map_err(|_| unusable("the signed answer is no text"))?;
+        let token = self.decrypted(token.trim()).map_err(|failure| unusable(&failure.detail))?;
+        // What was encrypted for us need not be signed.
+        if matches!(token, Cow::Owned(_)) && token.starts_with('{') {
+            return serde_json::from_str(&token).map_err(|_| unusable("the answer is no JSON object"));
+        }
+        let verified = signed::verify(&token, &snapshot.keys, &self.settings.id_token_algorithms, &TYPES);
+        let Signed { claims, .. } = verified.map_err(|fault| unusable(&fault.into_detail()))?;
+        let issuer = claims.get("iss").and_then(Value::as_str);
+        if let Some(other) = issuer.filter(|issuer| *issuer != snapshot.metadata.issuer) {
+            return Err(unusable(&format!("expected `iss` `{}`, got {}", snapshot.metadata.issuer, in_words(other))));
+        }
+        let client_id = self.settings.client_id.as_str();
+        let for_us = match claims.get("aud") {
+            None => true,
+            Some(Value::Array(several)) => several.iter().any(|audience| audience == client_id),
+            Some(one) => one == client_id,
+        };
+        match for_us {
+            true => Ok(claims),
+            false => Err(unusable(&format!("its `aud` does not hold `{client_id}`"))),
+        }
+    }
+}
+
+fn unusable(why: &str) -> Failure {
+    Failure::new(Reason::UserinfoAnswer, format!("userinfo: {why}"))
 }

@@ -1,10 +1,11 @@
 //! Sessions of people: what one holds, when it ends, and how it travels in sealed cookies.
 //!
 //! State sits with the browser: a session is a sealed cookie, split where it is large, and any replica with the
-//! same secrets opens it. `cookies` knows names and bytes, `packed` what is in them, `renewals` keeps one refresh in flight
-//! for a session.
+//! same secrets opens it. `cookies` knows names and bytes, `packed` what is in them, `ended` which of them ended before their
+//! time, `renewals` keeps one refresh in flight for a session.
 
 pub mod cookies;
+pub mod ended;
 mod packed;
 pub mod renewals;
 

@@ -30,9 +30,11 @@ pub struct Metrics {
     pub token_cache_hits: IntCounter,
     pub token_cache_misses: IntCounter,
     pub token_cache_evictions: IntCounter,
-    /// Steps of signing in and out: `step` (start, callback, refresh, logout), `outcome` (ok or a code).
+    /// Steps of signing in and out: `step` (start, callback, refresh, logout, back_channel_logout, front_channel_logout),
+    /// `outcome` (ok or a code).
     pub sign_ins: IntCounterVec,
-    /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh), `outcome` (ok or a code).
+    /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh, revocation),
+    /// `outcome` (ok or a code).
     pub provider_fetches: IntCounterVec,
     /// 1 where the provider's metadata and keys are at hand.
     pub provider_ready: IntGaugeVec,
@@ -44,6 +46,12 @@ pub struct Metrics {
     pub introspections: IntCounterVec,
     /// Sealed bytes of each session made.
     pub session_bytes: Histogram,
+    /// Marks of sessions that ended before their time: `kind` (signed_out, back_channel, front_channel).
+    pub ended_sessions: IntGaugeVec,
+    /// Those that gave way to others: `kind`.
+    pub ended_sessions_dropped: IntCounterVec,
+    /// Requests with a session that had ended: `kind`.
+    pub ended_session_uses: IntCounterVec,
     /// Failures between gateway and app: `upstream`, `reason`.
     pub upstream_errors: IntCounterVec,
     /// Requests to exchange an assertion for a token: `outcome` (ok or a code).
@@ -156,6 +164,21 @@ impl Metrics {
                 HistogramOpts::new("doorward_session_bytes", "Sealed bytes of each session made.")
                     .buckets(vec![512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0]),
             ),
+            ended_sessions: gauges(
+                "doorward_ended_sessions",
+                "Sessions that ended before their time and are remembered, by how they ended.",
+                &["kind"],
+            ),
+            ended_sessions_dropped: counters(
+                "doorward_ended_sessions_dropped_total",
+                "Ended sessions that gave way to others because there was no room.",
+                &["kind"],
+            ),
+            ended_session_uses: counters(
+                "doorward_ended_session_uses_total",
+                "Requests with a session that had ended before its time.",
+                &["kind"],
+            ),
             upstream_errors: counters(
                 "doorward_upstream_errors_total",
                 "Failures between gateway and app by reason.",
@@ -208,6 +231,9 @@ impl Metrics {
             Box::new(metrics.issuer_keys_fetched.clone()),
             Box::new(metrics.introspections.clone()),
             Box::new(metrics.session_bytes.clone()),
+            Box::new(metrics.ended_sessions.clone()),
+            Box::new(metrics.ended_sessions_dropped.clone()),
+            Box::new(metrics.ended_session_uses.clone()),
             Box::new(metrics.upstream_errors.clone()),
             Box::new(metrics.token_exchanges.clone()),
             Box::new(metrics.connections.clone()),

@@ -45,20 +45,24 @@ pub struct Tab {
 
 impl Browser {
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_with("").await
     }
 
     /// A browser whose person has told it to keep no cookies.
     pub async fn start_without_cookies() -> Self {
-        Self::start_with(true).await
+        Self::start_with(r#"{"profile":{"default_content_setting_values":{"cookies":2}}}"#).await
     }
 
-    async fn start_with(block_cookies: bool) -> Self {
+    /// A browser that neither takes nor sends cookies in frames of other sites, as Safari and Firefox never do.
+    pub async fn start_without_third_party_cookies() -> Self {
+        Self::start_with(r#"{"profile":{"cookie_controls_mode":1,"block_third_party_cookies":true}}"#).await
+    }
+
+    async fn start_with(preferences: &str) -> Self {
         let profile = tempfile::tempdir().expect("a folder");
-        if block_cookies {
+        if !preferences.is_empty() {
             let folder = profile.path().join("Default");
             std::fs::create_dir_all(&folder).expect("the profile");
-            let preferences = r#"{"profile":{"default_content_setting_values":{"cookies":2}}}"#;
             std::fs::write(folder.join("Preferences"), preferences).expect("the preferences");
         }
         let config = BrowserConfig::builder()

@@ -228,7 +228,7 @@ impl Provider {
     /// Registers a client whose callback lies below `public_url`. `extra` overrides its metadata; null takes an entry
     /// away. Beside `jwks` there is `jwks_pem`: `[{"pem": …, "kid": …, "alg": …, "use": …}]`, of keys or certificates.
     pub async fn register(&self, public_url: &str, extra: Value) -> Client {
-        let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() };
+        let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() + &random_word() };
         let mut metadata = json!({
             "client_id": client.id,
             "client_secret": client.secret,

@@ -267,6 +267,13 @@ pub enum TokenAlgorithm {
     HS512,
 }
 
+impl TokenAlgorithm {
+    /// Whether it signs and verifies with one shared secret.
+    pub fn is_hmac(self) -> bool {
+        matches!(self, TokenAlgorithm::HS256 | TokenAlgorithm::HS384 | TokenAlgorithm::HS512)
+    }
+}
+
 /// Exchanging an issuer's JWT for a token of the gateway's own (RFC 7523), at `/oidc/token`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -9,6 +9,7 @@ use crate::config::model::{ClientAuth, ResponseMode, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::jwt::KeySet;
+use crate::oidc::client::Means;
 use crate::oidc::metadata::Metadata;
 use crate::oidc::{AuthorizationResponse, Granted};
 use crate::reason::{Failure, Reason};
@@ -186,23 +187,80 @@ fn metadata_needs_what_the_code_flow_needs() {
 
 #[test]
 fn the_client_authenticates_exactly_one_way() {
-    use ClientAuth::{Auto, ClientSecretBasic as Basic, ClientSecretPost as Post, None as Nothing};
+    use ClientAuth::{
+        Auto, ClientSecretBasic as Basic, ClientSecretJwt as SecretJwt, ClientSecretPost as Post, None as Nothing,
+        PrivateKeyJwt as KeyJwt, TlsClientAuth as Tls,
+    };
+    let (nothing, secret) = (Means::default(), Means { secret: true, ..Means::default() });
+    let key = Means { key: true, ..Means::default() };
+    let certificate = Means { certificate: true, ..key };
+    let all = Means { secret: true, ..certificate };
     let table = [
-        (json!(null), Auto, true, Basic),
-        (json!(["client_secret_post", "client_secret_basic"]), Auto, true, Basic),
-        (json!(["client_secret_post"]), Auto, true, Post),
-        (json!(["private_key_jwt"]), Auto, true, Basic),
-        (json!(["client_secret_basic"]), Auto, false, Nothing),
-        (json!(["client_secret_basic"]), Post, true, Post),
-        (json!(["client_secret_basic"]), Nothing, true, Nothing),
+        (json!(null), Auto, secret, Basic),
+        (json!(["client_secret_post", "client_secret_basic"]), Auto, secret, Basic),
+        (json!(["client_secret_jwt", "client_secret_post"]), Auto, secret, Post),
+        (json!(["client_secret_jwt", "private_key_jwt"]), Auto, secret, SecretJwt),
+        (json!(["private_key_jwt"]), Auto, secret, Basic),
+        (json!(["client_secret_basic"]), Auto, nothing, Nothing),
+        (json!(["client_secret_basic"]), Post, secret, Post),
+        (json!(["client_secret_basic"]), Nothing, secret, Nothing),
+        (json!(null), Auto, key, KeyJwt),
+        (json!(["tls_client_auth"]), Auto, key, KeyJwt),
+        (json!(["tls_client_auth", "private_key_jwt"]), Auto, certificate, KeyJwt),
+        (json!(["tls_client_auth", "client_secret_basic"]), Auto, all, Tls),
+        (json!(["self_signed_tls_client_auth"]), Auto, certificate, Tls),
+        (json!(["client_secret_basic"]), Auto, all, KeyJwt),
+        (json!(["private_key_jwt"]), Tls, certificate, Tls),
+        (json!(["private_key_jwt"]), SecretJwt, secret, SecretJwt),
+        (json!(["private_key_jwt"]), KeyJwt, secret, Nothing),
     ];
-    for (offered, configured, secret, wanted) in table {
+    for (offered, configured, means, wanted) in table {
         let metadata = metadata(json!({ "token_endpoint_auth_methods_supported": offered })).expect("good");
-        assert_eq!(metadata.client_auth(configured, secret), wanted, "{offered} {configured:?}");
+        assert_eq!(metadata.client_auth(configured, means), wanted, "{offered} {configured:?}");
     }
-    let metadata = metadata(json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] })).expect("good");
-    assert_eq!(metadata.shortcomings(Basic, false), []);
-    assert_eq!(metadata.shortcomings(Post, true).len(), 2);
+}
+
+#[test]
+fn what_a_provider_does_not_offer_is_named_before_anybody_signs_in() {
+    let table = [
+        (json!({}), "", vec![]),
+        (json!({ "response_types_supported": ["id_token"] }), "", vec!["`code`, which sign-in needs"]),
+        (json!({}), "auth_method = 'implicit'", vec!["does not list `id_token`"]),
+        (json!({ "response_types_supported": ["id_token code"] }), "auth_method = 'hybrid'", vec![]),
+        (
+            json!({ "response_types_supported": ["code id_token token"] }),
+            "auth_method = 'hybrid'",
+            vec!["`code id_token`"],
+        ),
+        (json!({ "response_modes_supported": ["query"] }), "", vec![]),
+        (json!({ "response_modes_supported": ["query"] }), "response_mode = 'form_post'", vec!["`form_post`"]),
+        (json!({ "code_challenge_methods_supported": ["plain"] }), "", vec!["`S256`"]),
+        (json!({ "code_challenge_methods_supported": ["plain", "S256"] }), "", vec![]),
+        (
+            json!({ "token_endpoint_auth_methods_supported": ["client_secret_basic"] }),
+            "client_auth = 'client_secret_post'\nclient_secret = 'x'",
+            vec!["`client_secret_post`, which `client_auth` uses"],
+        ),
+        (json!({}), "userinfo = true", vec!["there is no `userinfo_endpoint`"]),
+    ];
+    for (changes, more, wanted) in table {
+        let settings = settings("https://a.example", more);
+        let (metadata, settings) = (metadata(changes.clone()).expect("good"), &settings.provider[0]);
+        let means = Means { secret: settings.client_secret.is_some(), ..Means::default() };
+        let found = metadata.shortcomings(metadata.client_auth(settings.client_auth, means), settings);
+        let named = found.iter().zip(&wanted).all(|(found, wanted)| found.detail.contains(wanted));
+        assert!(found.len() == wanted.len() && named, "{changes} {more}: {found:?}");
+        assert!(found.iter().all(|failure| failure.reason == Reason::ProviderCapability));
+    }
+}
+
+#[test]
+fn endpoints_that_take_certificates_are_known_by_name_where_they_can_be_used() {
+    let aliases = json!({ "token_endpoint": "https://mtls.example/token", "userinfo_endpoint": 7, "x": "ftp://x" });
+    let metadata = metadata(json!({ "mtls_endpoint_aliases": aliases })).expect("good");
+    let alias = |name| metadata.mtls_alias(name).map(Url::as_str);
+    assert_eq!(alias("token_endpoint"), Some("https://mtls.example/token"));
+    assert_eq!((alias("userinfo_endpoint"), alias("x")), (None, None));
 }
 
 #[test]
@@ -296,6 +354,15 @@ fn groups_may_be_one_or_none_or_absent() {
     assert_eq!(groups(json!(null)), Ok(None));
     assert_eq!(groups(json!({ "a": 1 })).map_err(|failure| failure.reason), Err(Reason::ClaimMalformed));
     assert_eq!(identity_of(&settings, json!({ "sub": "u-1" })).map(|made| made.groups), Ok(None));
+}
+
+#[test]
+fn zitadel_s_roles_are_the_names_in_an_object() {
+    let claim = "urn:zitadel:iam:org:project:roles";
+    let settings = settings("https://idp.example", &format!("groups_claim = '{claim}'"));
+    let roles = json!({ "admin": { "1": "a.example" }, "reader": { "1": "a.example", "2": "b.example" } });
+    let made = identity_of(&settings, json!({ "sub": "u-1", claim: roles })).map(|made| made.groups);
+    assert_eq!(made, Ok(Some(vec!["admin".into(), "reader".into()])));
 }
 
 #[test]

@@ -159,7 +159,7 @@ async fn only_the_configured_authority_is_trusted() {
     let client = |name: &str, pem: &str| {
         let path = directory.path().join(name);
         std::fs::write(&path, pem).expect("written");
-        HttpClient::new(Duration::from_secs(5), Some(&path))
+        HttpClient::new(Duration::from_secs(5), Some(&path), None)
     };
     assert_eq!(client("own.pem", &own).expect("a client").get_json(&url, None).await, Ok(b"{}".to_vec()));
     let refused = client("other.pem", &other).expect("a client").get_json(&url, None).await;
@@ -172,7 +172,7 @@ async fn only_the_configured_authority_is_trusted() {
         assert_eq!(refused.reason, Reason::CertificateUnusable);
         assert!(refused.detail.contains("bad.pem"), "{refused}");
     }
-    let missing = HttpClient::new(Duration::from_secs(5), Some(&directory.path().join("missing.pem")));
+    let missing = HttpClient::new(Duration::from_secs(5), Some(&directory.path().join("missing.pem")), None);
     assert_eq!(missing.map(drop).expect_err("missing").reason, Reason::CertificateUnusable);
 }
 
@@ -187,6 +187,6 @@ async fn a_server_that_speaks_no_tls_is_a_tls_failure() {
         }
     });
     // With the system's authorities, so that building that client is tried, too.
-    let refused = HttpClient::new(Duration::from_secs(5), None).expect("a client").get_json(&url, None).await;
+    let refused = HttpClient::new(Duration::from_secs(5), None, None).expect("a client").get_json(&url, None).await;
     assert!(matches!(refused, Err(HttpError::Tls(_))), "{refused:?}");
 }

@@ -270,11 +270,11 @@ async fn userinfo_fills_gaps_and_is_of_the_same_person() {
 
     let jwt = Answer { headers: "Content-Type: application/jwt\r\n".into(), ..Answer::json(said) };
     let table = [
-        (Answer::json(json!({ "sub": "somebody else" })), Reason::TokenAnswer),
-        (Answer::json(json!({ "email": "a@b.example" })), Reason::TokenAnswer),
-        (Answer::json(json!({})).with_status(401), Reason::TokenAnswer),
+        (Answer::json(json!({ "sub": "somebody else" })), Reason::UserinfoAnswer),
+        (Answer::json(json!({ "email": "a@b.example" })), Reason::UserinfoAnswer),
+        (Answer::json(json!({})).with_status(401), Reason::UserinfoAnswer),
         (Answer::json(json!({})).with_status(503), Reason::ProviderUnreachable),
-        (jwt, Reason::TokenAnswer),
+        (jwt, Reason::UserinfoAnswer),
     ];
     for (answer, wanted) in table {
         fake.set("/userinfo", answer);

@@ -205,6 +205,7 @@ function newProvider(issuer, keys) {
     scopes: ['openid', 'offline_access', 'read', 'write'],
     clientDefaults: { grant_types: ['authorization_code', 'refresh_token'] },
     enabledJWA: {
+      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519', 'HS256', 'HS384', 'HS512'],
       idTokenSigningAlgValues: settings.algorithms,
       userinfoSigningAlgValues: settings.algorithms,
       idTokenEncryptionAlgValues: keyManagement,
