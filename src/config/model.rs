@@ -16,7 +16,7 @@ mod programs;
 mod providers;
 
 pub use programs::{
-    Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
+    Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer, tenant_in,
 };
 pub use providers::{
     ANY_TENANT, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode, callback,

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
 use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT, MAX_TIME, Signed};
+use super::tenants;
 use crate::config::model::TokenAlgorithm;
 use crate::identity::Authentication;
 use crate::jwt::KeySet;
@@ -25,6 +26,8 @@ const TYPES: [&str; 4] = ["jwt", "jose", "id_token+jwt", "id+jwt"];
 /// What a token has to say.
 pub(super) struct Expected<'a> {
     pub issuer: &'a str,
+    /// Whose people may come, where the issuer is for several tenants.
+    pub tenants: &'a [String],
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
     pub algorithms: &'a [TokenAlgorithm],
@@ -81,8 +84,8 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
     let issuer = text(claims, "iss")?.ok_or_else(|| form("no `iss`"))?;
-    if issuer == expected.issuer {
-        return Ok(());
+    if tenants::is_called(expected.issuer, issuer) {
+        return tenants::check(expected.issuer, issuer, claims, expected.tenants);
     }
     let detail = format!("expected `{}`, got {}", expected.issuer, in_words(issuer));
     Err(Failure::new(Reason::IdTokenIssuer, detail))

@@ -14,6 +14,7 @@ use super::Providers;
 use super::attempt::unix_seconds;
 use super::provider::Provider;
 use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT};
+use super::tenants;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -122,7 +123,7 @@ fn refused(fault: Fault) -> Failure {
 pub(super) fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<Verified, Fault> {
     let fault = |why: String| Err(Fault::Form(why));
     let issuer = needed(claims, "iss")?;
-    if issuer != expected.issuer {
+    if !tenants::is_called(expected.issuer, issuer) {
         return fault(format!("expected `iss` `{}`, got {}", expected.issuer, in_words(issuer)));
     }
     check_audience(claims, expected)?;

@@ -9,14 +9,15 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client::Means;
-use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode};
+use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode, TENANT};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
 
 /// The part of the provider's metadata that the gateway uses.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Metadata {
-    /// To the letter as the provider writes it; the `iss` of its tokens and responses has to be the same.
+    /// To the letter as the provider writes it; the `iss` of its tokens and responses has to be the same, or to fit where
+    /// it is a template for several tenants.
     pub issuer: String,
     pub authorization_endpoint: Url,
     pub token_endpoint: Url,
@@ -38,16 +39,22 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Reads the document that was fetched for `configured`.
-    pub fn parse(body: &[u8], configured: &Url) -> Result<Metadata, Failure> {
+    /// Reads the document that was fetched for `settings`.
+    pub fn parse(body: &[u8], settings: &ProviderSettings) -> Result<Metadata, Failure> {
         let document = document(body)?;
         let issuer = issuer(&document)?;
-        if !is_issuer(configured, issuer) {
-            let hint = match issuer.contains("{tenantid}") {
-                true => "; write the tenant's own issuer, an issuer for several tenants is a placeholder",
+        let configured = &settings.issuer;
+        let template = settings.tenant_template();
+        let expected = match &template {
+            Some(template) => issuer == template,
+            None => is_issuer(configured, issuer),
+        };
+        if !expected {
+            let hint = match issuer.contains(TENANT) && template.is_none() {
+                true => "; an issuer for several tenants needs `provider = \"entra\"` and `tenants`",
                 false => "",
             };
-            return Err(other_issuer(configured.as_str(), issuer, hint));
+            return Err(other_issuer(template.as_deref().unwrap_or(configured.as_str()), issuer, hint));
         }
         let plain = |_: &Url| match configured.scheme() {
             "http" => Ok(()),

@@ -24,7 +24,9 @@ mod response;
 mod revocation;
 mod sign_in;
 mod signed;
+mod tenants;
 mod token;
+mod translation;
 mod userinfo;
 
 #[cfg(test)]

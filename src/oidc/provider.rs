@@ -15,6 +15,7 @@ use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::sign_in::refuse_reserved_parameters;
+use super::tenants;
 use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
@@ -138,6 +139,7 @@ impl Provider {
     /// Whether `text` names this provider's issuer, in either spelling of a bare host.
     pub fn is_issuer(&self, text: &str) -> bool {
         is_issuer(&self.settings.issuer, text)
+            || self.settings.tenant_template().is_some_and(|template| tenants::is_called(&template, text))
     }
 
     /// Path of its redirect URI, which is no other provider's: where an answer comes in says who was asked.

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::signed::MAX_TOKEN;
+use super::translation::advice;
 use crate::config::model::ResponseMode;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -190,11 +191,12 @@ fn reason_of(error: &str) -> Reason {
     }
 }
 
-/// The provider's error and description for a detail.
+/// The provider's error and description for a detail, and what to change where that is known.
 pub(super) fn words(error: &str, description: Option<&str>) -> String {
     let description = description.filter(|text| !text.is_empty());
+    let advice = advice(error, description).map(|advice| format!("; {advice}"));
     let description = description.map(|text| format!(": {}", in_words(text)));
-    format!("the provider said {}{}", in_words(error), description.unwrap_or_default())
+    format!("the provider said {}{}{}", in_words(error), description.unwrap_or_default(), advice.unwrap_or_default())
 }
 
 fn malformed(why: impl Into<String>) -> Failure {

@@ -12,6 +12,7 @@ use super::attempt::{Attempt, Begun, Wish, unix_seconds};
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
+use super::tenants;
 use super::token::{TokenFailure, Tokens};
 use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
@@ -163,6 +164,7 @@ impl Provider {
     ) -> Expected<'a> {
         Expected {
             issuer: &snapshot.metadata.issuer,
+            tenants: &self.settings.tenants,
             client_id: &self.settings.client_id,
             trusted_audiences: &self.settings.trusted_audiences,
             algorithms: &self.settings.id_token_algorithms,
@@ -191,7 +193,7 @@ impl Snapshot {
     fn check_response_issuer(&self, response_iss: Option<&str>) -> Result<(), Failure> {
         let expected = &self.metadata.issuer;
         let detail = match response_iss {
-            Some(got) if got == expected => return Ok(()),
+            Some(got) if tenants::is_called(expected, got) => return Ok(()),
             None if !self.metadata.sends_issuer => return Ok(()),
             Some(got) => format!("expected `iss` `{expected}`, got {}", in_words(got)),
             None => format!("expected `iss` `{expected}`, got none"),

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::tenants;
 use crate::claims::{Members, TWICE};
 use crate::config::model::TokenAlgorithm;
 use crate::jwt::{KeySet, token};
@@ -67,8 +68,9 @@ pub(super) fn verify(token: &str, keys: &KeySet, allowed: &[TokenAlgorithm], typ
     let parts = Parts::split(token)?;
     let header = Header::read(&parts, allowed, types)?;
     let signature = decode(parts.signature, "signature")?;
-    check_signature(&parts, &header, &signature, keys)?;
+    let key_issuer = check_signature(&parts, &header, &signature, keys)?;
     let claims = object(&decode(parts.claims, "claims")?, "claims")?;
+    check_key_issuer(key_issuer, &claims)?;
     Ok(Signed { algorithm: header.algorithm, claims })
 }
 
@@ -142,13 +144,29 @@ impl Header {
     }
 }
 
-fn check_signature(parts: &Parts<'_>, header: &Header, signature: &[u8], keys: &KeySet) -> Result<(), Fault> {
+/// Whose tokens the key is published for, where the set says so.
+fn check_signature<'k>(
+    parts: &Parts<'_>,
+    header: &Header,
+    signature: &[u8],
+    keys: &'k KeySet,
+) -> Result<Option<&'k str>, Fault> {
     let verdict = keys.verify(header.kid.as_deref(), header.algorithm, parts.signed.as_bytes(), signature);
-    verdict.map(drop).map_err(|failure| match failure.reason {
+    verdict.map_err(|failure| match failure.reason {
         Reason::TokenSignature => Fault::Signature(failure.detail),
         // The provider's keys are no secret from whoever reads the log, and are what has to be compared.
         _ => Fault::Key(format!("{}; there are {}", failure.detail, keys.summary())),
     })
+}
+
+/// Where a set is that of several issuers, another's key is as good as a stranger's.
+fn check_key_issuer(key_issuer: Option<&str>, claims: &Map<String, Value>) -> Result<(), Fault> {
+    match (key_issuer, text(claims, "iss")?) {
+        (Some(key_issuer), Some(iss)) if !tenants::may_sign(key_issuer, iss) => {
+            Err(Fault::Key(format!("its key is for issuer {}, not {}", in_words(key_issuer), in_words(iss))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Base64url without padding (RFC 7515 §2), and nothing else.

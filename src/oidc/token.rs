@@ -79,7 +79,8 @@ impl TokenFailure {
             TokenFailure::Refused { error, words } => {
                 let reason = match error.as_str() {
                     "invalid_grant" => Reason::CodeRefused,
-                    "invalid_client" | "unauthorized_client" => Reason::ClientRefused,
+                    // Auth0 calls a wrong secret `access_denied`.
+                    "invalid_client" | "unauthorized_client" | "access_denied" => Reason::ClientRefused,
                     "server_error" | "temporarily_unavailable" => Reason::ProviderUnreachable,
                     _ => Reason::TokenAnswer,
                 };

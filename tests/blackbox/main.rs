@@ -31,5 +31,6 @@ mod service_accounts;
 mod sessions;
 mod several_providers;
 mod sign_in;
+mod standins;
 mod step_up;
 mod wandb_sdk;

@@ -103,7 +103,12 @@ impl Person {
 
     /// With a client of other settings (certificates, protocol); redirects are followed here, not there.
     pub fn with(builder: reqwest::ClientBuilder) -> Self {
-        let client = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("an HTTP client");
+        Self::through(builder.no_proxy())
+    }
+
+    /// The same with the proxy that `builder` has.
+    pub fn through(builder: reqwest::ClientBuilder) -> Self {
+        let client = builder.redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client");
         Person { client, jar: Arc::default() }
     }
 

@@ -134,7 +134,9 @@ impl Provider {
     /// it where the gateway is told something by the back channel.
     pub fn start_https(settings: Value, authority: &Authority) -> Provider {
         let files = tempfile::tempdir().expect("a folder");
-        let (certificate, key) = authority.leaf(&["127.0.0.2", "localhost"]).write(files.path());
+        let leaf = authority.leaf(&["127.0.0.2", "localhost"]);
+        std::fs::write(files.path().join("fingerprint"), leaf.fingerprint()).expect("the fingerprint");
+        let (certificate, key) = leaf.write(files.path());
         let client_ca = files.path().join("authority.pem");
         std::fs::write(&client_ca, authority.pem()).expect("the authority");
         let mut all = json!({"tls": {"cert": certificate, "key": key, "client_ca": client_ca}});
@@ -206,6 +208,11 @@ impl Provider {
     pub fn ca_file(&self) -> std::path::PathBuf {
         assert!(self.0.authority.is_some(), "this provider speaks plain HTTP");
         self.0.files.path().join("trusted.pem")
+    }
+
+    /// What a browser is told to trust it ([`super::browser::Browser::start_trusting`]); one of [`Provider::start_https`].
+    pub fn fingerprint(&self) -> String {
+        std::fs::read_to_string(self.0.files.path().join("fingerprint")).expect("a provider of start_https")
     }
 
     pub fn user(&self, name: &str) -> &User {

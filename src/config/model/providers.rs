@@ -279,11 +279,6 @@ impl Provider {
             .map(|part| text.replacen(&part, &format!("/{TENANT}/"), 1))
     }
 
-    /// Whether people of `tenant` may sign in, where the issuer is for several.
-    pub fn takes_tenant(&self, tenant: &str) -> bool {
-        self.tenants.iter().any(|one| one == ANY_TENANT || one.eq_ignore_ascii_case(tenant))
-    }
-
     /// Whether ID tokens may be signed with the client secret.
     pub fn takes_hmac(&self) -> bool {
         self.id_token_algorithms.iter().any(|algorithm| algorithm.is_hmac())

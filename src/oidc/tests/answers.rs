@@ -159,7 +159,7 @@ fn metadata(changes: Value) -> Result<Metadata, Failure> {
     for (name, value) in changes.as_object().expect("an object") {
         document[name] = value.clone();
     }
-    Metadata::parse(document.to_string().as_bytes(), &url("https://a.example"))
+    Metadata::parse(document.to_string().as_bytes(), &settings("https://a.example", "").provider[0])
 }
 
 #[test]
@@ -182,6 +182,37 @@ fn metadata_needs_what_the_code_flow_needs() {
     ];
     for (changes, wanted) in table {
         assert_eq!(metadata(changes.clone()).map(drop).map_err(|failure| failure.reason), wanted, "{changes}");
+    }
+}
+
+#[test]
+fn an_issuer_for_several_tenants_is_taken_where_they_are_named() {
+    let tenants = "provider = 'entra'\ntenants = ['11111111-2222-3333-4444-555555555555']";
+    let (host, template) = ("https://login.microsoftonline.com", "https://login.microsoftonline.com/{tenantid}/v2.0");
+    for (issuer, more, said, wanted) in [
+        (format!("{host}/common/v2.0"), tenants, template, None),
+        (format!("{host}/organizations/v2.0"), tenants, template, None),
+        (
+            format!("{host}/common/v2.0"),
+            tenants,
+            "https://evil.example/{tenantid}/v2.0",
+            Some("expected `https://login.mic"),
+        ),
+        (format!("{host}/common/v2.0"), tenants, &format!("{host}/common/v2.0"), Some("{tenantid}/v2.0`, got")),
+        (format!("{host}/common/v2.0"), "", template, Some("needs `provider = \"entra\"` and `tenants`")),
+    ] {
+        let document = json!({
+            "issuer": said, "authorization_endpoint": "https://a.example", "token_endpoint": "https://a.example",
+            "jwks_uri": "https://a.example", "response_types_supported": ["code"],
+        });
+        let settings = settings(&issuer, more);
+        let parsed = Metadata::parse(document.to_string().as_bytes(), &settings.provider[0]);
+        let fits = match (&parsed, wanted) {
+            (Ok(metadata), None) => metadata.issuer == said,
+            (Err(failure), Some(named)) => failure.reason == Reason::DiscoveryIssuer && failure.detail.contains(named),
+            _ => false,
+        };
+        assert!(fits, "{issuer} {said}: {parsed:?}");
     }
 }
 

@@ -16,6 +16,7 @@ fn expected<'a>() -> Expected<'a> {
     use TokenAlgorithm::*;
     Expected {
         issuer: ISSUER,
+        tenants: &[],
         client_id: CLIENT,
         trusted_audiences: &[],
         algorithms: &[RS256, ES256, EdDSA],
@@ -295,4 +296,44 @@ fn a_failed_clock_names_the_difference() {
     let behind = verify(&signer.sign(&changed(json!({ "iat": NOW - 7500, "exp": NOW - 3900 }))), &keys, &expected());
     let detail = behind.expect_err("behind").detail;
     assert!(detail.contains("3900 s") && detail.contains("7500 s"), "{detail}");
+}
+
+#[test]
+fn a_token_of_an_issuer_for_several_tenants_is_of_one_that_may_come() {
+    const TEMPLATE: &str = "https://login.example/{tenantid}/v2.0";
+    let one = "11111111-2222-3333-4444-555555555555".to_owned();
+    let signer = Signer::new("k");
+    let mut of_everybody = signer.jwk();
+    of_everybody["issuer"] = json!(TEMPLATE);
+    let mut of_another = signer.jwk();
+    of_another["issuer"] = json!("https://login.example/other/v2.0");
+    let iss = |tenant: &str| json!(TEMPLATE.replace("{tenantid}", tenant));
+    let good = json!({ "iss": iss(&one), "tid": one });
+    let other = json!({ "iss": iss("other"), "tid": "other" });
+    let (listed, all, none) = ([one.clone()], ["*".to_owned()], []);
+    let table: [(&Value, &Value, &[String], Option<Reason>); 10] = [
+        (&good, &of_everybody, &listed, None),
+        (&good, &signer.jwk(), &listed, None),
+        (&other, &of_everybody, &listed, Some(Reason::TenantRefused)),
+        (&good, &of_everybody, &none, Some(Reason::TenantRefused)),
+        (&other, &of_everybody, &all, None),
+        (&good, &of_another, &all, Some(Reason::IdTokenKey)),
+        (&json!({ "iss": iss(&one) }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (&json!({ "iss": iss(&one), "tid": "other" }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (&json!({ "iss": TEMPLATE, "tid": "{tenantid}" }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (
+            &json!({ "iss": "https://evil.example/x/v2.0", "tid": "x" }),
+            &signer.jwk(),
+            &all,
+            Some(Reason::IdTokenIssuer),
+        ),
+    ];
+    for (changes, jwk, tenants, wanted) in table {
+        let expected = Expected { issuer: TEMPLATE, tenants, ..expected() };
+        let verified = verify(&signer.sign(&changed(changes.clone())), &keys(std::slice::from_ref(jwk)), &expected);
+        assert_eq!(verified.map(drop).map_err(|failure| failure.reason).err(), wanted, "{changes} {tenants:?}");
+    }
+    let expected = Expected { issuer: TEMPLATE, tenants: &listed, ..expected() };
+    let refused = verify(&signer.sign(&changed(other)), &keys(&[of_everybody]), &expected).expect_err("another tenant");
+    assert!(refused.detail.contains("`other` (`tid`) is not among `tenants`"), "{refused}");
 }
