@@ -212,7 +212,22 @@ fn route(route: &Route, settings: &Settings) -> String {
         (Access::SignedInOrBearer, None) => "signed in or bearer tokens".into(),
         (Access::SignedInOrBearer, Some(allow)) => format!("signed in or bearer tokens, {}", allowed(allow)),
     };
-    format!("route {} → {upstream}: {who}", route.place())
+    format!("route {} → {upstream}: {who}{}", route.place(), demands(route))
+}
+
+/// What a route asks of a sign-in.
+fn demands(route: &Route) -> String {
+    let mut all = String::new();
+    if !route.acr_values.is_empty() {
+        let _ = write!(all, ", signed in by {}", route.acr_values.join(" or "));
+    }
+    let who = if route.fresh_sign_in { "signed in anew" } else { "authenticated" };
+    match route.max_age {
+        Some(age) => drop(write!(all, ", {who} at most {age} ago")),
+        None if route.fresh_sign_in => drop(write!(all, ", {who} at most 5m ago")),
+        None => {}
+    }
+    all
 }
 
 fn allowed(allow: &Allow) -> String {
@@ -306,6 +321,20 @@ mod tests {
             "tokens of `ci`: issued by `https://ci.example.com`, meant for `a` or `b`",
             "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom one of 1 e-mail \
              domain names",
+        ] {
+            assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
+        }
+        let several = format!(
+            "{TEXT}[[provider]]\nname = \"partners\"\nissuer = \"https://b.example\"\nclient_id = \"app\"\n\
+             auth_method = \"implicit\"\n[[route]]\nacr_values = [\"gold\"]\nfresh_sign_in = true\n"
+        );
+        let table = table_of(&several, &[]);
+        for sentence in [
+            "redirect URI to register at `main`: https://app.example.com/oidc/callback",
+            "redirect URI to register at `partners`: https://app.example.com/oidc/callback/partners",
+            "sign-in with `partners`: OpenID Connect at https://b.example/ (implicit flow: an ID token, posted by the browser)",
+            "route / on any host → app (http://127.0.0.1:3000): signed in, everybody, signed in by gold, signed in anew at \
+             most 5m ago",
         ] {
             assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
         }

@@ -42,7 +42,7 @@ pub struct Refusal {
     /// Cookies to set or end all the same.
     pub cookies: Vec<HeaderValue>,
     /// What was seen, a sentence each, for whoever reads the page.
-    pub seen: Vec<String>,
+    pub seen: Box<[String]>,
     /// Whether signing in helps.
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
@@ -50,7 +50,7 @@ pub struct Refusal {
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
-    pub authenticate: Option<HeaderValue>,
+    pub authenticate: Option<Arc<HeaderValue>>,
 }
 
 impl From<Failure> for Refusal {
@@ -59,7 +59,7 @@ impl From<Failure> for Refusal {
         Refusal {
             failure,
             cookies: Vec::new(),
-            seen: Vec::new(),
+            seen: Box::default(),
             offer_sign_in,
             user: None,
             challenge: None,
@@ -107,7 +107,7 @@ impl Answer {
     }
 
     /// The answer to a refusal: a page for a person, JSON for a program.
-    pub fn refusal(context: &Context, visit: &Visit<'_>, mut refusal: Refusal) -> Self {
+    pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let sign_in =
@@ -135,7 +135,8 @@ impl Answer {
         } else if status == StatusCode::UNAUTHORIZED {
             // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
             let session = || HeaderValue::from_static("Session realm=\"doorward\"");
-            answer.headers.push((header::WWW_AUTHENTICATE, refusal.authenticate.take().unwrap_or_else(session)));
+            let told = refusal.authenticate.as_deref().cloned();
+            answer.headers.push((header::WWW_AUTHENTICATE, told.unwrap_or_else(session)));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));

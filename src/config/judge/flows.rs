@@ -71,3 +71,60 @@ impl Judge<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{refuses, with};
+    use crate::config::Config;
+
+    #[test]
+    fn an_answer_is_posted_over_https_or_on_this_machine_and_nowhere_else() {
+        let keys = ["auth_method = \"implicit\"", "auth_method = \"hybrid\"", "response_mode = \"form_post\""];
+        for provider in keys {
+            let key = format!("provider.{}", provider.split(' ').next().unwrap_or_default());
+            for public in ["http://app.example.com", "http://10.0.0.1:8080", "http://localhost.example"] {
+                refuses(&with(&format!("public_url = \"{public}\""), provider, ""), &key, "which is plain http");
+            }
+            for public in ["https://app.example.com", "http://localhost:8080", "http://127.0.0.1", "http://[::1]"] {
+                let file = tempfile::NamedTempFile::new().expect("file");
+                std::fs::write(file.path(), with(&format!("public_url = \"{public}\""), provider, "")).expect("write");
+                Config::load(Some(file.path()), &[]).unwrap_or_else(|e| panic!("{provider} at {public}: {e}"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_contradicts_the_way_of_a_sign_in_is_refused() {
+        for (provider, key, wanted) in [
+            ("auth_method = \"implicit\"\nresponse_mode = \"query\"", "provider.response_mode", "histories"),
+            ("auth_method = \"hybrid\"\nresponse_mode = \"query\"", "provider.response_mode", "histories"),
+            ("auth_method = \"implicit\"\nuserinfo = true", "provider.userinfo", "no access token"),
+        ] {
+            refuses(&with("", provider, ""), key, wanted);
+        }
+    }
+
+    #[test]
+    fn a_demand_that_could_be_walked_around_is_refused() {
+        let bearer = "[[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example\"\naudiences = [\"a\"]\n";
+        for (key, text) in [
+            ("acr_values", "acr_values = [\"a\"]"),
+            ("max_age", "max_age = \"5m\""),
+            ("fresh_sign_in", "fresh_sign_in = true"),
+        ] {
+            for (access, wanted) in
+                [("public", "no effect"), ("bearer", "bearer token"), ("signed-in-or-bearer", "bearer token")]
+            {
+                let route = format!("{bearer}[[route]]\naccess = \"{access}\"\n{text}\n");
+                refuses(&with("", "", &route), &format!("route.{key}"), wanted);
+            }
+        }
+        for (text, key, wanted) in [
+            ("acr_values = [\"a b\"]", "route.acr_values", "is no `acr`"),
+            ("acr_values = [\"\"]", "route.acr_values", "is no `acr`"),
+            ("max_age = \"9s\"", "route.max_age", "takes longer"),
+        ] {
+            refuses(&with("", "", &format!("[[route]]\n{text}\n")), key, wanted);
+        }
+    }
+}
