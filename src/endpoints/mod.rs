@@ -67,7 +67,7 @@ pub struct Context {
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: &self.ended }
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: Some(&self.ended) }
     }
 
     pub fn public_url(&self) -> &Url {

@@ -138,7 +138,7 @@ fn end_by_browser(context: &Context, visit: &Visit<'_>) -> Result<Answer, Failur
         Err(_) => Err(wrong(format!("`{name}` is there twice"))),
     };
     let (issuer, session) = (parameter("iss")?, parameter("sid")?);
-    let providers: Vec<_> = context.providers.iter().filter(|provider| provider.is_called(&issuer)).collect();
+    let providers: Vec<_> = context.providers.iter().filter(|provider| provider.is_issuer(&issuer)).collect();
     if providers.is_empty() {
         return Err(wrong("`iss` is of no configured provider".into()));
     }

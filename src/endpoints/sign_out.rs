@@ -8,7 +8,7 @@ use url::Url;
 
 use super::sign_in::count;
 use super::{Answer, Context, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
-use crate::authn::Verdict;
+use crate::authn::{SessionRules, Verdict};
 use crate::config::values::Secret;
 use crate::keys::Purpose;
 use crate::reason::{Failure, Reason};
@@ -40,7 +40,9 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         },
         None => context.config.settings.sign_in.after_logout.clone(),
     };
-    let session = match context.session_rules().judge(visit.headers, visit.seconds(), |_| true) {
+    // Who clicks twice brings a session that the first click ended, and leaves at the second: to the provider, too.
+    let rules = SessionRules { ended: None, ..context.session_rules() };
+    let session = match rules.judge(visit.headers, visit.seconds(), |_| true) {
         Verdict::Known(session) => Some(session),
         _ => None,
     };
@@ -55,25 +57,29 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         Some((url, waiting)) => (url.into(), waiting),
         None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
     };
-    if let Some(session) = &session {
-        // The browser gives its cookie up; a copy that somebody took ends here.
-        context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
-        revoke(context, session, visit.now);
-        let who = &session.identity;
-        let ended = Audit {
-            provider: Some(&who.provider),
-            subject: Some(&who.subject),
-            user: Some(&who.user),
-            peer: visit.client,
-            ..Audit::new(visit.reference, "sign_out", Decision::Allow)
-        };
-        audit::record(&ended, visit.now);
+    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session).is_none()) {
+        end(context, visit, session);
     }
     count("logout", None);
     let mut answer =
         Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit)).with_cookies(waiting);
     answer.user = session.map(|s| s.identity.user);
     Ok(answer)
+}
+
+/// Ends `session`, also for whoever has a copy of its cookie.
+fn end(context: &Context, visit: &Visit<'_>, session: &Session) {
+    context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
+    revoke(context, session, visit.now);
+    let who = &session.identity;
+    let ended = Audit {
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
+        ..Audit::new(visit.reference, "sign_out", Decision::Allow)
+    };
+    audit::record(&ended, visit.now);
 }
 
 /// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`.

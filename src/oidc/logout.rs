@@ -3,7 +3,6 @@
 use url::Url;
 
 use super::provider::Provider;
-use super::tenants;
 use crate::config::model::LogoutForm;
 
 /// Longest ID token that is sent as a hint: servers commonly take 8 kB of request line.
@@ -67,12 +66,6 @@ impl Provider {
             LogoutForm::EndSession => self.snapshot()?.metadata.end_session_endpoint.clone(),
             LogoutForm::None => None,
         }
-    }
-
-    /// Whether the provider is the one that calls itself `issuer`: as its metadata says, or as it is configured.
-    pub fn is_called(&self, issuer: &str) -> bool {
-        self.snapshot().is_some_and(|snapshot| tenants::is_called(&snapshot.metadata.issuer, issuer))
-            || self.settings.issuer_texts().iter().any(|text| tenants::is_called(text, issuer))
     }
 
     /// Origins of the provider's pages, which may hold ours in a frame when it ends sessions (OpenID Connect

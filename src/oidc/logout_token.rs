@@ -98,7 +98,7 @@ impl Provider {
         let said = signed::unverified_claims(&token).map_err(refused)?;
         let issuer = signed::text(&said, "iss").map_err(refused)?;
         let issuer = issuer.ok_or_else(|| refused(Fault::form("no `iss`")))?;
-        if !self.is_called(issuer) {
+        if !self.is_issuer(issuer) {
             return Ok(None);
         }
         let snapshot = self.ready()?;

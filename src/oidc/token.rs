@@ -123,7 +123,7 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
     let unusable = |why: &str| TokenFailure::Unusable(format!("token endpoint: {why}"));
     // An error is told by its members: some are labelled as text.
     let document: Result<Map<String, Value>, _> = serde_json::from_slice(response.body());
-    let error = document.as_ref().ok().and_then(|document| error(document));
+    let error = document.as_ref().ok().and_then(error);
     if let Some(refused) = error {
         return Err(refused);
     }

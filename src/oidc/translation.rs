@@ -57,12 +57,13 @@ const TABLE: &[Known] = &[
     known("AADSTS90094", "grant admin consent to the application's permissions in Entra"),
     known("AADSTS650053", "Entra does not know one of `scopes`: take it away"),
     known("AADSTS70011", "Entra does not know one of `scopes`: take it away"),
-    known("AADSTS700054", "allow `ID tokens` under Authentication of the application, or set `auth_method = \"pkce\"`"),
+    known("AADSTS700054", "allow `ID tokens` under Authentication of the application, or set `auth_method` to `pkce`"),
     known("AADSTS50105", ASSIGN),
     known("AADSTS50020", "the person's account is of another tenant: invite them, or use an issuer with `tenants`"),
     known("AADSTS50194", "the application is for one tenant alone: write the tenant's id in `issuer`"),
     known("AADSTS53003", "a Conditional Access policy of Entra blocks this sign-in"),
     known("AADSTS54005", "the code was redeemed before, most often by going back in the browser"),
+    known("AADSTS700082", "the refresh token has expired, as Entra has it after some months: sign in again"),
     known("AADSTS70008", "the code or refresh token has expired: sign in again"),
     // ── Okta
     known("client secret supplied for a confidential client is invalid", SECRET),
@@ -88,6 +89,7 @@ const TABLE: &[Known] = &[
         "allow the application this flow, or set `auth_method` to one that it has",
     ),
     known("client authentication failed. either the client or the client credentials are invalid", SECRET),
+    known("token_endpoint_auth_method does not allow", "set `client_auth` to the one way that the application has"),
     // ── Keycloak
     known(
         "client secret not provided in request",
@@ -97,8 +99,8 @@ const TABLE: &[Known] = &[
         "invalid client or invalid client credentials",
         "compare `client_id`, and the client's Secret under Credentials",
     ),
-    known("standard flow is disabled", "turn `Standard flow` on for the client, or set `auth_method = \"implicit\"`"),
-    known("implicit flow is disabled", "turn `Implicit flow` on for the client, or set `auth_method = \"pkce\"`"),
+    known("standard flow is disabled", "turn `Standard flow` on for the client, or set `auth_method` to `implicit`"),
+    known("implicit flow is disabled", "turn `Implicit flow` on for the client, or set `auth_method` to `pkce`"),
     known(
         "not allowed to initiate browser login with given response_type",
         "turn on the flow of `auth_method` for the client, under Capability config",
@@ -115,7 +117,7 @@ const TABLE: &[Known] = &[
     said(
         "invalid_scope",
         "offline_access",
-        "take `offline_access` out of `scopes`; with `provider = \"google\"` and `session.refresh` the gateway asks in \
+        "take `offline_access` out of `scopes`; with the preset `google` and `session.refresh` the gateway asks in \
          Google's way",
     ),
     said(
@@ -124,6 +126,7 @@ const TABLE: &[Known] = &[
         "compare `client_id` with the client in the Google Cloud console",
     ),
     said("invalid_client", "unauthorized", SECRET),
+    known("provided client secret is invalid", SECRET),
     known("client_secret is missing", "set `client_secret`: Google gives one to every web application"),
     said(
         "org_internal",
@@ -136,10 +139,14 @@ const TABLE: &[Known] = &[
         "unauthorized",
         "compare `client_secret`, and `client_auth` with the application's Authentication Method",
     ),
+    known(
+        "unable to authenticate the client with the presented credentials",
+        "register the public key of `client_key_file` at the application's Credentials",
+    ),
     known("callback url mismatch", REDIRECT),
     known("not allowed for the client", "allow the grant under Advanced Settings, Grant Types, of the application"),
     // ── Lark
-    known("only support one client credential way", "set `client_auth = \"client_secret_post\"`"),
+    known("only support one client credential way", "set `client_auth` to `client_secret_post`"),
     // ── GitLab and authentik, whose libraries share these sentences
     known(
         "client authentication failed",
@@ -156,6 +163,10 @@ const TABLE: &[Known] = &[
         "response type is missing in the client configuration",
         "allow the application this response type, or set `auth_method` to one that it has",
     ),
+    said("invalid_client", "invalid secret", SECRET),
+    known("client must be authenticated", "set `client_secret`, or the application's Authentication Method to None"),
+    known("auth_method post not supported", "set `client_auth` to `client_secret_basic`"),
+    known("auth_method basic not supported", "set `client_auth` to `client_secret_post`"),
     known("errors.app.notfound", "compare `client_id` with the one at the provider"),
     // ── Dex
     known("unregistered redirect_uri", REDIRECT),
@@ -165,11 +176,9 @@ const TABLE: &[Known] = &[
         "compare `client_id` and `client_secret` with `staticClients` of Dex",
     ),
     known("unrecognized scope", "the provider does not know one of `scopes`: take it away"),
-    known(
-        "unsupported response type",
-        "set `auth_method = \"pkce\"`, or add the type to `oauth2.responseTypes` of Dex",
-    ),
+    known("unsupported response type", "set `auth_method` to `pkce`, or add the type to `oauth2.responseTypes` of Dex"),
     // ── anybody, by the code alone
+    said("invalid_client", "", "compare `client_id` and `client_secret` with the ones at the provider"),
     said("invalid_scope", "", "the provider does not know one of `scopes`: take it away"),
     said("unsupported_response_type", "", "allow the client this flow, or set `auth_method` to one that it has"),
     said(

@@ -1,7 +1,6 @@
 //! Sessions that end from elsewhere: the provider's logout tokens and frames, and a copy of a cookie after its sign-out.
 
-use std::time::Duration;
-
+use base64::Engine;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -236,7 +235,6 @@ async fn what_is_no_logout_token_ends_nothing() {
 }
 
 fn base64url(bytes: &[u8]) -> String {
-    use base64::Engine;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -361,6 +359,25 @@ async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out() {
     elsewhere.fetch(&scene.gateway.url("/who")).await.expect(200);
 }
 
+/// Whoever clicks twice leaves at the second click, from a browser that has not seen the answer to the first.
+#[tokio::test]
+async fn a_second_click_on_sign_out_ends_the_provider_s_session_too() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let second = person.clone_with_own_jar();
+    for click in [person, second] {
+        let answer = click.open(&scene.gateway.url("/logout")).await;
+        let location = answer.location().expect("a redirect");
+        assert!(location.as_str().starts_with(&format!("{}/session/end?", scene.provider.issuer())), "{location}");
+    }
+    // The log is in the order of what happened.
+    Person::new().open(&scene.gateway.url("/public/afterwards")).await;
+    scene.gateway.log_line(&["access", "/public/afterwards"]).await;
+    let signed_out = |line: &String| line.contains("audit sign_out");
+    assert_eq!(scene.gateway.log_lines().iter().filter(|line| signed_out(line)).count(), 1);
+}
+
 #[tokio::test]
 async fn signing_out_takes_the_refresh_token_back() {
     let tables = format!("{ROUTES}[session]\nrefresh = true\n");
@@ -375,8 +392,9 @@ async fn signing_out_takes_the_refresh_token_back() {
     })
     .await;
     let seen = scene.provider.seen().await;
-    let body = |request: &Value| request["body"].as_str().unwrap_or_default().contains("token_type_hint=refresh_token");
-    assert!(seen.iter().any(|request| request["path"] == "/token/revocation" && body(request)));
+    let pair = format!("{}:{}", scene.client.id, scene.client.secret);
+    let ours = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    assert!(seen.iter().any(|request| request["path"] == "/token/revocation" && request["authorization"] == *ours));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod logout_channels;
 mod operations;
 mod pages;
 mod parts;
+mod presets;
 mod proxying;
 mod radicale;
 mod rules;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, now, ready, settings};
+use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, base64url, now, ready, settings};
 use crate::config::values::Secret;
 use crate::oidc::{LoggedOut, Logout, Provider, Providers};
 use crate::reason::Reason;
@@ -198,6 +198,24 @@ async fn keys_are_fetched_anew_for_a_logout_token_and_a_provider_that_is_not_rea
     assert!(reason(&known, &token).await.is_ok());
     let unready = Providers::new(&settings(&fake.issuer, "")).expect("providers");
     assert_eq!(reason(&unready, &token).await, Err(Reason::ProviderNotReady));
+}
+
+#[tokio::test]
+async fn the_client_secret_signs_logout_tokens_only_where_it_is_listed() {
+    let signer = Signer::new("k");
+    let fake = Fake::start(&signer).await;
+    let header = json!({ "alg": "HS256", "typ": "logout+jwt" }).to_string();
+    let text = format!("{}.{}", base64url(header), base64url(changed(&fake.issuer, json!({})).to_string()));
+    let signed = |secret: &str| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.as_bytes());
+        format!("{text}.{}", base64url(ring::hmac::sign(&key, text.as_bytes())))
+    };
+    let secret = format!("client_secret = '{SECRET}'\n");
+    let unlisted = providers(&fake, &secret).await;
+    assert_eq!(reason(&unlisted, &signed(SECRET)).await, Err(Reason::LogoutToken));
+    let listed = providers(&fake, &format!("{secret}id_token_algorithms = ['ES256', 'HS256']\n")).await;
+    assert_eq!(reason(&listed, &signed("another")).await, Err(Reason::LogoutToken));
+    assert!(reason(&listed, &signed(SECRET)).await.is_ok());
 }
 
 fn query(url: &Url) -> Vec<(String, String)> {

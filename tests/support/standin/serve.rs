@@ -159,10 +159,13 @@ impl Inner {
                     .into_response()
             }
             Refusal::Back { error, error_description } => {
-                let response = vec![
+                let mut response = vec![
                     ("error".to_owned(), filled(error)),
                     ("error_description".to_owned(), filled(error_description)),
                 ];
+                // Who says `iss` says it of errors, too (RFC 9207 §2).
+                let issuer = self.product.response_extra.get_key_value("iss");
+                response.extend(issuer.map(|(name, value)| (name.clone(), value.clone())));
                 self.respond(params, response)
             }
         }
