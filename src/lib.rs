@@ -26,6 +26,7 @@ pub mod issuer_metadata;
 pub mod jwe;
 pub mod jwt;
 pub mod keys;
+pub mod ldap;
 pub mod oidc;
 pub mod pages;
 pub mod pem;

@@ -112,7 +112,8 @@ async fn a_secret_goes_the_way_that_is_configured() {
 
 #[tokio::test]
 async fn without_a_secret_pkce_alone_protects_the_code() {
-    let scene = sign_in(Provider::start(json!({})), json!({"token_endpoint_auth_method": "none"}), |_| String::new()).await;
+    let scene =
+        sign_in(Provider::start(json!({})), json!({"token_endpoint_auth_method": "none"}), |_| String::new()).await;
     let shows = |request: &Value, body: &str| {
         let code = body.contains("grant_type=authorization_code");
         request["authorization"].is_null() && (!code || body.contains("code_verifier="))
@@ -124,9 +125,13 @@ async fn without_a_secret_pkce_alone_protects_the_code() {
 async fn a_key_of_each_kind_signs_assertions() {
     let dir = tempfile::tempdir().expect("a folder");
     let provider = Provider::start(json!({}));
-    for (kind, algorithm, set) in
-        [("RSA", "RS256", ""), ("RSA", "PS256", "PS256"), ("P-256", "ES256", ""), ("P-384", "ES384", ""), ("Ed25519", "EdDSA", "")]
-    {
+    for (kind, algorithm, set) in [
+        ("RSA", "RS256", ""),
+        ("RSA", "PS256", "PS256"),
+        ("P-256", "ES256", ""),
+        ("P-384", "ES384", ""),
+        ("Ed25519", "EdDSA", ""),
+    ] {
         let key = provider.key(kind).await;
         let file = write(dir.path(), &format!("{kind}.pem"), &key.private);
         let metadata = json!({
@@ -152,19 +157,23 @@ async fn a_certificate_is_shown_at_the_endpoints_that_ask_for_it() {
     let metadata =
         json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "client.example"});
     let keys = |_: &Client| {
-        format!("client_auth = \"tls_client_auth\"\nclient_key_file = {key:?}\nclient_certificate_file = {certificate:?}\n")
+        format!(
+            "client_auth = \"tls_client_auth\"\nclient_key_file = {key:?}\nclient_certificate_file = {certificate:?}\n"
+        )
     };
     let scene = sign_in(provider, metadata, keys).await;
-    scene.came_in("tls_client_auth", |request, body| {
-        request["authorization"].is_null() && body.contains("client_id=") && !body.contains("client_assertion")
-    })
-    .await;
+    scene
+        .came_in("tls_client_auth", |request, body| {
+            request["authorization"].is_null() && body.contains("client_id=") && !body.contains("client_assertion")
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_client_registered_for_another_way_is_told_which_setting_to_compare() {
     let metadata = json!({"token_endpoint_auth_method": "client_secret_post"});
-    let keys = |client: &Client| format!("client_auth = \"client_secret_basic\"\nclient_secret = {:?}\n", client.secret);
+    let keys =
+        |client: &Client| format!("client_auth = \"client_secret_basic\"\nclient_secret = {:?}\n", client.secret);
     let scene = sign_in(Provider::start(json!({})), metadata, keys).await;
     assert_eq!(scene.answer.reason(), "DW-3202", "{}", scene.answer.text());
     scene.gateway.log_line(&["DW-3202", "invalid_client"]).await;
