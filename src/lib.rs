@@ -7,6 +7,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod admin;
+pub mod attempts;
 pub mod authn;
 pub mod authz;
 pub mod background;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digits;
+pub mod directory;
 pub mod endpoints;
 pub mod federation;
 pub mod gateway;

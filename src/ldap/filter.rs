@@ -361,7 +361,7 @@ mod tests {
         );
         assert_eq!(
             encode("(memberOf:1.2.840.113556.1.4.1941:={dn})", ""),
-            b"\xa9\x28\x81\x161.2.840.113556.1.4.1941\x82\x08memberOf\x83\x04cn=x".as_slice()
+            b"\xa9\x29\x81\x171.2.840.113556.1.4.1941\x82\x08memberOf\x83\x04cn=x".as_slice()
         );
     }
 
