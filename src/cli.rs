@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, schema, table};
+use crate::oidc::Providers;
 use crate::{reason, server};
 
 /// The configuration is not good (`EX_CONFIG` of sysexits).
@@ -60,6 +61,13 @@ enum Command {
     /// Revoke bearer tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Print the public keys that providers have to know the gateway by (private_key_jwt, encrypted ID tokens)
+    ClientKeys {
+        /// Name of a `[[provider]]`; all of them where it is not given
+        provider: Option<String>,
+        #[command(flatten)]
+        file: FileFlag,
+    },
     /// Print the JSON Schema of gateway.toml
     Schema,
     /// Print docs/reasons.md
@@ -80,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Check { file, config } => check(file.or(config).as_deref()),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
+        Command::ClientKeys { provider, file } => client_keys(provider.as_deref(), file.config.as_deref()),
         Command::Schema => print(&schema::json_schema()),
         Command::Reasons => print(&reason::as_markdown()),
         Command::ConfigDocs => print(&schema::markdown()),
@@ -96,6 +105,21 @@ fn run(file: Option<&Path>) -> ExitCode {
             server::run(Arc::new(config))
         }
         None => ExitCode::from(EXIT_CONFIG),
+    }
+}
+
+fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
+    let Some(config) = load(file) else { return ExitCode::from(EXIT_CONFIG) };
+    if let Some(name) = provider.filter(|name| !config.settings.provider.iter().any(|one| one.name == **name)) {
+        eprintln!("error: there is no [[provider]] with the name `{name}`");
+        return ExitCode::FAILURE;
+    }
+    match Providers::new(&config.settings) {
+        Ok(providers) => print(&format!("{:#}\n", providers.public_keys(provider))),
+        Err(failure) => {
+            eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+            ExitCode::from(EXIT_CONFIG)
+        }
     }
 }
 

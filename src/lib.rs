@@ -26,6 +26,7 @@ pub mod identity;
 pub mod identity_headers;
 pub mod issuer_metadata;
 pub mod jwe;
+pub mod jwk;
 pub mod jwt;
 pub mod keys;
 pub mod ldap;

@@ -154,8 +154,8 @@ reasons! {
         "More than `sign_in.attempt_lifetime` lies between the start of the sign-in and its end, or the clocks of two replicas differ.",
         "Start again.";
     IssuerMixUp = "DW-3105", 400, Attacker, "Another provider answered",
-        "The `iss` of the authorization response is not the issuer that was asked, or is missing although the provider says it sends one (RFC 9207).",
-        "Start again; if it recurs, an admin compares the configured `issuer` with the provider's metadata.";
+        "The `iss` of the authorization response is not the issuer that was asked, or is missing although the provider says it sends one (RFC 9207); or the answer came to the redirect URI of another provider.",
+        "Start again; if it recurs, an admin compares the configured `issuer` with the provider's metadata, and the redirect URIs that `doorward check` prints with those registered.";
     ProviderSaidNo = "DW-3106", 403, Person, "The provider refused the sign-in",
         "The provider answered with an error instead of a code; its own words are in the log line.",
         "Try again, or ask whoever runs the provider with the reference below.";
@@ -226,7 +226,7 @@ reasons! {
         "The `nonce` claim is missing or not the one of this sign-in.",
         "Start again.";
     IdTokenHash = "DW-3309", 502, Attacker, "The tokens do not belong together",
-        "The `at_hash` of the ID token is not the hash of the access token.",
+        "The `at_hash` or `c_hash` of the ID token is not the hash of the access token or code that came with it, or two ID tokens of one sign-in are about different people.",
         "Start again; if it recurs, look at the provider.";
     IdTokenAuthentication = "DW-3310", 403, Person, "The provider did not ask as it was told to",
         "`max_age` or `acr_values` was asked for, and the ID token's `auth_time` or `acr` does not show it.",
@@ -344,7 +344,7 @@ reasons! {
         "The `jwks_uri` did not answer with a key set that holds a usable signing key.",
         "Open the `jwks_uri` from the gateway's host.";
     ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",
-        "The metadata does not list the response type `code`, or the client authentication that is configured.",
+        "The metadata does not list the response type, the response mode or the client authentication that is configured.",
         "Change the setting named in the log line, or the client's registration.";
 
     DirectoryUnreachable = "DW-6201", 503, Admin, "The directory does not answer",

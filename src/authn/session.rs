@@ -25,7 +25,8 @@ pub struct SessionRules<'a> {
     pub cookies: &'a Cookies,
     pub keys: &'a Keyring,
     pub limits: &'a model::Session,
-    pub ended: &'a Ended,
+    /// None where a session counts although it was ended, which is for signing out of it once more.
+    pub ended: Option<&'a Ended>,
 }
 
 impl SessionRules<'_> {
@@ -39,7 +40,7 @@ impl SessionRules<'_> {
         };
         let session = Session::open(self.keys, self.cookies.sealed_for(), &sealed)
             .and_then(|session| session.check(self.limits, now).map(|()| session))
-            .and_then(|session| match self.ended.ended(&session) {
+            .and_then(|session| match self.ended.and_then(|ended| ended.ended(&session)) {
                 None => Ok(session),
                 Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
             });

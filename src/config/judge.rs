@@ -4,10 +4,13 @@
 //! without effect, which is an error too: whoever wrote it believes in it.
 
 mod claims;
+mod clients;
 mod cors;
 mod directory;
+mod flows;
 mod headers;
 mod listeners;
+mod presets;
 mod programs;
 mod providers;
 mod routes;
@@ -38,6 +41,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.secrets();
     judge.providers();
     judge.directory();
+    judge.flows();
     judge.programs();
     judge.made_claims();
     judge.upstreams();

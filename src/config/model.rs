@@ -20,9 +20,11 @@ pub use directory::{
     Attempts, Directory, DirectoryAddress, EMAIL, FULL_NAME, GROUPS, GroupNames, RESTORE, Restore, SUBJECT, USER,
 };
 pub use programs::{
-    Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
+    Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer, tenant_in,
 };
-pub use providers::{AuthMethod, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode};
+pub use providers::{
+    ANY_TENANT, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode, callback,
+};
 
 /// The whole configuration file.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

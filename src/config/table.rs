@@ -6,7 +6,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::model::{Access, Allow, ClientAuth, Federation, Issuer, Provider, Route, own_issuer};
+use super::model::{
+    Access, Allow, AuthMethod, ClientAuth, Federation, Issuer, Provider, ResponseMode, Route, callback, own_issuer,
+};
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::values::MASK;
@@ -106,8 +108,7 @@ fn follows(settings: &Settings) -> Vec<String> {
     if settings.provider.is_empty() {
         sentences.push("sign-in: none, there is no provider".into());
     } else {
-        let public = own_issuer(&settings.public_url);
-        sentences.push(format!("redirect URI to register at the provider: {public}/oidc/callback"));
+        sentences.extend(settings.provider.iter().enumerate().map(|(n, provider)| redirect_uri(n, provider, settings)));
         sentences.push(sessions(settings));
     }
     sentences.extend(settings.issuer.iter().map(|issuer| tokens(issuer, settings)));
@@ -137,7 +138,23 @@ fn sign_in(provider: &Provider, settings: &Settings) -> String {
         None => "client authentication chosen from the provider's metadata".into(),
     };
     let issuer = without_user(provider.issuer.as_str());
-    format!("sign-in{name}: OpenID Connect at {issuer} (authorization code with PKCE, {client})")
+    let posted = provider.response_mode() == ResponseMode::FormPost;
+    let flow = match provider.auth_method {
+        AuthMethod::Pkce if posted => format!("authorization code with PKCE, posted by the browser, {client}"),
+        AuthMethod::Pkce => format!("authorization code with PKCE, {client}"),
+        AuthMethod::Implicit => "implicit flow: an ID token, posted by the browser".to_owned(),
+        AuthMethod::Hybrid => format!("hybrid flow: code with PKCE and ID token, posted by the browser, {client}"),
+    };
+    format!("sign-in{name}: OpenID Connect at {issuer} ({flow})")
+}
+
+fn redirect_uri(index: usize, provider: &Provider, settings: &Settings) -> String {
+    let whose = match settings.provider.len() {
+        1 => "the provider".to_owned(),
+        _ => format!("`{}`", provider.name),
+    };
+    let public = own_issuer(&settings.public_url);
+    format!("redirect URI to register at {whose}: {public}{}", callback(index, &provider.name))
 }
 
 fn sessions(settings: &Settings) -> String {
@@ -195,7 +212,22 @@ fn route(route: &Route, settings: &Settings) -> String {
         (Access::SignedInOrBearer, None) => "signed in or bearer tokens".into(),
         (Access::SignedInOrBearer, Some(allow)) => format!("signed in or bearer tokens, {}", allowed(allow)),
     };
-    format!("route {} → {upstream}: {who}", route.place())
+    format!("route {} → {upstream}: {who}{}", route.place(), demands(route))
+}
+
+/// What a route asks of a sign-in.
+fn demands(route: &Route) -> String {
+    let mut all = String::new();
+    if !route.acr_values.is_empty() {
+        let _ = write!(all, ", signed in by {}", route.acr_values.join(" or "));
+    }
+    let who = if route.fresh_sign_in { "signed in anew" } else { "authenticated" };
+    match route.max_age {
+        Some(age) => drop(write!(all, ", {who} at most {age} ago")),
+        None if route.fresh_sign_in => drop(write!(all, ", {who} at most 5m ago")),
+        None => {}
+    }
+    all
 }
 
 fn allowed(allow: &Allow) -> String {
@@ -289,6 +321,20 @@ mod tests {
             "tokens of `ci`: issued by `https://ci.example.com`, meant for `a` or `b`",
             "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom one of 1 e-mail \
              domain names",
+        ] {
+            assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
+        }
+        let several = format!(
+            "{TEXT}[[provider]]\nname = \"partners\"\nissuer = \"https://b.example\"\nclient_id = \"app\"\n\
+             auth_method = \"implicit\"\n[[route]]\nacr_values = [\"gold\"]\nfresh_sign_in = true\n"
+        );
+        let table = table_of(&several, &[]);
+        for sentence in [
+            "redirect URI to register at `main`: https://app.example.com/oidc/callback",
+            "redirect URI to register at `partners`: https://app.example.com/oidc/callback/partners",
+            "sign-in with `partners`: OpenID Connect at https://b.example/ (implicit flow: an ID token, posted by the browser)",
+            "route / on any host → app (http://127.0.0.1:3000): signed in, everybody, signed in by gold, signed in anew at \
+             most 5m ago",
         ] {
             assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
         }

@@ -33,13 +33,11 @@ pub(crate) fn overlay(
         }
     }
     match get(AUTH_METHOD).map(str::trim) {
-        None | Some("pkce") => {}
-        Some("implicit") => errors.push(
-            variable(AUTH_METHOD, "the implicit flow is not built yet")
-                .hint("set it to `pkce`, and allow the authorization code flow for this client at the provider"),
-        ),
+        None => {}
+        Some(method @ ("pkce" | "implicit")) => lay_provider(root, "auth_method", AUTH_METHOD, method, errors),
         Some(other) => {
-            errors.push(variable(AUTH_METHOD, &format!("`{other}` is not known")).hint("set it to `pkce`"));
+            let unknown = variable(AUTH_METHOD, &format!("`{other}` is not known"));
+            errors.push(unknown.hint("set it to `pkce` or `implicit`"));
         }
     }
     client_secret(root, env, errors);
@@ -199,6 +197,7 @@ mod tests {
             assert_eq!(provider(&root, "issuer").as_deref(), Some("https://login.example.com"));
             assert_eq!(provider(&root, "client_id").as_deref(), Some("wandb"));
             assert_eq!(provider(&root, "client_secret").as_deref(), Some("s3cret"), "{secret}");
+            assert_eq!(provider(&root, "auth_method").as_deref(), Some("pkce"));
             assert!(root.get("public_url").is_some());
         }
     }
@@ -250,6 +249,13 @@ mod tests {
     }
 
     #[test]
+    fn the_implicit_flow_is_asked_for_by_a_deployment_s_own_name() {
+        let (root, errors, warnings) = laid(&[("OIDC_AUTH_METHOD", " implicit ")]);
+        assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
+        assert_eq!(provider(&root, "auth_method").as_deref(), Some("implicit"));
+    }
+
+    #[test]
     fn two_secrets_that_differ_are_named_and_not_shown() {
         let (_, errors, _) = laid(&[("OIDC_CLIENT_SECRET", "hunter1"), ("GORILLA_OIDC_SECRET", "hunter2")]);
         assert!(errors[0].contains("OIDC_CLIENT_SECRET and GORILLA_OIDC_SECRET"), "{errors:?}");
@@ -269,7 +275,6 @@ mod tests {
     #[test]
     fn other_methods_and_misspelt_names_are_errors_and_far_names_a_warning() {
         for (name, value, wanted) in [
-            ("OIDC_AUTH_METHOD", "implicit", "not built yet"),
             ("OIDC_AUTH_METHOD", "magic", "`magic` is not known"),
             ("OIDC_ISUER", "x", "did you mean OIDC_ISSUER?"),
             ("OIDC_CLIENTID", "x", "did you mean OIDC_CLIENT_ID?"),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::challenge::{self, Challenge};
@@ -49,12 +49,22 @@ pub struct Refusal {
     pub user: Option<String>,
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
+    /// What `WWW-Authenticate` says to a session that is not enough.
+    pub authenticate: Option<HeaderValue>,
 }
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         let offer_sign_in = matches!(failure.reason.code().as_bytes()[3], b'3' | b'4');
-        Refusal { failure, cookies: Vec::new(), seen: Vec::new(), offer_sign_in, user: None, challenge: None }
+        Refusal {
+            failure,
+            cookies: Vec::new(),
+            seen: Vec::new(),
+            offer_sign_in,
+            user: None,
+            challenge: None,
+            authenticate: None,
+        }
     }
 }
 
@@ -82,16 +92,26 @@ impl Answer {
         Ok(Answer { status: StatusCode::SEE_OTHER, headers, body: Bytes::new(), outcome: Outcome::Own, user: None })
     }
 
+    /// On to `location`, an address that was judged or made by the gateway, from whichever method. What a form is answered
+    /// with is no redirect: see [`Pages::onward`](crate::pages::Pages::onward).
+    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str) -> Result<Self, Failure> {
+        match *visit.method {
+            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location))),
+            _ => Answer::redirect(context, location),
+        }
+    }
+
     pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = HeaderValue>) -> Self {
         self.headers.extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
         self
     }
 
     /// The answer to a refusal: a page for a person, JSON for a program.
-    pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
+    pub fn refusal(context: &Context, visit: &Visit<'_>, mut refusal: Refusal) -> Self {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let sign_in = (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(visit, None));
+        let sign_in =
+            (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(context, visit, None));
         // Whoever sends a credential to a route that takes them is a program, whatever it accepts, and looks for the reason
         // in JSON.
         let about = refusal.failure.reason.is_about_credentials() || refusal.challenge.is_some();
@@ -114,13 +134,14 @@ impl Answer {
             answer.headers.push((header::WWW_AUTHENTICATE, challenge.header(&refusal.failure)));
         } else if status == StatusCode::UNAUTHORIZED {
             // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
-            answer.headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static("Session realm=\"doorward\"")));
+            let session = || HeaderValue::from_static("Session realm=\"doorward\"");
+            answer.headers.push((header::WWW_AUTHENTICATE, refusal.authenticate.take().unwrap_or_else(session)));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(visit.path))));
+            answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(context, visit.path))));
         }
         answer.user = refusal.user;
         answer.outcome = Outcome::Refused(refusal.failure);

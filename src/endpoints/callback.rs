@@ -1,14 +1,17 @@
 //! The end of a sign-in: the provider's answer comes back with the browser.
 //!
+//! This is the only address of the gateway that takes what a page of another site posts (`Origin: null` included): who
+//! posts proves nothing, and `state`, `nonce` and the browser's own cookie decide.
+//!
 //! Promise: a session is made only for the browser that started the attempt, once, from tokens that were verified.
 //! Whatever else comes here is a refusal with a name and leaves no session.
 
-use http::HeaderValue;
+use http::{HeaderValue, Method, header};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::sign_in::count;
-use super::{Answer, Context, LOGOUT, Refusal, Visit};
+use super::{Answer, Context, LOGOUT, Refusal, Visit, bounce};
 use crate::authn::Verdict;
 use crate::keys::Purpose;
 use crate::oidc::{Attempt, AuthorizationResponse, SignedIn};
@@ -16,17 +19,18 @@ use crate::reason::{Failure, Reason};
 use crate::session::cookies::{Doubled, find};
 use crate::session::{Session, Tokens};
 use crate::telemetry::{Audit, Decision, audit, metrics};
+use crate::words::in_words;
 
 /// Returns from the provider within [`TRIPS_WINDOW`] after which the gateway stops sending a browser round.
 pub const TRIPS_BEFORE_STOP: usize = 3;
 /// In seconds.
 const TRIPS_WINDOW: u64 = 60;
 
-/// `GET /oidc/callback?code=…&state=…`
+/// `GET /oidc/callback?code=…&state=…`, or a POST with the same and more in a form; below it for each further provider.
 pub async fn callback(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     match finish(context, visit).await {
-        Ok(answer) => {
-            count("callback", None);
+        Ok((step, answer)) => {
+            count(step, None);
             Ok(answer)
         }
         Err(refusal) => {
@@ -36,17 +40,26 @@ pub async fn callback(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
     }
 }
 
-async fn finish(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    let response = AuthorizationResponse::parse(visit.query)?;
-    let (attempt, cookie) = match open_attempt(context, visit, response.state()) {
+/// The answer, and which step it was.
+async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, Answer), Refusal> {
+    let response = read(visit)?;
+    let cookie = attempt_cookie(context, response.state());
+    if cookie.as_ref().is_ok_and(|cookie| bounce::is_due(visit, cookie)) {
+        return Ok(("bounce", bounce::page(context, visit, &response)));
+    }
+    let attempt = cookie.and_then(|cookie| Ok((open_attempt(context, visit, response.state(), &cookie)?, cookie)));
+    let (attempt, cookie) = match attempt {
         Ok(found) => found,
-        Err(failure) => return already_signed_in(context, visit).ok_or_else(|| failure.into()),
+        Err(failure) => {
+            let answer = already_signed_in(context, visit);
+            return answer.map(|answer| ("callback", answer)).ok_or_else(|| failure.into());
+        }
     };
     // Used or not, the attempt is over: a second answer to it finds nothing.
     let over = context.cookies.end(&cookie, "/");
     let signed_in = redeem(context, visit, &attempt, &response).await;
     match signed_in.and_then(|signed_in| make_session(context, visit, &attempt, signed_in)) {
-        Ok(answer) => Ok(answer.with_cookies(over)),
+        Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
             let denied = Audit {
                 reason: Some(failure.reason),
@@ -61,12 +74,32 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal>
     }
 }
 
-/// The attempt of this browser that `state` belongs to, and its cookie.
-fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(Attempt, String), Failure> {
+/// What the provider answered, by the form where there is one: an address that is posted to has nothing to add.
+fn read(visit: &Visit<'_>) -> Result<AuthorizationResponse, Failure> {
+    if *visit.method != Method::POST {
+        return AuthorizationResponse::parse(visit.query);
+    }
+    let kind = visit.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)) {
+        return Err(Failure::new(Reason::CallbackParameter, format!("expected {FORM}, got {}", in_words(kind))));
+    }
+    AuthorizationResponse::parse_form(visit.body)
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Name of the cookie of the attempt that `state` belongs to.
+fn attempt_cookie(context: &Context, state: &str) -> Result<String, Failure> {
+    let plain = |id: &&str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    let id = state.split('.').next().filter(plain);
+    let not_ours = || Failure::new(Reason::AttemptUnknown, "the state is not one that this gateway makes");
+    id.map(|id| context.cookies.attempt(id)).ok_or_else(not_ours)
+}
+
+/// The attempt of this browser that `state` belongs to, by its cookie `name`.
+fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -> Result<Attempt, Failure> {
     let unknown = |what: &str| Failure::new(Reason::AttemptUnknown, what);
-    let id = state.split('.').next().filter(|id| id.len() <= 32 && id.bytes().all(|b| b.is_ascii_alphanumeric()));
-    let name = context.cookies.attempt(id.ok_or_else(|| unknown("the state is not one that this gateway makes"))?);
-    let sealed = match find(visit.headers, &name) {
+    let sealed = match find(visit.headers, name) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => return Err(unknown("no cookie of that attempt came with the request")),
         Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request")),
@@ -74,7 +107,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(At
     let mut buffer = Vec::new();
     let range = context
         .keys
-        .open(Purpose::Attempt, &name, sealed, &mut buffer)
+        .open(Purpose::Attempt, name, sealed, &mut buffer)
         .map_err(|e| unknown(&format!("the cookie of that attempt: {e}")))?;
     let attempt: Attempt =
         serde_json::from_slice(&buffer[range]).map_err(|_| unknown("the attempt is of another version"))?;
@@ -90,7 +123,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(At
             format!("started {age} s ago; sign_in.attempt_lifetime is {lifetime}"),
         ));
     }
-    Ok((attempt, name))
+    Ok(attempt)
 }
 
 /// Reloading the callback, or coming back to it by the browser's history: the attempt is used up, the session is
@@ -98,7 +131,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str) -> Result<(At
 fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
     let known = |provider: &str| context.providers.get(provider).is_some();
     match context.session_rules().judge(visit.headers, visit.seconds(), known) {
-        Verdict::Known(_) => Answer::redirect(context, "/").ok(),
+        Verdict::Known(_) => Answer::onward(context, visit, "/").ok(),
         _ => None,
     }
 }
@@ -113,10 +146,14 @@ async fn redeem(
     let provider = provider.ok_or_else(|| {
         Failure::new(Reason::ProviderUnknown, format!("`{}` is not configured any more", attempt.provider))
     })?;
+    // Each provider has an address of its own, so that the answer of one is not taken for another's even where neither
+    // sends `iss`.
+    if provider.callback() != visit.path {
+        let detail = format!("`{}` answers at {}, got {}", provider.name(), provider.callback(), visit.path);
+        return Err(Failure::new(Reason::IssuerMixUp, detail));
+    }
     match response {
-        AuthorizationResponse::Code { code, iss, .. } => {
-            provider.finish(attempt, iss.as_deref(), code, visit.now).await
-        }
+        AuthorizationResponse::Granted(granted) => provider.complete(attempt, granted, visit.now).await,
         AuthorizationResponse::Error { iss, .. } => {
             provider.check_response_issuer(iss.as_deref())?;
             Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))
@@ -170,8 +207,8 @@ fn make_session(
     audit::record(&granted, visit.now);
     // The attempt was sealed by this gateway, but its address is judged again: rules may have changed since.
     let return_to = context.return_address(&attempt.return_to);
-    let mut answer =
-        Answer::redirect(context, return_to.as_ref().map_or("/", |address| address.as_str()))?.with_cookies(cookies);
+    let mut answer = Answer::onward(context, visit, return_to.as_ref().map_or("/", |address| address.as_str()))?
+        .with_cookies(cookies);
     answer.user = Some(session.identity.user);
     Ok(answer)
 }

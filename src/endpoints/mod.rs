@@ -5,13 +5,16 @@
 //! answer is written. Everything else on the public listener belongs to the app.
 
 mod answer;
+mod bounce;
 mod callback;
 pub mod challenge;
+mod provider_logout;
 pub mod published;
 pub mod renewal;
 mod return_address;
 mod sign_in;
 mod sign_out;
+pub mod step_up;
 pub mod token;
 mod visitor;
 
@@ -25,11 +28,12 @@ use url::Url;
 use crate::authn::{Programs, SessionRules};
 use crate::clock::unix_seconds;
 use crate::config::Config;
-use crate::config::model::SignInStyle;
+pub use crate::config::model::CALLBACK;
+use crate::config::model::{ResponseMode, SignInStyle};
 use crate::federation::Federation;
 use crate::identity_headers::IdentityHeaders;
 use crate::keys::Keyring;
-use crate::oidc::Providers;
+use crate::oidc::{MAX_FORM, Providers};
 use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
@@ -39,7 +43,8 @@ use crate::telemetry::Reference;
 pub use answer::{Answer, Outcome, Refusal};
 pub use published::Published;
 pub use return_address::ReturnAddress;
-pub use sign_in::send_to_sign_in;
+pub use sign_in::{send_to_sign_in, send_to_step_up};
+pub use step_up::StepUp;
 pub use visitor::Visitor;
 
 /// What the gateway's own pages and decisions stand on. Made once from a configuration, then read only.
@@ -62,7 +67,7 @@ pub struct Context {
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: &self.ended }
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: Some(&self.ended) }
     }
 
     pub fn public_url(&self) -> &Url {
@@ -72,6 +77,11 @@ impl Context {
     /// `text` as an address to return to, where it is one.
     pub fn return_address(&self, text: &str) -> Option<ReturnAddress> {
         ReturnAddress::parse(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
+    }
+
+    /// The same where `text` may name this host.
+    pub fn own_address(&self, text: &str) -> Option<ReturnAddress> {
+        ReturnAddress::parse_own(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
     }
 }
 
@@ -115,7 +125,19 @@ impl Visit<'_> {
 
     /// The value of the query's parameter `name`; one that comes twice is refused.
     fn parameter(&self, name: &str) -> Result<Option<String>, Failure> {
-        let pairs = url::form_urlencoded::parse(self.query.unwrap_or_default().as_bytes());
+        Self::one(self.query.unwrap_or_default().as_bytes(), name)
+    }
+
+    /// The same of the form where one was posted.
+    fn parameter_or_field(&self, name: &str) -> Result<Option<String>, Failure> {
+        match *self.method {
+            Method::POST => Self::one(self.body, name),
+            _ => self.parameter(name),
+        }
+    }
+
+    fn one(encoded: &[u8], name: &str) -> Result<Option<String>, Failure> {
+        let pairs = url::form_urlencoded::parse(encoded);
         let mut values = pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned());
         let first = values.next();
         match values.next() {
@@ -127,59 +149,92 @@ impl Visit<'_> {
 
 /// Addresses of the gateway on the public listener.
 pub const LOGIN: &str = "/oidc/login";
-pub const CALLBACK: &str = "/oidc/callback";
 pub const SIGNED_OUT: &str = "/oidc/signed-out";
 pub const LOGOUT: &str = "/logout";
+pub const BACK_CHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 pub const TOKEN: &str = "/oidc/token";
 
 /// Whether `path` at `host` is one of the gateway's own addresses.
 pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
-    is_for_persons(path) || context.published.is_own(host, path)
+    is_for_persons(context, path) || path == BACK_CHANNEL_LOGOUT || context.published.is_own(host, path)
 }
 
-fn is_for_persons(path: &str) -> bool {
-    matches!(path, LOGIN | CALLBACK | SIGNED_OUT | LOGOUT)
+fn is_for_persons(context: &Context, path: &str) -> bool {
+    matches!(path, LOGIN | SIGNED_OUT | LOGOUT) || is_callback(context, path)
+}
+
+/// The redirect URI of any provider; the first one's always, were there no provider.
+fn is_callback(context: &Context, path: &str) -> bool {
+    let below = path.strip_prefix(CALLBACK);
+    below.is_some_and(|below| below.is_empty() || context.providers.at_callback(path).is_some())
+}
+
+/// Whether the provider that answers at `path` posts its answers.
+fn is_posted_to(context: &Context, path: &str) -> bool {
+    let provider = path.starts_with(CALLBACK).then(|| context.providers.at_callback(path)).flatten();
+    provider.is_some_and(|provider| provider.response_mode() == ResponseMode::FormPost)
 }
 
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
 pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
-    (path == TOKEN && *method == Method::POST && context.federation.is_some()).then_some(token::MAX_BODY)
+    if *method != Method::POST {
+        return None;
+    }
+    match path {
+        TOKEN => context.federation.is_some().then_some(token::MAX_BODY),
+        BACK_CHANNEL_LOGOUT => Some(provider_logout::MAX_BODY),
+        LOGIN => Some(sign_in::MAX_BODY),
+        path => is_posted_to(context, path).then_some(MAX_FORM),
+    }
 }
 
 /// The answer to a request whose body, which the gateway would have read itself, did not come whole.
-pub fn body_unread(visit: &Visit<'_>, failure: Failure) -> Answer {
-    token::unread(visit, failure)
+pub fn body_unread(context: &Context, visit: &Visit<'_>, failure: Failure) -> Answer {
+    match visit.path {
+        TOKEN => token::unread(visit, failure),
+        BACK_CHANNEL_LOGOUT => provider_logout::unread(visit, failure),
+        _ => Answer::refusal(context, visit, failure.into()),
+    }
 }
 
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.
-fn methods_of(path: &str) -> &'static str {
+fn methods_of(context: &Context, path: &str) -> &'static str {
     match path {
-        LOGOUT => "GET, HEAD, POST",
-        TOKEN => "POST",
+        LOGIN | LOGOUT => "GET, HEAD, POST",
+        TOKEN | BACK_CHANNEL_LOGOUT => "POST",
+        path if is_posted_to(context, path) => "GET, HEAD, POST",
         _ => "GET, HEAD",
     }
 }
 
 /// Answers a request to one of the gateway's own addresses.
 pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    let taken = methods_of(visit.path).split(", ").any(|method| method == visit.method.as_str());
+    let taken = methods_of(context, visit.path).split(", ").any(|method| method == visit.method.as_str());
+    if !taken && *visit.method == Method::POST && is_callback(context, visit.path) {
+        return Err(Failure::new(Reason::ResponseMode, "expected an answer in the address, got a form").into());
+    }
     if !taken {
         return Err(Failure::new(Reason::MethodNotAllowed, format!("{} {}", visit.method, visit.path)).into());
     }
     match visit.path {
         LOGIN => sign_in::login(context, visit),
-        CALLBACK => callback::callback(context, visit).await,
         SIGNED_OUT => sign_out::signed_out(context, visit),
+        LOGOUT if provider_logout::is_front_channel(visit) => provider_logout::front_channel(context, visit),
         LOGOUT => sign_out::logout(context, visit),
+        BACK_CHANNEL_LOGOUT => Ok(provider_logout::back_channel(context, visit).await),
         TOKEN => Ok(token::token(context, visit).await),
+        path if is_callback(context, path) => callback::callback(context, visit).await,
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
     }
 }
 
 /// The sign-in address that leads back to where `visit` is.
-fn sign_in_href(visit: &Visit<'_>, provider: Option<&str>) -> String {
-    let return_to =
-        if is_for_persons(visit.path) || !visit.visitor().is_person() { "/".to_owned() } else { visit.target() };
+fn sign_in_href(context: &Context, visit: &Visit<'_>, provider: Option<&str>) -> String {
+    let return_to = if is_for_persons(context, visit.path) || !visit.visitor().is_person() {
+        "/".to_owned()
+    } else {
+        visit.target()
+    };
     login_href(&return_to, provider)
 }
 
@@ -197,4 +252,6 @@ fn login_href(return_to: &str, provider: Option<&str>) -> String {
 pub struct SignInWish<'a> {
     pub provider: Option<&'a str>,
     pub style: SignInStyle,
+    /// What it asks of a sign-in, where it asks for anything.
+    pub step_up: Option<&'a StepUp>,
 }

@@ -1,6 +1,6 @@
 //! Where a browser goes after signing in or out: on this host, or nowhere.
 
-use url::Url;
+use url::{Position, Url};
 
 use crate::canonical::{CanonicalPath, host_name};
 
@@ -22,7 +22,7 @@ impl ReturnAddress {
             return None;
         }
         let url = public_url.join(text).ok()?;
-        if !url.username().is_empty() || url.password().is_some() {
+        if has_user(&url) {
             return None;
         }
         let target = match text.starts_with('/') {
@@ -36,9 +36,26 @@ impl ReturnAddress {
         Some(ReturnAddress(target))
     }
 
+    /// `text` as an address of this host, be it written with its scheme and host.
+    pub fn parse_own(text: &str, public_url: &Url, cookie_domain: Option<&str>) -> Option<Self> {
+        let whole = Url::parse(text).ok().filter(|_| names_scheme(text, public_url));
+        let own = whole.filter(|url| url.origin() == public_url.origin() && !has_user(url));
+        match own {
+            // What browsers would read otherwise is not taken here either.
+            Some(url) if text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\') => {
+                Self::parse(&url[Position::BeforePath..], public_url, cookie_domain)
+            }
+            _ => Self::parse(text, public_url, cookie_domain),
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// `https:name` is a path to a browser that stands on an https page.
@@ -66,6 +83,37 @@ mod tests {
     fn a_path_of_this_host_is_kept() {
         for text in ["/", "/a/b?x=1&y=//e#frag", "/a%20b", "/?next=https://evil.example", "/@evil.example", "/a:b@c"] {
             assert_eq!(parse(text, None).as_deref(), Some(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_this_host_is_taken_whole_where_it_may_be() {
+        let public = Url::parse("https://app.example.com").expect("url");
+        let parse_own = |text: &str| ReturnAddress::parse_own(text, &public, None).map(|address| address.0);
+        for (text, path) in [
+            ("https://app.example.com", "/"),
+            ("https://app.example.com/a?b=c#d", "/a?b=c#d"),
+            ("https://APP.example.com:443/a", "/a"),
+            ("/a?b", "/a?b"),
+        ] {
+            assert_eq!(parse_own(text).as_deref(), Some(path), "{text}");
+        }
+        for text in [
+            "https://app.example.com@evil.example/",
+            "https://u@app.example.com/",
+            "https://app.example.com.evil.example/",
+            "https://app.example.com:444/",
+            "http://app.example.com/",
+            "https:/app.example.com//evil.example",
+            "https://app.example.com//evil.example",
+            "https://app.example.com/\\evil.example",
+            "https://app.example.com/\t/evil.example",
+            "HTTPS:app.example.com",
+            "//app.example.com/",
+            "javascript:alert(1)",
+            "",
+        ] {
+            assert_eq!(parse_own(text), None, "{text:?}");
         }
     }
 

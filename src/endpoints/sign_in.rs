@@ -5,39 +5,71 @@ use std::time::UNIX_EPOCH;
 use http::{HeaderValue, StatusCode};
 
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
-use super::{Answer, Context, Refusal, SignInWish, Visit, Visitor, login_href};
+use super::{Answer, Context, Refusal, SignInWish, StepUp, Visit, Visitor, login_href};
 use crate::authn::Verdict;
 use crate::config::model::{SignInStyle, own_issuer};
 use crate::keys::Purpose;
-use crate::oidc::Provider;
+use crate::oidc::{Provider, Wish};
 use crate::pages::ProviderButton;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
 /// Sign-ins that one browser may have open; the oldest gives way.
 const MAX_ATTEMPTS: usize = 5;
+/// Characters of `login_hint`.
+const MAX_HINT: usize = 512;
+/// Bytes of a form by which somebody else has a person sign in.
+pub const MAX_BODY: usize = 16 * 1024;
 
-/// `GET /oidc/login?return_to=…&provider=…`
+/// `GET /oidc/login?return_to=…&provider=…`; and, by GET or as a form, `iss`, `login_hint` and `target_link_uri`, by which
+/// a portal or the provider has somebody sign in here (OpenID Connect Core §4). Any site may: it starts a sign-in, as a link
+/// does, and no more.
 pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    let return_to = match visit.parameter("return_to")? {
-        None => "/".to_owned(),
-        Some(text) => match context.return_address(&text) {
-            Some(address) => address.as_str().to_owned(),
-            None => return Err(Failure::new(Reason::ReturnAddress, format!("{:?}", cut(&text))).into()),
-        },
+    let return_to = wanted_address(context, visit)?;
+    let hint = visit.parameter_or_field("login_hint")?.filter(|hint| is_hint(hint));
+    let wish = Wish { login_hint: hint, ..Wish::default() };
+    let unknown = |text: &str| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(text)));
+    let named = match visit.parameter_or_field("provider")? {
+        Some(name) => Some(context.providers.get(&name).ok_or_else(|| unknown(&name))?),
+        None => None,
     };
-    match visit.parameter("provider")? {
-        Some(name) => {
-            let provider = context.providers.get(&name);
-            let provider =
-                provider.ok_or_else(|| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(&name))))?;
-            start(context, visit, provider, &return_to)
+    let issued = match visit.parameter_or_field("iss")? {
+        Some(iss) => {
+            let provider = match named {
+                Some(named) => Some(named).filter(|named| named.is_issuer(&iss)),
+                None => context.providers.of_issuer(&iss),
+            };
+            Some(provider.ok_or_else(|| unknown(&iss))?)
         }
-        None => match only_provider(context) {
-            Some(provider) => start(context, visit, provider, &return_to),
-            None => Ok(page(context, &return_to)),
-        },
+        None => named,
+    };
+    match issued.or_else(|| only_provider(context)) {
+        Some(provider) => start(context, visit, provider, &wish, &return_to),
+        None => Ok(page(context, &return_to)),
     }
+}
+
+/// `return_to` or `target_link_uri`, of which there may be one.
+fn wanted_address(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
+    let by_link = visit.parameter_or_field("return_to")?;
+    let by_third_party = visit.parameter_or_field("target_link_uri")?;
+    let (address, text) = match (by_link, by_third_party) {
+        (None, None) => return Ok("/".to_owned()),
+        (Some(_), Some(_)) => {
+            return Err(Failure::new(Reason::ParameterDoubled, "`return_to` and `target_link_uri` are one"));
+        }
+        (Some(text), None) => (context.return_address(&text), text),
+        (None, Some(text)) => (context.own_address(&text), text),
+    };
+    address.map(|address| address.as_str().to_owned()).ok_or_else(|| {
+        let detail = format!("{:?}", cut(&text));
+        Failure::new(Reason::ReturnAddress, detail)
+    })
+}
+
+/// A hint may be anything by which somebody is known; what is no line of text is nobody's, and is not passed on.
+fn is_hint(hint: &str) -> bool {
+    !hint.is_empty() && hint.chars().count() <= MAX_HINT && !hint.chars().any(char::is_control)
 }
 
 /// Step 6 of the way of a request: somebody without a usable session asks for what needs one. A person is sent to
@@ -58,26 +90,61 @@ pub fn send_to_sign_in(
         Visitor::Reading if visit.method.is_safe() => Err(failure.into()),
         Visitor::Reading => Err(Failure::new(Reason::SessionEndedDuringPost, failure.to_string()).into()),
         Visitor::Navigating => {
-            stop_loop(context, visit, verdict)?;
-            if let Some(elsewhere) = public_host(context, visit) {
-                // Counted, too: where a proxy in front changes Host, the browser would come back here for ever.
-                let counted = Trips::of(context, visit).one_more(context, visit.seconds());
-                return Ok(Answer::redirect(context, &elsewhere)?.with_cookies(counted));
-            }
-            let here = visit.target();
-            let return_to = context.return_address(&return_text(context, visit, &here));
-            let return_to = return_to.map_or("/".to_owned(), |address| address.as_str().to_owned());
+            let return_to = match before_leaving(context, visit, verdict)? {
+                Departure::From(return_to) => return_to,
+                Departure::Elsewhere(answer) => return Ok(answer),
+            };
             let provider = match wish.provider {
                 Some(name) => context.providers.get(name),
                 None => only_provider(context),
             };
             match (provider, wish.style) {
-                (Some(provider), SignInStyle::Redirect) => start(context, visit, provider, &return_to),
+                (Some(provider), SignInStyle::Redirect) => {
+                    let asked = wish.step_up.map_or_else(Wish::default, |step_up| step_up.wish().clone());
+                    start(context, visit, provider, &asked, &return_to)
+                }
                 (Some(provider), SignInStyle::Page) => Ok(page_of(context, [provider].into_iter(), &return_to)),
                 (None, _) => Ok(page(context, &return_to)),
             }
         }
     }
+}
+
+/// Somebody is known, and the route asks for another kind of sign-in or a more recent one: a person who opens a page is
+/// sent through the provider once more, everybody else is told what is missing.
+pub fn send_to_step_up(
+    context: &Context,
+    visit: &Visit<'_>,
+    failure: Failure,
+    provider: &str,
+    step_up: &StepUp,
+) -> Result<Answer, Refusal> {
+    let provider = context.providers.get(provider).filter(|_| visit.visitor() == Visitor::Navigating);
+    let Some(provider) = provider else {
+        return Err(Refusal { authenticate: Some(step_up.challenge().clone()), ..failure.into() });
+    };
+    match before_leaving(context, visit, &Verdict::Rejected(failure))? {
+        Departure::From(return_to) => start(context, visit, provider, step_up.wish(), &return_to),
+        Departure::Elsewhere(answer) => Ok(answer),
+    }
+}
+
+/// Where a person who is sent to sign in comes back to, or another host to go to first.
+enum Departure {
+    From(String),
+    Elsewhere(Answer),
+}
+
+fn before_leaving(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<Departure, Refusal> {
+    stop_loop(context, visit, verdict)?;
+    if let Some(elsewhere) = public_host(context, visit) {
+        // Counted, too: where a proxy in front changes Host, the browser would come back here for ever.
+        let counted = Trips::of(context, visit).one_more(context, visit.seconds());
+        return Ok(Departure::Elsewhere(Answer::redirect(context, &elsewhere)?.with_cookies(counted)));
+    }
+    let here = visit.target();
+    let return_to = context.return_address(&return_text(context, visit, &here));
+    Ok(Departure::From(return_to.map_or("/".to_owned(), |address| address.as_str().to_owned())))
 }
 
 /// Where the cookies of a sign-in belong to another host than the one in the address bar, the browser first goes there:
@@ -161,8 +228,15 @@ fn page_of<'a>(
 
 /// Sends the browser to the provider, and remembers the attempt in a cookie of its own, so that several tabs may sign
 /// in at once.
-fn start(context: &Context, visit: &Visit<'_>, provider: &Provider, return_to: &str) -> Result<Answer, Refusal> {
-    let begun = attempt_id(context, visit).and_then(|id| Ok((provider.begin(return_to, &id, visit.now)?, id)));
+fn start(
+    context: &Context,
+    visit: &Visit<'_>,
+    provider: &Provider,
+    wish: &Wish,
+    return_to: &str,
+) -> Result<Answer, Refusal> {
+    let begin = |id: String| Ok((provider.begin_with(wish, return_to, &id, visit.now)?, id));
+    let begun = attempt_id(context, visit).and_then(begin);
     let (begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
     let name = context.cookies.attempt(&id);
     let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;

@@ -1,18 +1,24 @@
 //! Signing out: the session ends here, and at the provider where it offers that.
 
+use std::time::SystemTime;
+
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::sign_in::count;
 use super::{Answer, Context, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
-use crate::authn::Verdict;
+use crate::authn::{SessionRules, Verdict};
+use crate::config::values::Secret;
 use crate::keys::Purpose;
 use crate::reason::{Failure, Reason};
+use crate::session::Session;
 use crate::session::cookies::find;
 use crate::session::ended::Mark;
 use crate::telemetry::{Audit, Decision, audit};
 
-/// What comes back from the provider as `state` of a sign-out: sealed, so that it needs no cookie.
+/// What comes back from the provider as `state` of a sign-out: sealed, so that it needs no cookie. For providers that
+/// bring no `state` back it waits in a cookie.
 #[derive(Serialize, Deserialize)]
 struct LogoutState {
     #[serde(rename = "r")]
@@ -34,7 +40,9 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         },
         None => context.config.settings.sign_in.after_logout.clone(),
     };
-    let session = match context.session_rules().judge(visit.headers, visit.seconds(), |_| true) {
+    // Who clicks twice brings a session that the first click ended, and leaves at the second: to the provider, too.
+    let rules = SessionRules { ended: None, ..context.session_rules() };
+    let session = match rules.judge(visit.headers, visit.seconds(), |_| true) {
         Verdict::Known(session) => Some(session),
         _ => None,
     };
@@ -44,28 +52,34 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         refusal.user = session.map(|session| session.identity.user);
         return Err(refusal);
     }
-    let location =
-        match provider_logout(context, visit, session.as_ref().map(|s| s.identity.provider.as_str()), &return_to) {
-            Some(url) => url,
-            None => return_to.clone().unwrap_or_else(|| SIGNED_OUT.to_owned()),
-        };
-    if let Some(session) = &session {
-        // The browser gives its cookie up; a copy that somebody took ends here.
-        context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
-        let who = &session.identity;
-        let ended = Audit {
-            provider: Some(&who.provider),
-            subject: Some(&who.subject),
-            user: Some(&who.user),
-            peer: visit.client,
-            ..Audit::new(visit.reference, "sign_out", Decision::Allow)
-        };
-        audit::record(&ended, visit.now);
+    let theirs = session.as_ref().and_then(|session| provider_logout(context, visit, session, &return_to));
+    let (location, waiting) = match theirs {
+        Some((url, waiting)) => (url.into(), waiting),
+        None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
+    };
+    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session).is_none()) {
+        end(context, visit, session);
     }
     count("logout", None);
-    let mut answer = Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit));
+    let mut answer =
+        Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit)).with_cookies(waiting);
     answer.user = session.map(|s| s.identity.user);
     Ok(answer)
+}
+
+/// Ends `session`, also for whoever has a copy of its cookie.
+fn end(context: &Context, visit: &Visit<'_>, session: &Session) {
+    context.ended.end(Mark::SignedOut { id: &session.id }, visit.seconds());
+    revoke(context, session, visit.now);
+    let who = &session.identity;
+    let ended = Audit {
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
+        ..Audit::new(visit.reference, "sign_out", Decision::Allow)
+    };
+    audit::record(&ended, visit.now);
 }
 
 /// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`.
@@ -90,17 +104,29 @@ fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
     ended
 }
 
-/// Where to end the provider's session; `None` where there is none to end, or that is not wished or not offered.
+/// Takes the session's refresh token back, which nobody has to wait for.
+fn revoke(context: &Context, session: &Session, now: SystemTime) {
+    let Some(provider) = context.providers.get(&session.identity.provider).filter(|provider| provider.revokes()) else {
+        return;
+    };
+    if let Some(tokens) = &session.tokens {
+        let (provider, token) = (provider.clone(), Secret::new(tokens.refresh_token.clone()));
+        tokio::spawn(async move { provider.revoke(&token, now).await });
+    }
+}
+
+/// Where to end the provider's session, and the cookie that waits for the way back where the provider brings nothing
+/// along; `None` where that is not wished or not offered.
 fn provider_logout(
     context: &Context,
     visit: &Visit<'_>,
-    provider: Option<&str>,
+    session: &Session,
     return_to: &Option<String>,
-) -> Option<String> {
+) -> Option<(Url, Option<HeaderValue>)> {
     if !context.config.settings.sign_in.provider_logout {
         return None;
     }
-    let provider = context.providers.get(provider?)?;
+    let provider = context.providers.get(&session.identity.provider)?;
     let name = context.cookies.hint();
     let mut buffer = Vec::new();
     let sealed = find(visit.headers, &name).ok().flatten();
@@ -109,19 +135,27 @@ fn provider_logout(
     let state = LogoutState { return_to: return_to.clone(), at: visit.seconds() };
     let state = context.keys.seal(Purpose::LogoutState, SIGNED_OUT, &serde_json::to_vec(&state).ok()?).ok()?;
     let back = context.public_url().join(SIGNED_OUT).ok()?;
-    provider.end_session_url(hint, &back, &state).map(String::from)
+    let url = provider.end_session_url(hint, &back, &state)?;
+    let waits = !provider.brings_logout_state();
+    let cookies = &context.cookies;
+    let waiting = waits.then(|| cookies.set(&cookies.signed_out(), &state, Some(STATE_LIFETIME), SIGNED_OUT));
+    Some((url, waiting.flatten()))
 }
 
 /// `GET /oidc/signed-out`: where the provider sends the browser back to, and the page that says it is done.
 pub fn signed_out(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    let state = visit.parameter("state")?.filter(|text| text.len() <= 4096);
+    let name = context.cookies.signed_out();
+    let waited = find(visit.headers, &name).ok().flatten();
+    let over = waited.and_then(|_| context.cookies.end(&name, SIGNED_OUT));
+    let waited = waited.and_then(|sealed| std::str::from_utf8(sealed).ok()).map(str::to_owned);
+    let state = visit.parameter("state")?.or(waited).filter(|text| text.len() <= 4096);
     let asked = state.as_deref().and_then(|sealed| open_state(context, visit, sealed));
     if let Some(address) = asked.and_then(|state| context.return_address(&state.return_to?)) {
-        return Ok(Answer::redirect(context, address.as_str())?);
+        return Ok(Answer::redirect(context, address.as_str())?.with_cookies(over));
     }
     // Without a state the provider was not asked: the next sign-in may pass without a question.
     let page = context.pages.signed_out(LOGIN, state.is_none());
-    Ok(Answer::page(context, StatusCode::OK, page))
+    Ok(Answer::page(context, StatusCode::OK, page).with_cookies(over))
 }
 
 fn open_state(context: &Context, visit: &Visit<'_>, sealed: &str) -> Option<LogoutState> {

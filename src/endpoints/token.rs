@@ -85,7 +85,8 @@ fn read(headers: &HeaderMap, body: &[u8]) -> Result<String, Failure> {
     }
 }
 
-fn is_form(headers: &HeaderMap) -> bool {
+/// Whether the body is said to be a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let media_type = value.as_bytes().split(|&b| b == b';').next().unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::authn::{Program, Verdict};
 use crate::authz;
 use crate::config::model::Access;
 use crate::endpoints::renewal::{Renewal, renew};
-use crate::endpoints::{self, Answer, Refusal, SignInWish, Visit};
+use crate::endpoints::{self, Answer, Refusal, SignInWish, StepUp, Visit};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
@@ -65,17 +65,33 @@ impl Gateway {
             }
             // 6 nobody: a person is sent to sign in, a program is told
             verdict => {
-                let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in };
+                let step_up = route.step_up.as_deref();
+                let wish = SignInWish { provider: route.provider.as_deref(), style: route.sign_in, step_up };
                 return endpoints::send_to_sign_in(&self.context, visit, &verdict, wish).map(Some);
             }
         };
         way.user = Some(person.identity.user.clone());
-        let admitted = may(route, &person.identity)
-            // Written by `upstream_request_filter`.
-            .and_then(|()| self.context.identity_headers.of(&person.identity))
-            .map(|headers| way.identity = headers);
-        admitted.map_err(|failure| refuse(&person.identity, failure, way))?;
+        may(route, &person.identity).map_err(|failure| refuse(&person.identity, failure, way))?;
+        if let Some(step_up) = &route.step_up
+            && let Err(failure) = self.is_enough(step_up, visit, &person)
+        {
+            let who = &person.identity;
+            let cookies = std::mem::take(&mut way.cookies);
+            return match endpoints::send_to_step_up(&self.context, visit, failure, &who.provider, step_up) {
+                Ok(answer) => Ok(Some(answer.with_cookies(cookies))),
+                Err(refusal) => Err(refusal.with_cookies(cookies)),
+            };
+        }
+        // Written by `upstream_request_filter`.
+        let headers = self.context.identity_headers.of(&person.identity);
+        way.identity = headers.map_err(|failure| refuse(&person.identity, failure, way))?;
         Ok(None)
+    }
+
+    /// Whether the sign-in behind a session is what the route asks for.
+    fn is_enough(&self, step_up: &StepUp, visit: &Visit<'_>, person: &PersonSession) -> Result<(), Failure> {
+        let leeway = self.context.providers.get(&person.identity.provider).map(|provider| provider.leeway().as_secs());
+        step_up.check(person, leeway.unwrap_or_default(), visit.seconds())
     }
 
     /// The verdict on the request's session, renewed where it is due, its use noted.

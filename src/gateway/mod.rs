@@ -107,7 +107,7 @@ impl Gateway {
         let visit = visit(session.req_header(), &request, &origin, way);
         let step = match &body {
             Ok(body) => self.decide_for(&Visit { body, ..visit.clone() }, &request, way).await,
-            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&visit, failure.clone()))),
+            Err(failure) => Ok(Step::Answer(endpoints::body_unread(&self.context, &visit, failure.clone()))),
         };
         let step = step.unwrap_or_else(|refusal| Step::Answer(Answer::refusal(&self.context, &visit, refusal)));
         way.request = Some(request);

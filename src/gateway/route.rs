@@ -14,6 +14,7 @@ use super::request::CanonicalRequest;
 use crate::authn::Wanted;
 use crate::authz::Rules;
 use crate::config::model::{self, Access, Settings, SignInStyle};
+use crate::endpoints::StepUp;
 use crate::endpoints::challenge::Challenge;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::{RouteMetrics, metrics};
@@ -33,6 +34,8 @@ pub struct Route {
     pub sign_in: SignInStyle,
     /// Provider whose sessions count here; every provider's where `None`.
     pub provider: Option<String>,
+    /// What is asked of a sign-in, where anything is.
+    pub step_up: Option<Box<StepUp>>,
     /// What is asked of tokens, where they are taken at all.
     pub tokens: Option<RouteTokens>,
     pub metrics: RouteMetrics,
@@ -126,6 +129,7 @@ impl Routes {
             preflight: route.preflight,
             sign_in: route.sign_in,
             provider: route.provider.clone(),
+            step_up: StepUp::of(route),
             tokens: RouteTokens::of(route, settings),
             metrics: metrics().route(&route_name(route)),
             methods: route.methods.iter().map(|m| m.0.clone()).collect(),

@@ -9,10 +9,13 @@ use aws_lc_rs::rand;
 use aws_lc_rs::rsa::{
     KeyPair, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, PrivateDecryptingKey,
 };
+use aws_lc_rs::signature::KeyPair as _;
 use rustls::pki_types::PrivateKeyDer;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::header::{Agreement, CURVES, Curve, Header, KeyManagement};
+use crate::jwk;
 use crate::pem::{self, unusable};
 use crate::reason::Failure;
 
@@ -23,7 +26,8 @@ const MAX_KEYS: usize = 4;
 pub struct DecryptionKeys(Vec<Key>);
 
 enum Key {
-    Rsa(Box<OaepPrivateDecryptingKey>),
+    /// With its public half.
+    Rsa(Box<OaepPrivateDecryptingKey>, Value),
     Ec(Curve, PrivateKey),
 }
 
@@ -45,6 +49,19 @@ impl DecryptionKeys {
             return Err(unusable(format!("it holds {} private keys; expected at most {MAX_KEYS}", found.len())));
         }
         found.iter().map(Key::read).collect::<Result<_, _>>().map(DecryptionKeys)
+    }
+
+    /// The public halves, for the registration at the provider: each as a JWK for every algorithm, as its `use` says.
+    pub fn public_jwks(&self) -> Vec<Value> {
+        let public = |key: &Key| match key {
+            Key::Rsa(_, public) => Some(public.clone()),
+            Key::Ec(curve, key) => jwk::elliptic(curve.name(), key.compute_public_key().ok()?.as_ref()),
+        };
+        let mut all: Vec<Value> = self.0.iter().filter_map(public).collect();
+        all.iter_mut().filter_map(Value::as_object_mut).for_each(|key| {
+            key.insert("use".to_owned(), "enc".into());
+        });
+        all
     }
 
     /// What each key that fits makes of the encrypted key. Only what the header says is a failure here; a key that does not
@@ -70,16 +87,19 @@ impl DecryptionKeys {
 
 impl Key {
     fn read(der: &PrivateKeyDer<'static>) -> Result<Key, Failure> {
-        let rsa = match der {
-            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()).and_then(|key| {
-                let pkcs8: Pkcs8V1Der = key.as_der().map_err(|_| unspecified())?;
-                PrivateDecryptingKey::from_pkcs8(pkcs8.as_ref())
-            }),
-            PrivateKeyDer::Pkcs8(der) => PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der()),
+        let pair = match der {
+            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
+            PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
             _ => Err(unspecified()),
         };
-        let weak = match rsa.and_then(|key| OaepPrivateDecryptingKey::new(key).map_err(|_| unspecified())) {
-            Ok(key) => return Ok(Key::Rsa(Box::new(key))),
+        let rsa = pair.and_then(|pair| {
+            let pkcs8: Pkcs8V1Der = pair.as_der().map_err(|_| unspecified())?;
+            let key = PrivateDecryptingKey::from_pkcs8(pkcs8.as_ref())?;
+            let key = OaepPrivateDecryptingKey::new(key).map_err(|_| unspecified())?;
+            Ok(Key::Rsa(Box::new(key), jwk::rsa(pair.public_key())))
+        });
+        let weak = match rsa {
+            Ok(key) => return Ok(key),
             Err(rejected) => rejected.to_string() == "TooSmall",
         };
         let ec = |(_, curve): &(&str, Curve)| {
@@ -95,7 +115,7 @@ impl Key {
 
     fn fits(&self, header: &Header) -> bool {
         match (self, &header.agreement) {
-            (Key::Rsa(_), None) => true,
+            (Key::Rsa(..), None) => true,
             (Key::Ec(curve, _), Some(agreement)) => *curve == agreement.curve,
             _ => false,
         }
@@ -106,7 +126,7 @@ impl Key {
         let mut random = Zeroizing::new(vec![0; header.encryption.key_length()]);
         rand::fill(&mut random).ok()?;
         let found = match (self, &header.agreement) {
-            (Key::Rsa(key), _) => decrypt(key, header.management, encrypted),
+            (Key::Rsa(key, _), _) => decrypt(key, header.management, encrypted),
             (Key::Ec(_, key), Some(agreement)) => agree(key, header, agreement, encrypted),
             (Key::Ec(..), None) => None,
         };

@@ -13,7 +13,7 @@ use super::token::{self, Event, MAX_TIME, Unverified};
 use super::{Kind, Texts, Verified};
 use crate::authz::Rule;
 use crate::claims::{self, ClaimNames, NeededClaims};
-use crate::config::model::{self, TENANT, TokenAlgorithm};
+use crate::config::model::{self, TENANT, TokenAlgorithm, tenant_in};
 use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::{Failure, Reason};
@@ -206,11 +206,11 @@ impl Policy {
     /// may call its issuer by another of the entry's names (Entra's v1 tokens have v2's keys), but not by another tenant's.
     fn check_key_issuer(&self, key_issuer: Option<&str>, iss: &str) -> Result<(), Failure> {
         let Some(key_issuer) = key_issuer.filter(|said| *said != iss) else { return Ok(()) };
-        let tenant = self.spelled.iter().find_map(|text| tenant(text, iss));
+        let tenant = self.spelled.iter().find_map(|text| tenant_in(text, iss));
         let mut names = self.spelled.iter().filter(|text| text.contains(TENANT) == tenant.is_some());
         let fits = match tenant {
             Some(own) => names.any(|text| text.replace(TENANT, own) == key_issuer.replace(TENANT, own)),
-            None => names.any(|text| **text == *key_issuer || self::tenant(key_issuer, text).is_some()),
+            None => names.any(|text| **text == *key_issuer || tenant_in(key_issuer, text).is_some()),
         };
         match fits {
             true => Ok(()),
@@ -290,13 +290,6 @@ impl Policy {
         let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
         Err(Failure::new(Reason::TokenClaim, detail))
     }
-}
-
-/// The tenant in `iss`, where `template` with `{tenantid}` stands for it.
-fn tenant<'i>(template: &str, iss: &'i str) -> Option<&'i str> {
-    let (before, behind) = template.split_once(TENANT)?;
-    let tenant = iss.strip_prefix(before)?.strip_suffix(behind)?;
-    Some(tenant).filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
 }
 
 /// RFC 7519 §4.1.3.

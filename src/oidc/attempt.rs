@@ -11,7 +11,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::response::{Granted, described};
 pub(super) use crate::clock::unix_seconds;
+use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
 use crate::reason::{Failure, Reason};
 
 /// A sign-in that has been started. Its `Debug` shows no secret.
@@ -35,19 +37,93 @@ pub struct Attempt {
     /// Unix seconds.
     #[serde(rename = "t")]
     pub started_at: u64,
+    /// What was asked for: a code, an ID token, or both. Nothing else is taken.
+    #[serde(rename = "f", default, skip_serializing_if = "is_pkce")]
+    pub(super) flow: AuthMethod,
+    /// The way in which it was asked to come; nothing is taken that comes another way.
+    #[serde(rename = "m", default = "in_the_address", skip_serializing_if = "is_in_the_address")]
+    pub(super) response_mode: ResponseMode,
+    #[serde(rename = "w", default, skip_serializing_if = "Wish::is_empty")]
+    pub(super) wish: Wish,
+}
+
+/// What one sign-in asks for that another at the same provider does not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Instead of the provider's own `acr_values`; the answer's `acr` must be one of them.
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
+    /// Most seconds since the person authenticated.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+    /// Whether the person has to be asked again, whatever session the provider has (`prompt=login`).
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
+    /// Who is most likely to sign in; said to the provider, and then forgotten.
+    #[serde(skip)]
+    pub login_hint: Option<String>,
+}
+
+impl Wish {
+    fn is_empty(&self) -> bool {
+        self.acr_values.is_empty() && self.max_age.is_none() && !self.fresh
+    }
+}
+
+fn is_pkce(flow: &AuthMethod) -> bool {
+    *flow == AuthMethod::Pkce
+}
+
+fn in_the_address() -> ResponseMode {
+    ResponseMode::Query
+}
+
+fn is_in_the_address(mode: &ResponseMode) -> bool {
+    *mode == ResponseMode::Query
 }
 
 impl Attempt {
-    /// A new attempt whose `state` begins with `id` and a dot.
-    pub(super) fn new(provider: &str, id: &str, return_to: &str, now: SystemTime) -> Result<Attempt, Failure> {
+    /// A new attempt at `provider` whose `state` begins with `id` and a dot.
+    pub(super) fn new(
+        provider: &ProviderSettings,
+        id: &str,
+        return_to: &str,
+        wish: &Wish,
+        now: SystemTime,
+    ) -> Result<Attempt, Failure> {
         Ok(Attempt {
-            provider: provider.to_owned(),
+            provider: provider.name.clone(),
             state: format!("{id}.{}", random()?),
             nonce: random()?,
             code_verifier: random()?,
             return_to: return_to.to_owned(),
             started_at: unix_seconds(now),
+            flow: provider.auth_method,
+            response_mode: provider.response_mode(),
+            wish: wish.clone(),
         })
+    }
+
+    /// Whether exactly what was asked for has come, the way in which it was asked to.
+    pub(super) fn check_kind(&self, granted: &Granted) -> Result<(), Failure> {
+        let (code, id_token) = self.asked();
+        let as_asked = (granted.code.is_some(), granted.id_token.is_some()) == (code, id_token)
+            && granted.mode == self.response_mode;
+        if as_asked {
+            return Ok(());
+        }
+        let expected = described(code, id_token, self.response_mode);
+        let detail = format!("expected {expected}, got {}", granted.describe());
+        Err(Failure::new(Reason::ResponseMode, detail))
+    }
+
+    /// Whether a code, and whether an ID token was asked for.
+    fn asked(&self) -> (bool, bool) {
+        match self.flow {
+            AuthMethod::Pkce => (true, false),
+            AuthMethod::Implicit => (false, true),
+            AuthMethod::Hybrid => (true, true),
+        }
     }
 }
 

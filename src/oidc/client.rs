@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderValue};
 use openidconnect::HttpResponse;
+use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use super::credentials::{ASSERTION_TYPE, AssertionSigner};
@@ -27,6 +28,7 @@ pub(super) type Parameter = (&'static str, String);
 
 /// Names of the endpoints that want our credentials, as metadata has them (RFC 8414 §2).
 pub(super) const TOKEN_ENDPOINT: &str = "token_endpoint";
+pub(super) const REVOCATION_ENDPOINT: &str = "revocation_endpoint";
 
 /// What there is to authenticate with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,11 @@ impl Client {
             _ => {}
         }
         Ok(client)
+    }
+
+    /// The key that signs assertions, as the provider has to know it; `None` where none does.
+    pub fn public_jwk(&self) -> Option<Value> {
+        self.signer.as_ref().and_then(AssertionSigner::public_jwk)
     }
 
     pub fn id(&self) -> &str {

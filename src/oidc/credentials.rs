@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::clock::unix_seconds;
 use crate::config::model::TokenAlgorithm::{self, *};
 use crate::config::values::Secret;
+use crate::jwk;
 use crate::pem::{self, unusable};
 use crate::reason::{Failure, Reason};
 
@@ -172,25 +173,14 @@ impl Key {
         }
     }
 
-    /// RFC 7518 §6.2.1 and §6.3.1, RFC 8037 §2.
     fn public_jwk(&self) -> Option<Value> {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
-            Key::Rsa(pair, _) => {
-                let public = pair.public_key();
-                let number = |number: aws_lc_rs::io::Positive| text(number.big_endian_without_leading_zero());
-                Some(json!({ "kty": "RSA", "n": number(public.modulus()), "e": number(public.exponent()) }))
-            }
+            Key::Rsa(pair, _) => Some(jwk::rsa(pair.public_key())),
             Key::Ecdsa(pair) => {
-                // An uncompressed point: 4, and both coordinates.
-                let coordinates = pair.public_key().as_ref().get(1..)?;
-                let (x, y) = coordinates.split_at(coordinates.len() / 2);
-                let curve = if x.len() == 32 { "P-256" } else { "P-384" };
-                Some(json!({ "kty": "EC", "crv": curve, "x": text(x), "y": text(y) }))
+                let point = pair.public_key().as_ref();
+                jwk::elliptic(if point.len() == 65 { "P-256" } else { "P-384" }, point)
             }
-            Key::Ed25519(pair) => {
-                Some(json!({ "kty": "OKP", "crv": "Ed25519", "x": text(pair.public_key().as_ref()) }))
-            }
+            Key::Ed25519(pair) => Some(jwk::ed25519(pair.public_key().as_ref())),
             Key::Hmac(_) => None,
         }
     }

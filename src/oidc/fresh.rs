@@ -50,7 +50,7 @@ impl Provider {
             let url = openid_configuration(&self.settings.issuer)?;
             let body = self.http.get_json(&url, None).await;
             let body = body.map_err(|error| discovery_failed(&error, url.as_str()))?;
-            Metadata::parse(&body, &self.settings.issuer)
+            Metadata::parse(&body, &self.settings)
         };
         let metadata = self.counted("discovery", discovery.await)?;
         let keys = self.fetch_keys(&metadata).await?;

@@ -12,7 +12,8 @@ use ring::digest;
 use serde_json::{Map, Value};
 
 use super::attempt::unix_seconds;
-use super::signed::{self, Fault, MAX_SESSION, MAX_TIME, Signed};
+use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT, MAX_TIME, Signed};
+use super::tenants;
 use crate::config::model::TokenAlgorithm;
 use crate::identity::Authentication;
 use crate::jwt::KeySet;
@@ -21,21 +22,21 @@ use crate::words::in_words;
 
 /// `typ` of an ID token. An access token or a logout token of the same provider is none (RFC 8725 §3.11).
 const TYPES: [&str; 4] = ["jwt", "jose", "id_token+jwt", "id+jwt"];
-/// Characters of `sub`; OpenID Connect Core §2 allows 255.
-const MAX_SUBJECT: usize = 1024;
 
 /// What a token has to say.
 pub(super) struct Expected<'a> {
     pub issuer: &'a str,
+    /// Whose people may come, where the issuer is for several tenants.
+    pub tenants: &'a [String],
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
     pub algorithms: &'a [TokenAlgorithm],
     /// `None` at a refresh, whose tokens need none (Core §12.2).
     pub nonce: Option<&'a str>,
-    /// For `at_hash`.
-    pub access_token: &'a str,
-    pub max_age: Option<Duration>,
-    pub acr_values: &'a [String],
+    /// For `at_hash`; `None` where the token came without one.
+    pub access_token: Option<&'a str>,
+    /// The code that came along through the browser: `c_hash` has to be there, and right (Core §3.3.2.11).
+    pub code: Option<&'a str>,
     pub leeway: Duration,
     pub now: SystemTime,
 }
@@ -73,8 +74,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     check_audience(&claims, expected)?;
     let expires_at = check_times(&claims, expected)?;
     check_nonce(&claims, expected)?;
-    check_access_token(&claims, algorithm, expected)?;
-    check_authentication(&claims, expected)?;
+    check_hashes(&claims, algorithm, expected)?;
     let subject = text(&claims, "sub")?.ok_or_else(|| form("no `sub`"))?;
     if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
         return Err(form("`sub` is empty or too long"));
@@ -84,8 +84,8 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
     let issuer = text(claims, "iss")?.ok_or_else(|| form("no `iss`"))?;
-    if issuer == expected.issuer {
-        return Ok(());
+    if tenants::is_called(expected.issuer, issuer) {
+        return tenants::check(expected.issuer, issuer, claims, expected.tenants);
     }
     let detail = format!("expected `{}`, got {}", expected.issuer, in_words(issuer));
     Err(Failure::new(Reason::IdTokenIssuer, detail))
@@ -93,14 +93,7 @@ fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
 
 /// Core §3.1.3.7, steps 3 to 5.
 fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
-    let audiences: Vec<&str> = match claims.get("aud") {
-        Some(Value::String(one)) => vec![one],
-        Some(Value::Array(several)) => {
-            let texts: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
-            texts.ok_or_else(|| form("`aud` holds what is no text"))?
-        }
-        _ => return Err(form("`aud` is missing, or neither a text nor a list")),
-    };
+    let audiences = signed::audiences(claims).map_err(of_fault)?;
     let wrong = |detail: String| Err(Failure::new(Reason::IdTokenAudience, detail));
     if !audiences.contains(&expected.client_id) {
         return wrong(format!("expected `{}`, got {}", expected.client_id, in_words(&audiences.join(", "))));
@@ -153,46 +146,64 @@ fn check_nonce(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(
     Err(Failure::new(Reason::IdTokenNonce, detail))
 }
 
-/// `at_hash` where it is present (Core §3.1.3.8): the left half of the access token's hash.
-fn check_access_token(
+/// `at_hash` where it is present (Core §3.1.3.8), and `c_hash` where a code came along: left halves of hashes.
+fn check_hashes(
     claims: &Map<String, Value>,
     algorithm: TokenAlgorithm,
     expected: &Expected<'_>,
 ) -> Result<(), Failure> {
+    let wrong = |detail: &str| Err(Failure::new(Reason::IdTokenHash, detail));
+    if let (Some(got), Some(access_token)) = (text(claims, "at_hash")?, expected.access_token)
+        && got != left_half(algorithm, access_token)
+    {
+        return wrong("`at_hash` is not of the access token that came along");
+    }
+    match (text(claims, "c_hash")?, expected.code) {
+        (_, None) => Ok(()),
+        (Some(got), Some(code)) if got == left_half(algorithm, code) => Ok(()),
+        (Some(_), Some(_)) => wrong("`c_hash` is not of the code that came along"),
+        (None, Some(_)) => wrong("a code came along, and there is no `c_hash`"),
+    }
+}
+
+/// The left half of the hash that goes with a signature's algorithm.
+fn left_half(algorithm: TokenAlgorithm, text: &str) -> String {
     use TokenAlgorithm::*;
-    let Some(got) = text(claims, "at_hash")? else { return Ok(()) };
     let hash = match algorithm {
         RS256 | PS256 | ES256 | HS256 => &digest::SHA256,
         RS384 | PS384 | ES384 | HS384 => &digest::SHA384,
         // Ed25519 hashes with SHA-512 (RFC 8032 §5.1).
         RS512 | PS512 | ES512 | HS512 | EdDSA => &digest::SHA512,
     };
-    let whole = digest::digest(hash, expected.access_token.as_bytes());
-    let half = URL_SAFE_NO_PAD.encode(&whole.as_ref()[..whole.as_ref().len() / 2]);
-    if got == half {
-        return Ok(());
-    }
-    Err(Failure::new(Reason::IdTokenHash, "`at_hash` is not of the access token that came along"))
+    let whole = digest::digest(hash, text.as_bytes());
+    URL_SAFE_NO_PAD.encode(&whole.as_ref()[..whole.as_ref().len() / 2])
 }
 
-/// `acr` and `auth_time`, where they were asked for (Core §3.1.3.7, steps 12 and 13).
-fn check_authentication(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
+/// `acr` and `auth_time`, where they were asked for (Core §3.1.3.7, steps 12 and 13). Not among the checks of every token:
+/// of the two of a hybrid sign-in only the last one has to show it.
+pub(super) fn check_authentication(
+    claims: &Map<String, Value>,
+    acr_values: &[String],
+    max_age: Option<Duration>,
+    leeway: Duration,
+    now: SystemTime,
+) -> Result<(), Failure> {
     let wrong = |detail: String| Err(Failure::new(Reason::IdTokenAuthentication, detail));
-    if !expected.acr_values.is_empty() {
-        let wanted = expected.acr_values.join(", ");
+    if !acr_values.is_empty() {
+        let wanted = acr_values.join(", ");
         match claims.get("acr") {
-            Some(Value::String(acr)) if expected.acr_values.contains(acr) => {}
+            Some(Value::String(acr)) if acr_values.contains(acr) => {}
             Some(Value::String(acr)) => return wrong(format!("expected `acr` of {wanted}, got {}", in_words(acr))),
             _ => return wrong(format!("expected `acr` of {wanted}, got none")),
         }
     }
-    let Some(max_age) = expected.max_age else { return Ok(()) };
+    let Some(max_age) = max_age else { return Ok(()) };
     // One certified provider sends fractions here; where `max_age` was not asked, it may be anything.
     let Some(time) = claims.get("auth_time").and_then(Value::as_f64).filter(|time| *time >= 0.0) else {
         return wrong("`max_age` was asked for, and there is no `auth_time`".into());
     };
-    let age = unix_seconds(expected.now) as f64 - time;
-    if age > (max_age + expected.leeway).as_secs_f64() {
+    let age = unix_seconds(now) as f64 - time;
+    if age > (max_age + leeway).as_secs_f64() {
         return wrong(format!("`auth_time` is {age:.0} s past, more than `max_age` {} s", max_age.as_secs()));
     }
     Ok(())

@@ -9,20 +9,23 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::client::Means;
-use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode};
+use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode, TENANT};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
 
 /// The part of the provider's metadata that the gateway uses.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Metadata {
-    /// To the letter as the provider writes it; the `iss` of its tokens and responses has to be the same.
+    /// To the letter as the provider writes it; the `iss` of its tokens and responses has to be the same, or to fit where
+    /// it is a template for several tenants.
     pub issuer: String,
     pub authorization_endpoint: Url,
     pub token_endpoint: Url,
     pub jwks_uri: Url,
     pub userinfo_endpoint: Option<Url>,
     pub end_session_endpoint: Option<Url>,
+    /// RFC 7009, as RFC 8414 §2 names it.
+    pub revocation_endpoint: Option<Url>,
     /// `None` where the provider does not say, which means `client_secret_basic`.
     pub client_auth_methods: Option<Vec<String>>,
     pub response_types: Vec<String>,
@@ -36,16 +39,22 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Reads the document that was fetched for `configured`.
-    pub fn parse(body: &[u8], configured: &Url) -> Result<Metadata, Failure> {
+    /// Reads the document that was fetched for `settings`.
+    pub fn parse(body: &[u8], settings: &ProviderSettings) -> Result<Metadata, Failure> {
         let document = document(body)?;
         let issuer = issuer(&document)?;
-        if !is_issuer(configured, issuer) {
-            let hint = match issuer.contains("{tenantid}") {
-                true => "; write the tenant's own issuer, an issuer for several tenants is a placeholder",
+        let configured = &settings.issuer;
+        let template = settings.tenant_template();
+        let expected = match &template {
+            Some(template) => issuer == template,
+            None => is_issuer(configured, issuer),
+        };
+        if !expected {
+            let hint = match issuer.contains(TENANT) && template.is_none() {
+                true => "; an issuer for several tenants needs `provider = \"entra\"` and `tenants`",
                 false => "",
             };
-            return Err(other_issuer(configured.as_str(), issuer, hint));
+            return Err(other_issuer(template.as_deref().unwrap_or(configured.as_str()), issuer, hint));
         }
         let plain = |_: &Url| match configured.scheme() {
             "http" => Ok(()),
@@ -61,6 +70,7 @@ impl Metadata {
             jwks_uri: needed("jwks_uri")?,
             userinfo_endpoint: optional("userinfo_endpoint"),
             end_session_endpoint: optional("end_session_endpoint"),
+            revocation_endpoint: optional("revocation_endpoint"),
             client_auth_methods: list(&document, "token_endpoint_auth_methods_supported"),
             response_types: list(&document, "response_types_supported").unwrap_or_default(),
             response_modes: list(&document, "response_modes_supported"),

@@ -1,12 +1,13 @@
-//! We as relying party: signing people in with OpenID providers (OpenID Connect Core, authorization code flow).
+//! We as relying party: signing people in with OpenID providers (OpenID Connect Core: code, implicit and hybrid flow).
 //!
-//! The way of a sign-in: [`Provider::begin`] makes the address to send the browser to, and the [`Attempt`] to remember;
-//! [`AuthorizationResponse::parse`] reads what comes back; [`Provider::finish`] redeems the code, verifies the ID
+//! The way of a sign-in: [`Provider::begin_with`] makes the address to send the browser to, and the [`Attempt`] to
+//! remember; [`AuthorizationResponse`] reads what comes back; [`Provider::complete`] redeems the code, verifies the ID
 //! token and makes the [`Identity`](crate::identity::Identity). [`Provider::refresh`] renews, and
-//! [`Provider::end_session_url`] ends the provider's session.
+//! [`Provider::end_session_url`] ends the provider's session; [`Providers::logout`] reads by which token the provider
+//! ends ours.
 //!
-//! Promise: `state`, `nonce` and PKCE S256 in every sign-in; no request waits for discovery; no token, code or secret
-//! in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
+//! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
+//! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
 mod attempt;
 mod client;
@@ -15,13 +16,17 @@ mod encrypted;
 mod fresh;
 mod id_token;
 mod logout;
+mod logout_token;
 mod metadata;
 mod provider;
 mod renewal;
 mod response;
+mod revocation;
 mod sign_in;
 mod signed;
+mod tenants;
 mod token;
+mod translation;
 mod userinfo;
 
 #[cfg(test)]
@@ -29,50 +34,84 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use attempt::{Attempt, Begun};
+pub use attempt::{Attempt, Begun, Wish};
+pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
-pub use response::AuthorizationResponse;
+pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 
+use self::logout_token::UsedTokens;
 use crate::claims::NeededClaims;
-use crate::config::model::Settings;
+use crate::config::model::{self, Settings};
+use crate::jwe::DecryptionKeys;
 use crate::reason::Failure;
 
 /// The configured providers, in their order; the first is the default.
 #[derive(Debug)]
-pub struct Providers(Vec<Arc<Provider>>);
+pub struct Providers {
+    all: Vec<Arc<Provider>>,
+    /// Logout tokens that were used, whichever provider they are from.
+    used: UsedTokens,
+}
 
 impl Providers {
     /// Makes them without a look at the network; reads each `ca_file`. [`Providers::keep_fresh`] does the rest.
     pub fn new(settings: &Settings) -> Result<Providers, Failure> {
         let needed = NeededClaims::of(settings);
-        let make = |provider| Provider::new(provider, &settings.public_url, needed.clone()).map(Arc::new);
-        settings.provider.iter().map(make).collect::<Result<_, _>>().map(Providers)
+        let make = |(index, provider): (usize, &model::Provider)| {
+            let callback = model::callback(index, &provider.name);
+            Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
+        };
+        let all = settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>()?;
+        Ok(Providers { all, used: UsedTokens::default() })
     }
 
     /// The provider of that name.
     pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
-        self.0.iter().find(|provider| provider.name() == name)
+        self.all.iter().find(|provider| provider.name() == name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// The provider whose redirect URI has that path.
+    pub fn at_callback(&self, path: &str) -> Option<&Arc<Provider>> {
+        self.all.iter().find(|provider| provider.callback() == path)
+    }
+
+    /// The provider with that issuer.
+    pub fn of_issuer(&self, issuer: &str) -> Option<&Arc<Provider>> {
+        self.all.iter().find(|provider| provider.is_issuer(issuer))
+    }
+
+    /// The public halves of the keys with which the gateway authenticates itself, and for which providers encrypt, as a
+    /// key set (RFC 7517 §5) for its registration there; of the provider `name`, or of all.
+    pub fn public_keys(&self, name: Option<&str>) -> Value {
+        let mut keys = Vec::new();
+        for provider in self.all.iter().filter(|provider| name.is_none_or(|name| provider.name() == name)) {
+            let decryption = provider.decryption.iter().flat_map(DecryptionKeys::public_jwks);
+            keys.extend(provider.client.public_jwk().into_iter().chain(decryption));
+        }
+        json!({ "keys": keys })
     }
 
     /// The default provider.
     pub fn first(&self) -> Option<&Arc<Provider>> {
-        self.0.first()
+        self.all.first()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Takes over what `before`, the providers of the configuration until now, know of the same issuers, so that a
-    /// reload signs nobody out of the way in.
+    /// reload signs nobody out of the way in, and no logout token becomes new by it.
     pub fn inherit(&self, before: &Providers) {
+        self.used.inherit(&before.used);
         for provider in self.iter() {
             let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
             let Some(known) = known else { continue };

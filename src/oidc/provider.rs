@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use openidconnect::core::CoreClient;
@@ -15,11 +15,13 @@ use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::sign_in::refuse_reserved_parameters;
+use super::tenants;
 use crate::claims::NeededClaims;
-use crate::config::model::{ClientAuth, Provider as ProviderSettings};
+use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
 use crate::identity::{Authentication, Identity};
+use crate::issuer_metadata::is_issuer;
 use crate::jwe::DecryptionKeys;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
@@ -69,7 +71,8 @@ pub struct SignedIn {
     pub identity: Identity,
     /// As it came, for `id_token_hint` at sign-out. `None` after a renewal that brought none: the old one stays.
     pub id_token: Option<String>,
-    pub access_token: Secret,
+    /// `None` where only an ID token was asked for.
+    pub access_token: Option<Secret>,
     /// After a renewal that brought none this is the old one, which goes on (RFC 6749 §6).
     pub refresh_token: Option<Secret>,
     /// Unix seconds: by `expires_in`, else by the `exp` of the ID token.
@@ -99,10 +102,11 @@ impl Provider {
     pub(super) fn new(
         settings: &ProviderSettings,
         public_url: &Url,
+        callback: String,
         needed: NeededClaims,
     ) -> Result<Provider, Failure> {
         refuse_reserved_parameters(settings)?;
-        let redirect_uri = public_url.join("/oidc/callback");
+        let redirect_uri = public_url.join(&callback);
         let client = Client::new(settings, public_url)?;
         Ok(Provider {
             http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), client.identity())?,
@@ -130,6 +134,27 @@ impl Provider {
     /// bare host; see [`is_issuer`](crate::issuer_metadata::is_issuer).
     pub fn issuer(&self) -> &str {
         self.settings.issuer.as_str()
+    }
+
+    /// Whether `text` names this provider's issuer, in either spelling of a bare host.
+    pub fn is_issuer(&self, text: &str) -> bool {
+        is_issuer(&self.settings.issuer, text)
+            || self.settings.tenant_template().is_some_and(|template| tenants::is_called(&template, text))
+    }
+
+    /// Path of its redirect URI, which is no other provider's: where an answer comes in says who was asked.
+    pub fn callback(&self) -> &str {
+        self.redirect_uri.path()
+    }
+
+    /// The way in which its answers come back.
+    pub fn response_mode(&self) -> ResponseMode {
+        self.settings.response_mode()
+    }
+
+    /// How far its clock may be off.
+    pub fn leeway(&self) -> Duration {
+        self.settings.leeway.0
     }
 
     pub fn readiness(&self) -> Readiness {

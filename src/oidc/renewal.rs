@@ -41,7 +41,7 @@ impl Provider {
         let mut tokens = answer?;
         tokens.refresh_token.get_or_insert_with(|| refresh_token.clone());
         let Some(id_token) = &tokens.id_token else { return Ok(signed_in(previous.clone(), tokens, None, now)) };
-        let expected = self.expected(&snapshot, &tokens, now);
+        let expected = self.expected(&snapshot, tokens.access_token.as_ref(), now);
         let verified = self.verify(&snapshot, id_token, &expected).await.map_err(RefreshFailure::Refused)?;
         if verified.subject != previous.subject {
             let detail = "the renewed ID token is of another subject";

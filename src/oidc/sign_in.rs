@@ -1,6 +1,6 @@
 //! A sign-in at a provider: where to send the browser, and what its answer is worth.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use openidconnect::core::CoreResponseType;
 use openidconnect::{
@@ -8,45 +8,59 @@ use openidconnect::{
     Scope,
 };
 
-use super::attempt::{Attempt, Begun, unix_seconds};
+use super::attempt::{Attempt, Begun, Wish, unix_seconds};
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
+use super::response::Granted;
+use super::tenants;
 use super::token::{TokenFailure, Tokens};
-use crate::config::model::Provider as ProviderSettings;
+use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
+use crate::config::values::Secret;
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
 impl Provider {
-    /// Begins a sign-in: `state` (prefixed by `id` and a dot), `nonce` and PKCE S256, always, whatever the client is.
+    /// Begins a sign-in: `state` (prefixed by `id` and a dot) and `nonce` always, and PKCE S256 wherever a code comes,
+    /// whatever the client is. An access token is never asked for this way.
     ///
     /// `return_to` is kept as it is; whoever calls has checked it. Fails with [`Reason::ProviderNotReady`].
-    pub fn begin(&self, return_to: &str, id: &str, now: SystemTime) -> Result<Begun, Failure> {
+    pub fn begin_with(&self, wish: &Wish, return_to: &str, id: &str, now: SystemTime) -> Result<Begun, Failure> {
         let snapshot = self.ready()?;
-        let attempt = Attempt::new(self.name(), id, return_to, now)?;
+        let attempt = Attempt::new(&self.settings, id, return_to, wish, now)?;
         let (state, nonce) = (CsrfToken::new(attempt.state.clone()), Nonce::new(attempt.nonce.clone()));
         let verifier = PkceCodeVerifier::new(attempt.code_verifier.clone());
         let settings = &self.settings;
         // `openid` is added by openidconnect.
         let scopes = settings.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new);
-        let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
-        let mut request = snapshot
-            .client
-            .authorize_url(flow, move || state, move || nonce)
-            .add_scopes(scopes)
-            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
-        for acr in &settings.acr_values {
+        let flow = match settings.auth_method {
+            AuthMethod::Pkce => AuthenticationFlow::<CoreResponseType>::AuthorizationCode,
+            AuthMethod::Implicit => AuthenticationFlow::Implicit(false),
+            AuthMethod::Hybrid => AuthenticationFlow::Hybrid(vec![CoreResponseType::Code, CoreResponseType::IdToken]),
+        };
+        let mut request = snapshot.client.authorize_url(flow, move || state, move || nonce).add_scopes(scopes);
+        if settings.auth_method != AuthMethod::Implicit {
+            request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        }
+        for acr in self.acr_values(wish) {
             request = request.add_auth_context_value(AuthenticationContextClass::new(acr.clone()));
         }
-        if let Some(hint) = &settings.login_hint {
+        if let Some(hint) = wish.login_hint.as_ref().or(settings.login_hint.as_ref()) {
             request = request.set_login_hint(LoginHint::new(hint.clone()));
         }
-        if let Some(age) = settings.max_age {
-            request = request.set_max_age(age.0);
+        if let Some(age) = self.max_age(wish) {
+            request = request.set_max_age(age);
         }
-        for (name, value) in [("prompt", &settings.prompt), ("domain_hint", &settings.domain_hint)] {
+        // In the address a code comes unless something else is said.
+        let posted = (settings.response_mode() == ResponseMode::FormPost).then(|| "form_post".to_owned());
+        let more = [
+            ("response_mode", posted),
+            ("prompt", prompt(settings.prompt.as_deref(), wish.fresh)),
+            ("domain_hint", settings.domain_hint.clone()),
+        ];
+        for (name, value) in more {
             if let Some(value) = value {
-                request = request.add_extra_param(name, value.clone());
+                request = request.add_extra_param(name, value);
             }
         }
         for (name, value) in &settings.authorization_params {
@@ -58,51 +72,105 @@ impl Provider {
 
     /// Whether an authorization response may come from this provider (RFC 9207 §2.4): its `iss` is the issuer to the
     /// letter, and is there if the metadata says that it always is. For responses that are errors, too;
-    /// [`Provider::finish`] checks by itself.
+    /// [`Provider::complete`] checks by itself.
     pub fn check_response_issuer(&self, response_iss: Option<&str>) -> Result<(), Failure> {
         self.ready()?.check_response_issuer(response_iss)
     }
 
-    /// Finishes a sign-in: redeems the code, verifies the ID token, makes the identity. Whoever calls has compared
-    /// `state` and looked at the attempt's age.
-    pub async fn finish(
-        &self,
-        attempt: &Attempt,
-        response_iss: Option<&str>,
-        code: &str,
-        now: SystemTime,
-    ) -> Result<SignedIn, Failure> {
+    /// Completes a sign-in: verifies the ID token that came along, redeems the code and verifies the ID token that it
+    /// brings, makes the identity. Whoever calls has compared `state` and looked at the attempt's age.
+    pub async fn complete(&self, attempt: &Attempt, granted: &Granted, now: SystemTime) -> Result<SignedIn, Failure> {
         let snapshot = self.ready()?;
         if attempt.provider != self.name() {
             let detail = format!("the attempt is of provider {}", in_words(&attempt.provider));
             return Err(Failure::new(Reason::IssuerMixUp, detail));
         }
-        snapshot.check_response_issuer(response_iss)?;
-        let redeemed = self.redeem(&snapshot, code, &attempt.code_verifier, now).await;
-        let tokens = self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?;
-        let Some(id_token) = &tokens.id_token else { return Err(Reason::NoIdToken.into()) };
-        let expected = Expected {
-            nonce: Some(&attempt.nonce),
-            max_age: self.settings.max_age.map(|age| age.0),
-            acr_values: &self.settings.acr_values,
-            ..self.expected(&snapshot, &tokens, now)
+        // A verified ID token names the issuer by itself, and who sends one may leave `iss` out (RFC 9207 §2.4).
+        if granted.id_token.is_none() || granted.iss.is_some() {
+            snapshot.check_response_issuer(granted.iss.as_deref())?;
+        }
+        attempt.check_kind(granted)?;
+        let front = match &granted.id_token {
+            Some(id_token) => {
+                let expected = Expected {
+                    nonce: Some(&attempt.nonce),
+                    code: granted.code.as_deref(),
+                    ..self.expected(&snapshot, None, now)
+                };
+                Some(self.verify(&snapshot, id_token, &expected).await?)
+            }
+            None => None,
         };
-        let verified = self.verify(&snapshot, id_token, &expected).await?;
+        let tokens = match (&granted.code, &granted.id_token) {
+            (Some(code), _) => {
+                let redeemed = self.redeem(&snapshot, code, &attempt.code_verifier, now).await;
+                self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?
+            }
+            (None, id_token) => Tokens { id_token: id_token.clone(), ..Tokens::default() },
+        };
+        let Some(id_token) = &tokens.id_token else { return Err(Reason::NoIdToken.into()) };
+        let verified = match front {
+            Some(front) if granted.code.is_none() => front,
+            front => {
+                let access_token = tokens.access_token.as_ref();
+                let expected = Expected { nonce: Some(&attempt.nonce), ..self.expected(&snapshot, access_token, now) };
+                let verified = self.verify(&snapshot, id_token, &expected).await?;
+                front.map_or(Ok(()), |front| agree(&front, &verified))?;
+                verified
+            }
+        };
+        self.check_authentication(attempt, &verified, now)?;
         let identity = self.identity(&snapshot, &tokens, &verified).await?;
         Ok(signed_in(identity, tokens, Some(&verified), now))
     }
 
+    /// Whether the person authenticated as this sign-in asked for. Whoever holds the browser can take `prompt`,
+    /// `max_age` and `acr_values` out of the address, so it is the ID token that has to show it.
+    fn check_authentication(
+        &self,
+        attempt: &Attempt,
+        verified: &VerifiedIdToken,
+        now: SystemTime,
+    ) -> Result<(), Failure> {
+        let wish = &attempt.wish;
+        let leeway = self.settings.leeway.0;
+        id_token::check_authentication(&verified.claims, self.acr_values(wish), self.max_age(wish), leeway, now)?;
+        let authenticated = verified.authentication().at.unwrap_or_default();
+        let late = attempt.started_at.saturating_sub(authenticated.saturating_add(leeway.as_secs()));
+        if wish.fresh && late > 0 {
+            let before = attempt.started_at - authenticated;
+            let detail = format!("expected `auth_time` after this sign-in began, got {before} s before");
+            return Err(Failure::new(Reason::IdTokenAuthentication, detail));
+        }
+        Ok(())
+    }
+
+    fn acr_values<'a>(&'a self, wish: &'a Wish) -> &'a [String] {
+        if wish.acr_values.is_empty() { &self.settings.acr_values } else { &wish.acr_values }
+    }
+
+    /// The shorter one.
+    fn max_age(&self, wish: &Wish) -> Option<Duration> {
+        let of_settings = self.settings.max_age.map(|age| age.0);
+        wish.max_age.map(Duration::from_secs).into_iter().chain(of_settings).min()
+    }
+
     /// What every ID token of this provider has to say.
-    pub(super) fn expected<'a>(&'a self, snapshot: &'a Snapshot, tokens: &'a Tokens, now: SystemTime) -> Expected<'a> {
+    pub(super) fn expected<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        access_token: Option<&'a Secret>,
+        now: SystemTime,
+    ) -> Expected<'a> {
         Expected {
             issuer: &snapshot.metadata.issuer,
+            tenants: &self.settings.tenants,
             client_id: &self.settings.client_id,
             trusted_audiences: &self.settings.trusted_audiences,
             algorithms: &self.settings.id_token_algorithms,
             nonce: None,
-            access_token: tokens.access_token.expose(),
-            max_age: None,
-            acr_values: &[],
+            access_token: access_token.map(Secret::expose),
+            code: None,
             leeway: self.settings.leeway.0,
             now,
         }
@@ -125,12 +193,33 @@ impl Snapshot {
     fn check_response_issuer(&self, response_iss: Option<&str>) -> Result<(), Failure> {
         let expected = &self.metadata.issuer;
         let detail = match response_iss {
-            Some(got) if got == expected => return Ok(()),
+            Some(got) if tenants::is_called(expected, got) => return Ok(()),
             None if !self.metadata.sends_issuer => return Ok(()),
             Some(got) => format!("expected `iss` `{expected}`, got {}", in_words(got)),
             None => format!("expected `iss` `{expected}`, got none"),
         };
         Err(Failure::new(Reason::IssuerMixUp, detail))
+    }
+}
+
+/// The ID token that came through the browser and the one that its code was redeemed for are about the same person
+/// (Core §3.3.3.6).
+fn agree(front: &VerifiedIdToken, back: &VerifiedIdToken) -> Result<(), Failure> {
+    if front.subject == back.subject && front.claims.get("iss") == back.claims.get("iss") {
+        return Ok(());
+    }
+    let detail = "`iss` or `sub` of the ID token from the token endpoint differ from those of the one that was posted";
+    Err(Failure::new(Reason::IdTokenHash, detail))
+}
+
+/// `prompt` as it is set, with `login` where the person has to be asked.
+fn prompt(set: Option<&str>, fresh: bool) -> Option<String> {
+    match (set, fresh) {
+        (set, false) => set.map(str::to_owned),
+        // `none` goes with nothing else (Core §3.1.2.1).
+        (None | Some("none"), true) => Some("login".to_owned()),
+        (Some(set), true) if set.split(' ').any(|one| one == "login") => Some(set.to_owned()),
+        (Some(set), true) => Some(format!("login {set}")),
     }
 }
 
@@ -154,8 +243,9 @@ pub(super) fn signed_in(
 
 /// What the gateway says itself cannot be said a second time, differently, by `authorization_params`.
 pub(super) fn refuse_reserved_parameters(settings: &ProviderSettings) -> Result<(), Failure> {
-    const ALWAYS: [&str; 9] = [
+    const ALWAYS: [&str; 10] = [
         "response_type",
+        "response_mode",
         "client_id",
         "redirect_uri",
         "scope",
@@ -172,11 +262,9 @@ pub(super) fn refuse_reserved_parameters(settings: &ProviderSettings) -> Result<
         ("login_hint", settings.login_hint.is_some()),
         ("domain_hint", settings.domain_hint.is_some()),
     ];
-    for (name, value) in &settings.authorization_params {
+    for name in settings.authorization_params.keys() {
         let own_key = set.iter().any(|(key, set)| *set && key == name);
-        // The callback is a GET with a query; another response mode would not arrive.
-        let other_mode = name == "response_mode" && value != "query";
-        if own_key || other_mode || ALWAYS.contains(&name.as_str()) {
+        if own_key || ALWAYS.contains(&name.as_str()) {
             let detail = format!("`authorization_params` of provider `{}` must not set `{name}`", settings.name);
             return Err(Failure::new(Reason::ConfigInvalid, detail));
         }

@@ -1,7 +1,8 @@
 //! A signed token of the provider in compact form (RFC 7515 §7.1): its header, its algorithm, its signature.
 //!
 //! The order: bounds before any parsing, the header, the algorithm against the allow list, the signature with the
-//! provider's own key. What the claims say is the next room's matter: `id_token`, `logout_token`.
+//! provider's own key. What the claims say is the next room's matter: `id_token`, `logout_token`,
+//! `userinfo`.
 //!
 //! A member that is there twice in the header or at the top of the claims is refused, because two parsers may take
 //! different ones (RFC 7519 §4); inside a claim's value the last one counts.
@@ -10,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::tenants;
 use crate::claims::{Members, TWICE};
 use crate::config::model::TokenAlgorithm;
 use crate::jwt::{KeySet, token};
@@ -17,11 +19,13 @@ use crate::reason::Reason;
 use crate::words::{in_words, json_fault};
 
 /// Bytes of a whole token. Four hundred groups make about 20 kB.
-const MAX_TOKEN: usize = 512 * 1024;
+pub(super) const MAX_TOKEN: usize = 512 * 1024;
 /// Bytes of the encoded header.
 const MAX_HEADER: usize = 4 * 1024;
 /// The year 9999: a time beyond it is no time.
 pub(super) const MAX_TIME: u64 = 253_402_300_799;
+/// Characters of `sub`; OpenID Connect Core §2 allows 255.
+pub(super) const MAX_SUBJECT: usize = 1024;
 /// Bytes of `sid` and `acr`; a longer one is nobody's.
 pub(super) const MAX_SESSION: usize = 512;
 
@@ -47,6 +51,11 @@ impl Fault {
         Fault::Form(why.into())
     }
 
+    /// Whether newer keys may put it right.
+    pub fn is_of_keys(&self) -> bool {
+        matches!(self, Fault::Key(_) | Fault::Signature(_))
+    }
+
     pub fn into_detail(self) -> String {
         let (Fault::Form(why) | Fault::Algorithm(why) | Fault::Key(why) | Fault::Signature(why)) = self;
         why
@@ -59,9 +68,15 @@ pub(super) fn verify(token: &str, keys: &KeySet, allowed: &[TokenAlgorithm], typ
     let parts = Parts::split(token)?;
     let header = Header::read(&parts, allowed, types)?;
     let signature = decode(parts.signature, "signature")?;
-    check_signature(&parts, &header, &signature, keys)?;
+    let key_issuer = check_signature(&parts, &header, &signature, keys)?;
     let claims = object(&decode(parts.claims, "claims")?, "claims")?;
+    check_key_issuer(key_issuer, &claims)?;
     Ok(Signed { algorithm: header.algorithm, claims })
+}
+
+/// What `token` claims, of which nothing is known to be true: for finding whose keys are to verify it.
+pub(super) fn unverified_claims(token: &str) -> Result<Map<String, Value>, Fault> {
+    object(&decode(Parts::split(token)?.claims, "claims")?, "claims")
 }
 
 struct Parts<'t> {
@@ -129,13 +144,29 @@ impl Header {
     }
 }
 
-fn check_signature(parts: &Parts<'_>, header: &Header, signature: &[u8], keys: &KeySet) -> Result<(), Fault> {
+/// Whose tokens the key is published for, where the set says so.
+fn check_signature<'k>(
+    parts: &Parts<'_>,
+    header: &Header,
+    signature: &[u8],
+    keys: &'k KeySet,
+) -> Result<Option<&'k str>, Fault> {
     let verdict = keys.verify(header.kid.as_deref(), header.algorithm, parts.signed.as_bytes(), signature);
-    verdict.map(drop).map_err(|failure| match failure.reason {
+    verdict.map_err(|failure| match failure.reason {
         Reason::TokenSignature => Fault::Signature(failure.detail),
         // The provider's keys are no secret from whoever reads the log, and are what has to be compared.
         _ => Fault::Key(format!("{}; there are {}", failure.detail, keys.summary())),
     })
+}
+
+/// Where a set is that of several issuers, another's key is as good as a stranger's.
+fn check_key_issuer(key_issuer: Option<&str>, claims: &Map<String, Value>) -> Result<(), Fault> {
+    match (key_issuer, text(claims, "iss")?) {
+        (Some(key_issuer), Some(iss)) if !tenants::may_sign(key_issuer, iss) => {
+            Err(Fault::Key(format!("its key is for issuer {}, not {}", in_words(key_issuer), in_words(iss))))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Base64url without padding (RFC 7515 §2), and nothing else.
@@ -161,6 +192,18 @@ pub(super) fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Op
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(_) => Err(Fault::form(format!("`{name}` is no text"))),
+    }
+}
+
+/// `aud`, one or several.
+pub(super) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, Fault> {
+    match claims.get("aud") {
+        Some(Value::String(one)) => Ok(vec![one]),
+        Some(Value::Array(several)) => {
+            let texts: Option<Vec<&str>> = several.iter().map(Value::as_str).collect();
+            texts.ok_or_else(|| Fault::form("`aud` holds what is no text"))
+        }
+        _ => Err(Fault::form("`aud` is missing, or neither a text nor a list")),
     }
 }
 

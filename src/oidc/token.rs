@@ -79,7 +79,8 @@ impl TokenFailure {
             TokenFailure::Refused { error, words } => {
                 let reason = match error.as_str() {
                     "invalid_grant" => Reason::CodeRefused,
-                    "invalid_client" | "unauthorized_client" => Reason::ClientRefused,
+                    // Auth0 calls a wrong secret `access_denied`.
+                    "invalid_client" | "unauthorized_client" | "access_denied" => Reason::ClientRefused,
                     "server_error" | "temporarily_unavailable" => Reason::ProviderUnreachable,
                     _ => Reason::TokenAnswer,
                 };
@@ -100,9 +101,11 @@ impl From<HttpError> for TokenFailure {
     }
 }
 
-/// What the token endpoint issued. Its `Debug` shows no token.
+/// What the provider issued. Its `Debug` shows no token.
+#[derive(Default)]
 pub(super) struct Tokens {
-    pub access_token: Secret,
+    /// `None` where only an ID token was asked for.
+    pub access_token: Option<Secret>,
     /// Seconds.
     pub expires_in: Option<u64>,
     pub refresh_token: Option<Secret>,
@@ -146,7 +149,7 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
         return Err(unusable("`token_type` is not Bearer"));
     }
     Ok(Tokens {
-        access_token,
+        access_token: Some(access_token),
         expires_in: document.get("expires_in").and_then(seconds),
         refresh_token: text("refresh_token")?.map(Secret::new),
         id_token: text("id_token")?.map(str::to_owned),

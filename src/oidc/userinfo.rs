@@ -29,9 +29,10 @@ impl Provider {
         verified: &VerifiedIdToken,
     ) -> Result<Identity, Failure> {
         let mut claims = verified.claims.clone();
-        if let (true, Some(endpoint)) = (self.settings.userinfo, &snapshot.metadata.userinfo_endpoint) {
+        let endpoint = snapshot.metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
+        if let (Some(endpoint), Some(access_token)) = (endpoint, &tokens.access_token) {
             let endpoint = snapshot.dialled("userinfo_endpoint", endpoint);
-            let said = self.userinfo(snapshot, endpoint, &tokens.access_token, &verified.subject).await;
+            let said = self.userinfo(snapshot, endpoint, access_token, &verified.subject).await;
             for (name, value) in self.counted("userinfo", said)? {
                 claims.entry(name).or_insert(value);
             }

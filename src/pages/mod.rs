@@ -1,7 +1,9 @@
-//! The gateway's own pages: sign-in, signed out, and whatever went wrong. Rendered on the server, without JavaScript.
+//! The gateway's own pages: sign-in, signed out, and whatever went wrong. Rendered on the server, without JavaScript but
+//! for the one line by which a form is sent on, and which a button stands in for.
 //!
 //! Promise: everything that came from outside is escaped, and the Content-Security-Policy allows nothing but the one
-//! style sheet and embedded images, so that what slipped through escaping could still do nothing. A page shows the
+//! style sheet, embedded images and on that one page that one line, so that what slipped through escaping could still do
+//! nothing. A page shows the
 //! text of a [`Reason`], never the detail of a failure.
 
 mod brand;
@@ -22,7 +24,11 @@ use brand::Look;
 pub struct Pages {
     look: Look,
     headers: Vec<(HeaderName, HeaderValue)>,
+    bounce_policy: HeaderValue,
 }
+
+/// Sends the form of [`Pages::bounce`].
+const SEND: &str = "document.forms[0].submit()";
 
 /// One page.
 #[derive(Clone, Debug)]
@@ -58,12 +64,13 @@ impl Pages {
     /// Reads the logo. Fails with [`Reason::ConfigInvalid`] where it cannot be used.
     pub fn new(brand: &Brand) -> Result<Pages, Failure> {
         let look = Look::new(brand)?;
-        let hash = ring::digest::digest(&ring::digest::SHA256, look.style.as_bytes());
+        let hash = |text: &str| STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()));
         let csp = format!(
             "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
              frame-ancestors 'none'",
-            STANDARD.encode(hash)
+            hash(&look.style)
         );
+        let with_script = format!("{csp}; script-src 'sha256-{}'", hash(SEND));
         let fixed = [
             ("x-content-type-options", "nosniff"),
             // The address of a callback page holds a code.
@@ -78,7 +85,7 @@ impl Pages {
         let policy = HeaderValue::from_str(&csp).map_err(unusable)?;
         let fixed = fixed.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let headers = std::iter::once((header::CONTENT_SECURITY_POLICY, policy)).chain(fixed).collect();
-        Ok(Pages { look, headers })
+        Ok(Pages { look, headers, bounce_policy: HeaderValue::from_str(&with_script).map_err(unusable)? })
     }
 
     /// The sign-in page, a button for each provider. `return_to` is shown without its query, and not at all where it
@@ -100,6 +107,24 @@ impl Pages {
     /// The page after signing out. `provider_still_signed_in` where the provider's own session was not ended.
     pub fn signed_out(&self, sign_in_href: &str, provider_still_signed_in: bool) -> Page {
         render(&SignedOut { look: &self.look, sign_in_href: safe_href(sign_in_href), provider_still_signed_in })
+    }
+
+    /// The page that posts `fields` to `action`, a path of this host, as soon as it is shown or by its button. To be sent
+    /// with [`Pages::bounce_policy`].
+    pub fn bounce(&self, action: &str, fields: &[(&str, &str)]) -> Page {
+        render(&Bounce { look: &self.look, action: safe_href(action), fields, script: SEND })
+    }
+
+    /// The page that goes on to `href` at once. It stands where a redirect would do, were it not for the policy of the page
+    /// with the form: Chromium and Safari hold every address that a form's answer redirects to against `form-action`, the
+    /// app's and the provider's own redirects among them.
+    pub fn onward(&self, href: &str) -> Page {
+        render(&Onward { look: &self.look, href: safe_href(href) })
+    }
+
+    /// The Content-Security-Policy of [`Pages::bounce`]: its script may run, and no other.
+    pub fn bounce_policy(&self) -> &HeaderValue {
+        &self.bounce_policy
     }
 
     /// The page about a failure: what happened, what to do, and what to quote when asking.
@@ -153,6 +178,22 @@ struct SignedOut<'a> {
     look: &'a Look,
     sign_in_href: &'a str,
     provider_still_signed_in: bool,
+}
+
+#[derive(Template)]
+#[template(path = "bounce.html", config = "src/pages/askama.toml")]
+struct Bounce<'a> {
+    look: &'a Look,
+    action: &'a str,
+    fields: &'a [(&'a str, &'a str)],
+    script: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "onward.html", config = "src/pages/askama.toml")]
+struct Onward<'a> {
+    look: &'a Look,
+    href: &'a str,
 }
 
 #[derive(Template)]

@@ -47,6 +47,26 @@ fn what_comes_from_outside_is_shown_escaped() {
 }
 
 #[test]
+fn the_page_that_posts_again_holds_what_came_escaped_and_runs_one_line() {
+    let pages = pages();
+    let html = pages.bounce("/oidc/callback", &[("state", EVIL), ("error", "\"><script>x</script>")]).html;
+    assert_eq!((html.matches("<script>").count(), html.matches("<form").count()), (1, 1), "{html}");
+    assert!(html.contains(&format!("<script>{SEND}</script>")) && html.contains("<button"), "{html}");
+    let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, SEND.as_bytes()));
+    let policy = pages.bounce_policy().to_str().expect("ASCII");
+    assert_eq!(policy, format!("{}; script-src 'sha256-{hash}'", pages.csp()));
+    assert!(!pages.csp().contains("script-src"));
+}
+
+#[test]
+fn the_page_that_goes_on_leads_where_it_says() {
+    let pages = pages();
+    let html = pages.onward("/a?b=\"><script>&c='d").html;
+    assert!(html.contains("content=\"0; url=/a?b=&#34;&#62;&#60;script&#62;&#38;c=&#39;d\""), "{html}");
+    assert!(pages.onward("javascript:alert(1)").html.contains("content=\"0; url=/\""));
+}
+
+#[test]
 fn a_link_never_leads_to_a_script() {
     let pages = pages();
     for href in ["javascript:alert(1)", "data:text/html,x", " /x", "", "/a\tb"] {

@@ -73,6 +73,12 @@ impl Cookies {
         format!("{}{}_hint", if self.secure { "__Secure-" } else { "" }, self.base)
     }
 
+    /// Name of the cookie that waits for a browser to come back from a sign-out at the provider. It is sent to the
+    /// signed-out page alone, which `__Host-` forbids.
+    pub fn signed_out(&self) -> String {
+        format!("{}{}_signed_out", if self.secure { "__Secure-" } else { "" }, self.base)
+    }
+
     /// Whether `name` is a cookie of this gateway, which the app must not see. Any prefix counts: what looks like
     /// ours and is not is nobody's business behind the gateway.
     pub fn is_own(&self, name: &[u8]) -> bool {
@@ -81,7 +87,9 @@ impl Cookies {
             let part = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
             match rest.strip_prefix(b"_") {
                 None => rest.is_empty(),
-                Some(kind) => kind == b"trips" || kind == b"hint" || kind.starts_with(b"login_") || part(kind),
+                Some(kind) => {
+                    matches!(kind, b"trips" | b"hint" | b"signed_out") || kind.starts_with(b"login_") || part(kind)
+                }
             }
         })
     }

@@ -5,10 +5,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::support::browser::Browser;
 use crate::support::eventually;
 use crate::support::forms::Form;
 use crate::support::person::{Answer, FETCH, Person};
 use crate::support::provider::{ALGORITHMS, Client, Provider};
+use crate::support::setup::{ROUTES, provider_table, upstream_table};
 use crate::support::tls::{Authority, Leaf};
 
 const HERE: &str = "http://127.0.0.1:9";
@@ -219,4 +221,81 @@ async fn a_step_up_asks_again_and_says_so_in_the_id_token() {
         provider.seen().await.iter().filter(|r| r["method"] == "POST").count() > sign_ins,
         "nobody signed in again"
     );
+}
+
+#[tokio::test]
+async fn the_issuer_in_the_response_and_entries_of_the_metadata_can_be_switched_off() {
+    let settings = json!({"iss_parameter": false, "metadata": {"end_session_endpoint": null, "extra": 1}});
+    let provider = Provider::start(settings);
+    let client = provider.register(HERE, json!({})).await;
+    let back = ask(&Person::new(), &provider, &client, &[]).await.location().expect("a response");
+    assert_eq!(back.query_pairs().map(|(name, _)| name.into_owned()).collect::<Vec<_>>(), ["code", "state"]);
+    let metadata =
+        Person::new().fetch(&format!("{}/.well-known/openid-configuration", provider.address())).await.json();
+    assert!(metadata["authorization_response_iss_parameter_supported"].is_null() && metadata["extra"] == 1);
+    assert!(metadata["end_session_endpoint"].is_null());
+}
+
+#[tokio::test]
+async fn userinfo_is_signed_where_the_client_asks_for_it() {
+    let provider = Provider::complete();
+    let extra = json!({"userinfo_signed_response_alg": "PS256", "token_endpoint_auth_method": "client_secret_post"});
+    let client = provider.register(HERE, extra).await;
+    let person = Person::new();
+    let back = ask(&person, &provider, &client, &[]).await.location().expect("a response");
+    let code = back.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &client.id),
+        ("client_secret", &client.secret),
+        ("redirect_uri", CALLBACK),
+        ("code", &code),
+        ("code_verifier", VERIFIER),
+    ];
+    let tokens = person.post(&format!("{}/token", provider.address()), &form).await.json();
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().expect("an access token"));
+    let url = format!("{}/me", provider.address());
+    let answer = person.request(reqwest::Method::GET, &url, &[("authorization", &bearer)], None).await;
+    assert!(answer.header("content-type").starts_with("application/jwt"), "{}", answer.text());
+    assert_eq!(verified(&provider, &client, &answer.text()).await["email"], "anna@example.com");
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_at_a_provider_with_a_certificate_of_a_local_authority() {
+    let authority = Authority::new();
+    let provider = Provider::start_https(json!({}), &authority);
+    let app = crate::support::app::App::start().await;
+    let config = crate::support::gateway::Config::new();
+    let client = provider.register(&config.public_url, json!({})).await;
+    let ca_file = format!("ca_file = {:?}\n", provider.ca_file().display().to_string());
+    let tables = format!("{}{ca_file}{}", provider_table(&provider, &client), upstream_table(&app.url()));
+    let gateway = config.add(&tables).add(ROUTES).start().await;
+    gateway.ready().await;
+    let browser = Browser::start_trusting(&[&provider.fingerprint()]).await;
+    let tab = browser.tab(&gateway.url("/page")).await;
+    tab.log_in(provider.user("anna")).await;
+    tab.wait_for("#app").await;
+}
+
+#[tokio::test]
+async fn a_browser_without_third_party_cookies_keeps_none_of_a_frame() {
+    use axum::response::Html;
+    use axum::routing::get;
+    let frame = get(|| async { ([("set-cookie", "framed=1; SameSite=None; Secure")], Html("<p id=frame>frame</p>")) });
+    let inner = tokio::net::TcpListener::bind("127.0.0.2:0").await.expect("a port");
+    let page = format!(
+        "<iframe src=\"http://{0}/\" onload=\"document.body.id = 'loaded'\"></iframe>",
+        inner.local_addr().expect("an address")
+    );
+    tokio::spawn(axum::serve(inner, axum::Router::new().route("/", frame)).into_future());
+    let outer = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", outer.local_addr().expect("an address"));
+    let page = get(move || std::future::ready(Html(page.clone())));
+    tokio::spawn(axum::serve(outer, axum::Router::new().route("/", page)).into_future());
+    for (browser, kept) in
+        [(Browser::start_with_third_party_cookies().await, 1), (Browser::start_without_third_party_cookies().await, 0)]
+    {
+        browser.tab(&url).await.wait_for("#loaded").await;
+        assert_eq!(browser.cookies().await.iter().filter(|cookie| cookie.name == "framed").count(), kept);
+    }
 }

@@ -13,7 +13,7 @@ use crate::support::setup::{ROUTES, upstream_table};
 use crate::support::tls::{Authority, Leaf};
 
 /// Tokens of the provider hold for less than they are renewed ahead, so that the first request renews them.
-const RENEWING: &str = "[session]\nrefresh = true\nrefresh_ahead = \"2h\"\n";
+const RENEWING: &str = "[session]\nrefresh = true\nrefresh_ahead = \"60s\"\n";
 
 struct Scene {
     gateway: Gateway,
@@ -45,7 +45,7 @@ async fn sign_in(provider: Provider, mut metadata: Value, keys: impl FnOnce(&Cli
         false => String::new(),
     };
     let table = format!(
-        "[[provider]]\nissuer = {:?}\nclient_id = {:?}\nscopes = [\"openid\", \"email\", \"offline_access\"]\nprompt = \"consent\"\n{ca}{}\n",
+        "[[provider]]\nissuer = {:?}\nclient_id = {:?}\nscopes = [\"openid\", \"email\", \"offline_access\"]\n{ca}{}\n",
         provider.issuer(),
         client.id,
         keys(&client)
@@ -100,7 +100,7 @@ async fn a_secret_goes_the_way_that_is_configured() {
     for method in ["client_secret_basic", "client_secret_post", "client_secret_jwt"] {
         let metadata = json!({"token_endpoint_auth_method": method, "token_endpoint_auth_signing_alg": null});
         let keys = |client: &Client| format!("client_auth = {method:?}\nclient_secret = {:?}\n", client.secret);
-        let scene = sign_in(Provider::start(json!({})), metadata, keys).await;
+        let scene = sign_in(Provider::start(json!({"access_token_ttl": 30})), metadata, keys).await;
         let shows = |request: &Value, body: &str| match method {
             "client_secret_basic" => request["authorization"].as_str().is_some_and(|line| line.starts_with("Basic ")),
             "client_secret_post" => body.contains("client_secret="),
@@ -112,8 +112,12 @@ async fn a_secret_goes_the_way_that_is_configured() {
 
 #[tokio::test]
 async fn without_a_secret_pkce_alone_protects_the_code() {
-    let scene =
-        sign_in(Provider::start(json!({})), json!({"token_endpoint_auth_method": "none"}), |_| String::new()).await;
+    let scene = sign_in(
+        Provider::start(json!({"access_token_ttl": 30})),
+        json!({"token_endpoint_auth_method": "none"}),
+        |_| String::new(),
+    )
+    .await;
     let shows = |request: &Value, body: &str| {
         let code = body.contains("grant_type=authorization_code");
         request["authorization"].is_null() && (!code || body.contains("code_verifier="))
@@ -124,7 +128,7 @@ async fn without_a_secret_pkce_alone_protects_the_code() {
 #[tokio::test]
 async fn a_key_of_each_kind_signs_assertions() {
     let dir = tempfile::tempdir().expect("a folder");
-    let provider = Provider::start(json!({}));
+    let provider = Provider::start(json!({"access_token_ttl": 30}));
     for (kind, algorithm, set) in [
         ("RSA", "RS256", ""),
         ("RSA", "PS256", "PS256"),
@@ -153,7 +157,7 @@ async fn a_certificate_is_shown_at_the_endpoints_that_ask_for_it() {
     let dir = tempfile::tempdir().expect("a folder");
     let known: Leaf = authority.client("client.example");
     let (certificate, key) = known.write(dir.path());
-    let provider = Provider::start_https(json!({}), &authority);
+    let provider = Provider::start_https(json!({"access_token_ttl": 30}), &authority);
     let metadata =
         json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "client.example"});
     let keys = |_: &Client| {
@@ -171,10 +175,10 @@ async fn a_certificate_is_shown_at_the_endpoints_that_ask_for_it() {
 
 #[tokio::test]
 async fn a_client_registered_for_another_way_is_told_which_setting_to_compare() {
-    let metadata = json!({"token_endpoint_auth_method": "client_secret_post"});
+    let metadata = json!({"token_endpoint_auth_method": "client_secret_jwt"});
     let keys =
         |client: &Client| format!("client_auth = \"client_secret_basic\"\nclient_secret = {:?}\n", client.secret);
-    let scene = sign_in(Provider::start(json!({})), metadata, keys).await;
+    let scene = sign_in(Provider::start(json!({"access_token_ttl": 30})), metadata, keys).await;
     assert_eq!(scene.answer.reason(), "DW-3202", "{}", scene.answer.text());
     scene.gateway.log_line(&["DW-3202", "invalid_client"]).await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::App;
-use crate::support::gateway::{Config, Gateway};
+use crate::support::gateway::{Config, Gateway, doorward};
 use crate::support::person::{Answer, Person};
 use crate::support::provider::{ALGORITHMS, Client, Provider};
 use crate::support::setup::{ROUTES, provider_table, upstream_table};
@@ -127,5 +127,52 @@ async fn userinfo_is_read_as_json_signed_and_encrypted() {
         }
         let keys = |_: &Client| format!("userinfo = true\ndecryption_key_file = {file:?}");
         sign_in(&provider, metadata, keys).await.came_in(why);
+    }
+}
+
+#[tokio::test]
+async fn the_keys_that_the_command_prints_are_what_the_provider_has_to_know() {
+    let provider = Provider::complete();
+    let dir = tempfile::tempdir().expect("a folder");
+    for kind in ["RSA", "P-256"] {
+        let (signing, encryption) = (provider.key(kind).await, provider.key(kind).await);
+        let write = |name: &str, pem: &str| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, pem).expect("a file");
+            file
+        };
+        let keys = format!(
+            "client_key_file = {:?}\nclient_key_id = \"signs\"\ndecryption_key_file = {:?}\n",
+            write("signing.pem", &signing.private),
+            write("encryption.pem", &encryption.private)
+        );
+        let table = format!("[[provider]]\nissuer = {:?}\nclient_id = \"any\"\n{keys}", provider.issuer());
+        let config = Config::new().add(&table).add(&upstream_table("http://127.0.0.1:9")).add(ROUTES);
+        let path = config.path();
+        std::fs::write(&path, config.text()).expect("a configuration");
+        let (code, printed, errors) = doorward(&["client-keys", "--config", path.to_str().expect("text")]);
+        assert_eq!(code, Some(0), "{errors}");
+        let jwks: Value = serde_json::from_str(&printed).expect("a key set");
+        assert_eq!(jwks["keys"].as_array().map(Vec::len), Some(2), "{kind}");
+        for private in ["d", "p", "q", "k"] {
+            assert!(
+                jwks["keys"].as_array().is_some_and(|keys| keys.iter().all(|key| key[private].is_null())),
+                "{private}"
+            );
+        }
+        let algorithm = if kind == "RSA" { "RSA-OAEP-256" } else { "ECDH-ES" };
+        let metadata = json!({
+            "token_endpoint_auth_method": "private_key_jwt", "jwks": jwks,
+            "id_token_encrypted_response_alg": algorithm, "id_token_encrypted_response_enc": "A256GCM",
+        });
+        let (app, config) = (App::start().await, Config::new());
+        let client = provider.register(&config.public_url, metadata).await;
+        let table = format!("[[provider]]\nissuer = {:?}\nclient_id = {:?}\n{keys}", provider.issuer(), client.id);
+        let gateway = config.add(&table).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+        gateway.ready().await;
+        let person = Person::new();
+        let form = person.browse(&gateway.url("/page")).await;
+        let answer = person.log_in(&form, provider.user("anna")).await;
+        Signed { gateway, app, answer }.came_in(kind);
     }
 }

@@ -330,7 +330,6 @@ async fn a_token_of_odd_shape_is_refused_and_costs_little() {
         ("one part", Box::new(|_, _| "x".into())),
         ("two parts", Box::new(|a, k| k.token(&a.claims()).rsplit_once('.').expect("dots").0.into())),
         ("four parts", Box::new(|a, k| k.token(&a.claims()) + ".x")),
-        ("five parts, encrypted", Box::new(|_, _| "eyJhbGciOiJkaXIifQ..a.b.c".into())),
         ("a thousand dots", Box::new(|_, _| ".".repeat(1000))),
         ("a million dots", Box::new(|_, _| ".".repeat(1 << 20))),
         ("not base64url", Box::new(|a, k| k.token(&a.claims()).replace('e', "+/="))),

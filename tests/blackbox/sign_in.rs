@@ -404,8 +404,9 @@ async fn further_parameters_of_the_authorization_request_are_sent() {
 async fn two_providers() -> (Gateway, App, Provider, Provider) {
     let (one, two) = (Provider::shared(), Provider::start(json!({"host": "127.0.0.3"})));
     let (app, config) = (App::start().await, Config::new());
-    let clients =
-        (one.register(&config.public_url, json!({})).await, two.register(&config.public_url, json!({})).await);
+    // Each further provider answers at an address of its own.
+    let own = json!({"redirect_uris": [format!("{}/oidc/callback/two", config.public_url)]});
+    let clients = (one.register(&config.public_url, json!({})).await, two.register(&config.public_url, own).await);
     let tables = format!(
         "{}name = \"one\"\ndisplay_name = \"The First\"\n{}name = \"two\"\ndisplay_name = \"The Second\"\n{}{ROUTES}\
          [[route]]\npath = \"/two\"\nprovider = \"two\"\n",

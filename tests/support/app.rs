@@ -128,6 +128,7 @@ fn router(kept: &Kept) -> Router {
         .route("/download", get(download))
         .route("/slow", get(slow))
         .route("/status/{code}", any(status))
+        .route("/redirect", any(redirect))
         .route("/set-cookies", any(set_cookies))
         .route("/page", get(page))
         .route("/form", any(echo))
@@ -225,6 +226,13 @@ async fn download(Query(wanted): Query<Numbers>) -> Response {
 async fn slow(Query(wanted): Query<Numbers>) -> &'static str {
     tokio::time::sleep(Duration::from_millis(wanted.ms.unwrap_or(0))).await;
     "slow"
+}
+
+/// To the address in `to`.
+async fn redirect(
+    axum::extract::Query(query): axum::extract::Query<std::collections::HashMap<String, String>>,
+) -> Response {
+    axum::response::Redirect::to(&query["to"]).into_response()
 }
 
 async fn status(axum::extract::Path(code): axum::extract::Path<u16>) -> Response {

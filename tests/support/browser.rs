@@ -45,20 +45,42 @@ pub struct Tab {
 
 impl Browser {
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_with(None, &[]).await
+    }
+
+    /// A browser that keeps cookies of pages inside other sites' pages. Chromium without a window does not by itself.
+    pub async fn start_with_third_party_cookies() -> Self {
+        let preferences = r#"{"profile":{"block_third_party_cookies":false,"cookie_controls_mode":0}}"#;
+        Self::start_with(Some(preferences), &[]).await
     }
 
     /// A browser whose person has told it to keep no cookies.
     pub async fn start_without_cookies() -> Self {
-        Self::start_with(true).await
+        Self::start_with(Some(r#"{"profile":{"default_content_setting_values":{"cookies":2}}}"#), &[]).await
     }
 
-    async fn start_with(block_cookies: bool) -> Self {
+    /// A browser that keeps no cookies of pages inside other sites' pages, as Safari and Firefox do by default.
+    pub async fn start_without_third_party_cookies() -> Self {
+        let preferences = r#"{"profile":{"block_third_party_cookies":true,"cookie_controls_mode":1}}"#;
+        Self::start_with(Some(preferences), &["test-third-party-cookie-phaseout"]).await
+    }
+
+    /// A browser that takes the certificates with these keys ([`super::tls::Leaf::fingerprint`]) for good.
+    pub async fn start_trusting(fingerprints: &[&str]) -> Self {
+        let list = format!("ignore-certificate-errors-spki-list={}", fingerprints.join(","));
+        Self::start_with(None, &[&list]).await
+    }
+
+    /// A browser with further flags of Chromium's command line, without their dashes.
+    pub async fn start_with_flags(flags: &[&str]) -> Self {
+        Self::start_with(None, flags).await
+    }
+
+    async fn start_with(preferences: Option<&str>, flags: &[&str]) -> Self {
         let profile = tempfile::tempdir().expect("a folder");
-        if block_cookies {
+        if let Some(preferences) = preferences {
             let folder = profile.path().join("Default");
             std::fs::create_dir_all(&folder).expect("the profile");
-            let preferences = r#"{"profile":{"default_content_setting_values":{"cookies":2}}}"#;
             std::fs::write(folder.join("Preferences"), preferences).expect("the preferences");
         }
         let config = BrowserConfig::builder()
@@ -74,6 +96,7 @@ impl Browser {
             .launch_timeout(super::PATIENCE)
             .request_timeout(super::PATIENCE)
             .args(FLAGS)
+            .args(flags.iter().map(ToString::to_string))
             .build()
             .expect("a browser configuration");
         let (chromium, mut handler) = Chromium::launch(config).await.expect("Chromium starts");

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 
 use super::gateway::{Config, Gateway};
 use super::person::{Answer, Person};
+use super::poster::form_page;
 use super::setup::{ROUTES, upstream_table};
 
 /// One sign-in as the forger saw its beginning.
@@ -107,7 +108,7 @@ pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-type Respond = Box<dyn Fn(&Attempt) -> Vec<(String, String)> + Send>;
+type Respond = Box<dyn Fn(&Attempt, &Key) -> Vec<(String, String)> + Send>;
 type Tokens = Box<dyn Fn(&Attempt, &Key) -> (u16, String) + Send>;
 
 struct Lies {
@@ -119,6 +120,8 @@ struct Lies {
     instead: std::collections::HashMap<&'static str, (u16, String, String)>,
     attempt: Attempt,
     respond: Respond,
+    /// Whether the response is posted; as it was asked for where `None`.
+    posts: Option<bool>,
     tokens: Tokens,
     token_requests: usize,
     key_requests: usize,
@@ -143,7 +146,8 @@ impl Forger {
             keys: json!({"keys": [key.jwk()]}),
             key,
             attempt: Attempt::default(),
-            respond: Box::new(Attempt::response),
+            respond: Box::new(|attempt, key| attempt.granted(key, &attempt.hybrid_claims())),
+            posts: None,
             tokens: Box::new(|attempt, key| (200, tokens(&key.token(&attempt.claims())))),
             token_requests: 0,
             key_requests: 0,
@@ -179,7 +183,17 @@ impl Forger {
 
     /// The parameters of authorization responses from now on.
     pub fn responds(&self, respond: impl Fn(&Attempt) -> Vec<(String, String)> + Send + 'static) {
+        self.responds_signed(move |attempt, _| respond(attempt));
+    }
+
+    /// The same for responses that hold an ID token.
+    pub fn responds_signed(&self, respond: impl Fn(&Attempt, &Key) -> Vec<(String, String)> + Send + 'static) {
         self.lies().respond = Box::new(respond);
+    }
+
+    /// Whether responses are posted from now on, whatever was asked for.
+    pub fn posts(&self, posts: bool) {
+        self.lies().posts = Some(posts);
     }
 
     /// Status and body of the token endpoint from now on.
@@ -260,7 +274,7 @@ async fn metadata(State(lies): State<Arc<Mutex<Lies>>>) -> Response {
     let at = |path: &str| format!("{}{path}", lies.issuer);
     let mut document = json!({
         "issuer": lies.issuer, "authorization_endpoint": at("/authorize"), "token_endpoint": at("/token"),
-        "jwks_uri": at("/jwks"), "response_types_supported": ["code"], "subject_types_supported": ["public"],
+        "jwks_uri": at("/jwks"), "response_types_supported": ["code", "id_token", "id_token code"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"], "token_endpoint_auth_methods_supported": ["none"],
         "code_challenge_methods_supported": ["S256"], "authorization_response_iss_parameter_supported": true,
     });
@@ -281,7 +295,7 @@ async fn keys(State(lies): State<Arc<Mutex<Lies>>>) -> Response {
     axum::Json(lies.keys.clone()).into_response()
 }
 
-async fn authorize(State(lies): State<Arc<Mutex<Lies>>>, Query(params): Query<Vec<(String, String)>>) -> Redirect {
+async fn authorize(State(lies): State<Arc<Mutex<Lies>>>, Query(params): Query<Vec<(String, String)>>) -> Response {
     let mut lies = lies.lock().expect("lies");
     let value = |name: &str| params.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).unwrap_or_default();
     lies.attempt = Attempt {
@@ -292,9 +306,13 @@ async fn authorize(State(lies): State<Arc<Mutex<Lies>>>, Query(params): Query<Ve
         nonce: value("nonce"),
         params: params.clone(),
     };
-    let response = (lies.respond)(&lies.attempt);
+    let response = (lies.respond)(&lies.attempt, &lies.key);
+    let posted = lies.posts.unwrap_or(lies.attempt.asked("response_mode") == Some("form_post"));
+    if posted {
+        return axum::response::Html(form_page(&lies.attempt.redirect_uri, &response)).into_response();
+    }
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(response).finish();
-    Redirect::to(&format!("{}?{query}", lies.attempt.redirect_uri))
+    Redirect::to(&format!("{}?{query}", lies.attempt.redirect_uri)).into_response()
 }
 
 async fn token(State(lies): State<Arc<Mutex<Lies>>>, Form(_): Form<Vec<(String, String)>>) -> Response {

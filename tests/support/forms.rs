@@ -36,7 +36,7 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
 }
 
 /// Character references, those that escaping libraries write.
-fn unescaped(text: &str) -> String {
+pub fn unescaped(text: &str) -> String {
     let mut parts = text.split('&');
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {

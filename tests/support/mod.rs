@@ -1,8 +1,9 @@
 //! What the black-box tests share: real parts that are started for a test and end with it.
 //!
 //! [`gateway`] starts the built binary, [`provider`] the certified OpenID provider, [`browser`] Chromium, [`app`]
-//! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us. [`person`] is a browser as far as
-//! HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
+//! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us.
+//! [`standin`] stands in for providers that cannot run here, at their real names, [`forger`] for one that lies.
+//! [`person`] is a browser as far as HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
 //!
 //! Nothing here sleeps in the hope that something has happened by then: [`eventually`] awaits a condition.
 #![allow(dead_code)]
@@ -14,10 +15,12 @@ pub mod forms;
 pub mod frames;
 pub mod gateway;
 pub mod person;
+pub mod poster;
 pub mod provider;
 pub mod radicale;
 pub mod raw;
 pub mod setup;
+pub mod standin;
 pub mod tls;
 pub mod wandb;
 

@@ -59,10 +59,21 @@ impl Answer {
         values.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect()
     }
 
-    /// Where it redirects to, resolved as a browser does it.
+    /// Where it redirects to, resolved as a browser does it; a page that goes on at once counts.
     pub fn location(&self) -> Option<Url> {
+        if let Some(target) = self.refresh() {
+            return Some(self.url.join(&target).expect("an address"));
+        }
         let target = self.headers.get("location")?.to_str().ok()?;
         (300..400).contains(&self.status).then(|| self.url.join(target).expect("a Location"))
+    }
+
+    /// The address of `<meta http-equiv="refresh">` without a wait.
+    fn refresh(&self) -> Option<String> {
+        let page = self.status == 200 && self.header("content-type").starts_with("text/html");
+        let text = String::from_utf8_lossy(&self.body);
+        let rest = text.split_once("<meta http-equiv=\"refresh\" content=\"0; url=").filter(|_| page)?.1;
+        rest.split('"').next().map(super::forms::unescaped)
     }
 
     /// The first reason code in the body.
@@ -92,7 +103,12 @@ impl Person {
 
     /// With a client of other settings (certificates, protocol); redirects are followed here, not there.
     pub fn with(builder: reqwest::ClientBuilder) -> Self {
-        let client = builder.redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("an HTTP client");
+        Self::through(builder.no_proxy())
+    }
+
+    /// The same with the proxy that `builder` has.
+    pub fn through(builder: reqwest::ClientBuilder) -> Self {
+        let client = builder.redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client");
         Person { client, jar: Arc::default() }
     }
 

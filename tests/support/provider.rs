@@ -134,7 +134,9 @@ impl Provider {
     /// it where the gateway is told something by the back channel.
     pub fn start_https(settings: Value, authority: &Authority) -> Provider {
         let files = tempfile::tempdir().expect("a folder");
-        let (certificate, key) = authority.leaf(&["127.0.0.2", "localhost"]).write(files.path());
+        let leaf = authority.leaf(&["127.0.0.2", "localhost"]);
+        std::fs::write(files.path().join("fingerprint"), leaf.fingerprint()).expect("the fingerprint");
+        let (certificate, key) = leaf.write(files.path());
         let client_ca = files.path().join("authority.pem");
         std::fs::write(&client_ca, authority.pem()).expect("the authority");
         let mut all = json!({"tls": {"cert": certificate, "key": key, "client_ca": client_ca}});
@@ -208,6 +210,11 @@ impl Provider {
         self.0.files.path().join("trusted.pem")
     }
 
+    /// What a browser is told to trust it ([`super::browser::Browser::start_trusting`]); one of [`Provider::start_https`].
+    pub fn fingerprint(&self) -> String {
+        std::fs::read_to_string(self.0.files.path().join("fingerprint")).expect("a provider of start_https")
+    }
+
     pub fn user(&self, name: &str) -> &User {
         &self.0.users[name]
     }
@@ -228,7 +235,7 @@ impl Provider {
     /// Registers a client whose callback lies below `public_url`. `extra` overrides its metadata; null takes an entry
     /// away. Beside `jwks` there is `jwks_pem`: `[{"pem": …, "kid": …, "alg": …, "use": …}]`, of keys or certificates.
     pub async fn register(&self, public_url: &str, extra: Value) -> Client {
-        let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() };
+        let client = Client { id: format!("client-{}", &random_word()[..12]), secret: random_word() + &random_word() };
         let mut metadata = json!({
             "client_id": client.id,
             "client_secret": client.secret,

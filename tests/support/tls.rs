@@ -83,6 +83,14 @@ impl Leaf {
         (certificate, key)
     }
 
+    /// SHA-256 of the public key, in base64, as a browser's list of exceptions has it.
+    pub fn fingerprint(&self) -> String {
+        use base64::Engine;
+        let key = KeyPair::from_pem(&self.key).expect("the key");
+        let info = rcgen::PublicKeyData::subject_public_key_info(&key);
+        base64::engine::general_purpose::STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &info))
+    }
+
     /// For a server that offers these protocols.
     pub fn server(&self, protocols: &[&[u8]]) -> rustls::ServerConfig {
         use rustls::pki_types::pem::PemObject;

@@ -12,6 +12,10 @@ use crate::reason::Reason;
 
 const MIN_SECRET: usize = 32;
 
+/// How the gateway can authenticate itself to introspect.
+const FOR_INTROSPECTION: [ClientAuth; 4] =
+    [ClientAuth::Auto, ClientAuth::None, ClientAuth::ClientSecretBasic, ClientAuth::ClientSecretPost];
+
 impl Judge<'_> {
     pub(super) fn programs(&mut self) {
         let settings = self.settings;
@@ -82,7 +86,8 @@ impl Judge<'_> {
         if written.clone().any(String::is_empty) {
             self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
         }
-        self.tenants(&key.key("tenants"), &issuer.tenants, written.any(|text| text.contains(TENANT)));
+        let several = written.any(|text| text.contains(TENANT)) || found.is_some_and(|p| p.tenant_template().is_some());
+        self.tenants(&key.key("tenants"), &issuer.tenants, several);
         let own = own_issuer(&settings.public_url);
         for text in issuer.texts(found).into_iter().filter(|text| !text.is_empty()) {
             if settings.federation.is_some() && text == own {
@@ -262,6 +267,10 @@ impl Judge<'_> {
         };
         if id.is_empty() {
             self.error(&key.key("client_id"), "is empty", "set it to the client id that the issuer gave");
+        }
+        if let Some(name) = issuer.client_auth.name().filter(|_| !FOR_INTROSPECTION.contains(&issuer.client_auth)) {
+            let hint = "set a `client_secret`, and take `client_auth` away";
+            self.error(&key.key("client_auth"), format!("`{name}` is for providers, not for introspection"), hint);
         }
         let public = issuer.client_auth == ClientAuth::None;
         if issuer.client_secret.is_none() && !public {

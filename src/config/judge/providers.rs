@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Judge, is_host, is_loopback, is_plain_name};
-use crate::config::model::TokenAlgorithm::{self, HS256, HS384, HS512};
-use crate::config::model::{ClientAuth, Provider, Upstream};
+use crate::config::model::{LogoutForm, Provider, Upstream};
 use crate::config::origin::KeyPath;
 use crate::config::values::{AppScheme, AppUrl};
 use crate::reason::Reason;
@@ -36,16 +35,8 @@ impl Judge<'_> {
             self.name(&key.key("name"), &provider.name, &mut names);
             self.issuer(&key.key("issuer"), provider);
             self.client(&key, provider);
+            self.product(&key, provider);
             self.parameters(&key.key("authorization_params"), provider);
-            if provider.id_token_algorithms.is_empty() {
-                let hint = "name at least one, or take the line away";
-                self.error(&key.key("id_token_algorithms"), "is empty, so no ID token could be accepted", hint);
-            }
-            let hmac = |algorithm: &&TokenAlgorithm| matches!(algorithm, HS256 | HS384 | HS512);
-            if let Some(hmac) = provider.id_token_algorithms.iter().find(hmac) {
-                let message = format!("{hmac:?} is not for ID tokens: a published key would be everybody's secret");
-                self.error(&key.key("id_token_algorithms"), message, "have the provider sign with RS256");
-            }
             for (name, claim) in [
                 ("user_claim", &provider.user_claim),
                 ("email_claim", &provider.email_claim),
@@ -55,6 +46,7 @@ impl Judge<'_> {
                     self.error(&key.key(name), "is empty", "name a claim, or take the line away");
                 }
             }
+            self.logout(&key, provider);
             self.positive(&key.key("timeout"), provider.timeout);
             self.positive(&key.key("refresh_every"), provider.refresh_every);
             self.file_exists(&key.key("ca_file"), provider.ca_file.as_deref(), Reason::CertificateUnusable);
@@ -84,6 +76,9 @@ impl Judge<'_> {
             let hint = format!("the issuer is most likely \"{issuer}\"");
             return self.error(key, "is the address of the provider's metadata, not the issuer", hint);
         }
+        if self.mistaken_issuer(key, provider) {
+            return;
+        }
         if url.path().contains("/authorize") || url.path().ends_with("/auth") {
             let hint = "look for `issuer` in the provider's metadata at `…/.well-known/openid-configuration`";
             return self.error(key, "is the address of the authorization endpoint, not the issuer", hint);
@@ -96,25 +91,23 @@ impl Judge<'_> {
         }
     }
 
-    fn client(&mut self, key: &KeyPath, provider: &Provider) {
-        if provider.client_id.trim().is_empty() {
-            self.error(&key.key("client_id"), "is empty", "set it to the client id that the provider gave");
+    fn logout(&mut self, key: &KeyPath, provider: &Provider) {
+        let Some(address) = &provider.logout_endpoint else { return };
+        let key = key.key("logout_endpoint");
+        if provider.logout == LogoutForm::None {
+            let hint = "take one of them away";
+            return self.error(&key, "has no effect: `logout` is `none`, so no address is asked", hint);
         }
-        let auth = key.key("client_auth");
-        match (provider.client_auth, &provider.client_secret) {
-            (ClientAuth::ClientSecretBasic | ClientAuth::ClientSecretPost, None) => {
-                let hint = "set `client_secret` or `client_secret_file`, or take `client_auth` away";
-                self.error_because(Reason::SecretMissing, &auth, "needs a client secret", hint);
-            }
-            (ClientAuth::None, Some(_)) => {
-                let hint = "take one of them away; without `client_auth` the secret is used";
-                self.error(&auth, "is `none`, and a client secret is set, which would not be used", hint);
-            }
-            _ => {}
+        if !matches!(address.scheme(), "http" | "https") {
+            let message = format!("`{}` is no scheme of a web address", address.scheme());
+            return self.error(&key, message, "write as in \"https://login.example.com/logout\"");
         }
-        if provider.client_secret.as_ref().is_some_and(|secret| secret.expose().trim().is_empty()) {
-            let hint = "set it, or take the line away for a public client";
-            self.error_because(Reason::SecretMissing, &key.key("client_secret"), "is empty", hint);
+        // The ID token goes there as a hint.
+        if address.scheme() == "http" && !is_loopback(address.host()) {
+            self.error(&key, "is http, so whoever is on the way reads who signs out", "use https");
+        }
+        if !address.username().is_empty() || address.password().is_some() || address.fragment().is_some() {
+            self.error(&key, "holds a user, a password or a fragment", "take it away");
         }
     }
 

@@ -141,6 +141,13 @@ pub struct Issuer {
 /// What stands for a tenant in `issuer` and `issuer_aliases`, as in Entra's metadata.
 pub const TENANT: &str = "{tenantid}";
 
+/// The tenant in `iss`, where `template` with `{tenantid}` stands for it.
+pub fn tenant_in<'i>(template: &str, iss: &'i str) -> Option<&'i str> {
+    let (before, behind) = template.split_once(TENANT)?;
+    let tenant = iss.strip_prefix(before)?.strip_suffix(behind)?;
+    Some(tenant).filter(|tenant| !tenant.is_empty() && !tenant.contains('/'))
+}
+
 impl Issuer {
     /// Every `iss` that the entry stands for: its own and those of its `[[provider]]`, in each of `tenants`.
     pub fn texts(&self, provider: Option<&Provider>) -> Vec<String> {

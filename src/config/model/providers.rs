@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::TokenAlgorithm;
+use super::{TENANT, TokenAlgorithm};
 use crate::config::values::{Period, Secret};
 
 /// Which product a provider is. A preset sets what differs from product to product, each time by a key that can be set
@@ -144,6 +144,9 @@ pub struct ClaimMap {
     pub default: Option<String>,
 }
 
+/// Stands for every tenant in `tenants`.
+pub const ANY_TENANT: &str = "*";
+
 /// One OpenID provider.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -158,7 +161,8 @@ pub struct Provider {
     pub preset: Preset,
     /// The issuer, to the letter as the provider's metadata says it.
     pub issuer: Url,
-    /// Tenants whose people may sign in where the issuer is for several (Entra's `common` and `organizations`), by id.
+    /// Tenants whose people may sign in where the issuer is for several (Entra's `common` and `organizations`), by id;
+    /// `"*"` alone stands for all of them, personal accounts among them.
     #[serde(default)]
     pub tenants: Vec<String>,
     /// How people sign in.
@@ -251,13 +255,28 @@ pub struct Provider {
 
 impl Provider {
     /// `issuer` as `iss` may spell it. An address without a path is the same with and without a slash, and the metadata
-    /// alone tells which one is meant; the two are one issuer.
+    /// alone tells which one is meant; the two are one issuer. One that is for several tenants has `{tenantid}` in it.
     pub fn issuer_texts(&self) -> Vec<String> {
+        if let Some(template) = self.tenant_template() {
+            return vec![template];
+        }
         let text = self.issuer.to_string();
         match text.strip_suffix('/').filter(|_| self.issuer.path() == "/" && self.issuer.query().is_none()) {
             Some(bare) => vec![bare.to_owned(), text],
             None => vec![text],
         }
+    }
+
+    /// What an issuer for several tenants calls itself in its metadata: Entra's `common` and `organizations`, with
+    /// `{tenantid}` in their place. `None` where it is one tenant's, or of another product.
+    pub fn tenant_template(&self) -> Option<String> {
+        let entra = matches!(self.preset, Preset::Entra | Preset::EntraV1);
+        let several = ["common", "organizations"].into_iter().filter(|_| entra);
+        let text = self.issuer.as_str();
+        several
+            .map(|word| format!("/{word}/"))
+            .find(|part| self.issuer.path().starts_with(part.as_str()))
+            .map(|part| text.replacen(&part, &format!("/{TENANT}/"), 1))
     }
 
     /// Whether ID tokens may be signed with the client secret.
@@ -274,6 +293,18 @@ impl Provider {
         }
     }
 }
+
+/// Path of the redirect URI of the provider called `name`, the one at `index` of all. Each has its own, so that an answer
+/// of one provider is never taken for another's (RFC 9700 §4.4.2.2).
+pub fn callback(index: usize, name: &str) -> String {
+    match index {
+        0 => CALLBACK.to_owned(),
+        _ => format!("{CALLBACK}/{name}"),
+    }
+}
+
+/// Path of the first provider's redirect URI.
+pub const CALLBACK: &str = "/oidc/callback";
 
 fn yes() -> bool {
     true

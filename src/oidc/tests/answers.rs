@@ -5,13 +5,13 @@ use url::Url;
 
 use super::support::{Signer, settings};
 use crate::claims::{ClaimNames, NeededClaims, identity};
-use crate::config::model::{ClientAuth, Settings, TokenAlgorithm};
+use crate::config::model::{ClientAuth, ResponseMode, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::jwt::KeySet;
-use crate::oidc::AuthorizationResponse;
 use crate::oidc::client::Means;
 use crate::oidc::metadata::Metadata;
+use crate::oidc::{AuthorizationResponse, Granted};
 use crate::reason::{Failure, Reason};
 
 #[test]
@@ -40,6 +40,10 @@ fn an_authorization_response_has_each_parameter_once() {
         ("state=s%00&code=c".into(), Err(CallbackParameter)),
         ("state=s&code=c%0d%0aSet-Cookie:x".into(), Err(CallbackParameter)),
         ("state=s&code=%ff%fe".into(), Err(CallbackParameter)),
+        ("state=s&code=c&access_token=a".into(), Err(ResponseMode)),
+        ("state=s&id_token=a.b.c".into(), Ok(())),
+        ("state=s&id_token=a.b.c&error=e".into(), Err(CallbackParameter)),
+        ("state=s&id_token=".into(), Err(CallbackParameter)),
         (long("code", 4096), Ok(())),
         (long("code", 4097), Err(CallbackParameter)),
         (long("code", 1_000_000), Err(CallbackParameter)),
@@ -60,11 +64,13 @@ fn an_authorization_response_has_each_parameter_once() {
 fn an_authorization_response_is_decoded() {
     let parsed =
         AuthorizationResponse::parse(Some("code=a%2Bb+c&state=1.x-_&iss=https%3A%2F%2Fa.example")).expect("good");
-    let wanted = AuthorizationResponse::Code {
-        code: "a+b c".into(),
+    let wanted = AuthorizationResponse::Granted(Granted {
+        code: Some("a+b c".into()),
+        id_token: None,
         state: "1.x-_".into(),
         iss: Some("https://a.example".into()),
-    };
+        mode: ResponseMode::Query,
+    });
     assert_eq!(parsed, wanted);
     assert_eq!((parsed.state(), parsed.iss(), parsed.failure()), ("1.x-_", Some("https://a.example"), None));
     assert!(!format!("{parsed:?}").contains("a+b c"));
@@ -153,7 +159,7 @@ fn metadata(changes: Value) -> Result<Metadata, Failure> {
     for (name, value) in changes.as_object().expect("an object") {
         document[name] = value.clone();
     }
-    Metadata::parse(document.to_string().as_bytes(), &url("https://a.example"))
+    Metadata::parse(document.to_string().as_bytes(), &settings("https://a.example", "").provider[0])
 }
 
 #[test]
@@ -176,6 +182,37 @@ fn metadata_needs_what_the_code_flow_needs() {
     ];
     for (changes, wanted) in table {
         assert_eq!(metadata(changes.clone()).map(drop).map_err(|failure| failure.reason), wanted, "{changes}");
+    }
+}
+
+#[test]
+fn an_issuer_for_several_tenants_is_taken_where_they_are_named() {
+    let tenants = "provider = 'entra'\ntenants = ['11111111-2222-3333-4444-555555555555']";
+    let (host, template) = ("https://login.microsoftonline.com", "https://login.microsoftonline.com/{tenantid}/v2.0");
+    for (issuer, more, said, wanted) in [
+        (format!("{host}/common/v2.0"), tenants, template, None),
+        (format!("{host}/organizations/v2.0"), tenants, template, None),
+        (
+            format!("{host}/common/v2.0"),
+            tenants,
+            "https://evil.example/{tenantid}/v2.0",
+            Some("expected `https://login.mic"),
+        ),
+        (format!("{host}/common/v2.0"), tenants, &format!("{host}/common/v2.0"), Some("{tenantid}/v2.0`, got")),
+        (format!("{host}/common/v2.0"), "", template, Some("needs `provider = \"entra\"` and `tenants`")),
+    ] {
+        let document = json!({
+            "issuer": said, "authorization_endpoint": "https://a.example", "token_endpoint": "https://a.example",
+            "jwks_uri": "https://a.example", "response_types_supported": ["code"],
+        });
+        let settings = settings(&issuer, more);
+        let parsed = Metadata::parse(document.to_string().as_bytes(), &settings.provider[0]);
+        let fits = match (&parsed, wanted) {
+            (Ok(metadata), None) => metadata.issuer == said,
+            (Err(failure), Some(named)) => failure.reason == Reason::DiscoveryIssuer && failure.detail.contains(named),
+            _ => false,
+        };
+        assert!(fits, "{issuer} {said}: {parsed:?}");
     }
 }
 

@@ -3,6 +3,8 @@
 mod answers;
 mod client_auth;
 mod faults;
+mod flows;
+mod logout;
 mod sign_in;
 pub(crate) mod support;
 mod tokens;

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::model::Settings;
-use crate::oidc::{Provider, Providers};
+use crate::config::model::{ResponseMode, Settings};
+use crate::oidc::{Attempt, Begun, Granted, Provider, Providers, SignedIn, Wish};
+use crate::reason::Failure;
 
 pub const NOW: u64 = 1_800_000_000;
 pub const CLIENT: &str = "a client:with/odd+letters";
@@ -194,6 +195,30 @@ pub async fn ready(fake: &Fake, more: &str) -> Arc<Provider> {
     let fetched = provider.fetch().await.expect("metadata and keys");
     provider.snapshot.store(Some(Arc::new(fetched)));
     provider
+}
+
+/// Short forms for what most tests do: a plain sign-in, and a code in the address.
+impl Provider {
+    pub fn begin(&self, return_to: &str, id: &str, now: SystemTime) -> Result<Begun, Failure> {
+        self.begin_with(&Wish::default(), return_to, id, now)
+    }
+
+    pub async fn finish(
+        &self,
+        attempt: &Attempt,
+        iss: Option<&str>,
+        code: &str,
+        now: SystemTime,
+    ) -> Result<SignedIn, Failure> {
+        let granted = Granted { iss: iss.map(str::to_owned), ..granted(Some(code), None, ResponseMode::Query) };
+        self.complete(attempt, &granted, now).await
+    }
+}
+
+/// An authorization response; its `state` has been looked at.
+pub fn granted(code: Option<&str>, id_token: Option<&str>, mode: ResponseMode) -> Granted {
+    let (code, id_token) = (code.map(str::to_owned), id_token.map(str::to_owned));
+    Granted { code, id_token, state: "s".into(), iss: None, mode }
 }
 
 /// Claims that pass every check.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::support::{CLIENT, NOW, Signer, base64url, claims, now};
 use crate::config::model::TokenAlgorithm;
 use crate::jwt::KeySet;
-use crate::oidc::id_token::{Expected, VerifiedIdToken, verify};
+use crate::oidc::id_token::{Expected, VerifiedIdToken, check_authentication, verify};
 use crate::reason::{Failure, Reason};
 
 const ISSUER: &str = "https://idp.example/realm";
@@ -16,13 +16,13 @@ fn expected<'a>() -> Expected<'a> {
     use TokenAlgorithm::*;
     Expected {
         issuer: ISSUER,
+        tenants: &[],
         client_id: CLIENT,
         trusted_audiences: &[],
         algorithms: &[RS256, ES256, EdDSA],
         nonce: Some("n"),
-        access_token: "at",
-        max_age: None,
-        acr_values: &[],
+        access_token: Some("at"),
+        code: None,
         leeway: std::time::Duration::from_secs(60),
         now: now(),
     }
@@ -130,11 +130,11 @@ fn further_audiences_need_trust_and_azp() {
 #[test]
 fn authentication_is_checked_where_it_was_asked_for() {
     use Reason::IdTokenAuthentication as Refused;
-    let signer = Signer::new("k");
-    let keys = keys(&[signer.jwk()]);
-    let wanted_acr = ["gold".to_owned(), "platinum".to_owned()];
-    let by_age = Expected { max_age: Some(std::time::Duration::from_secs(600)), ..expected() };
-    let by_acr = Expected { acr_values: &wanted_acr, ..expected() };
+    let judged = |changes: &Value, acr: &[String], age: Option<std::time::Duration>| {
+        let claims = changed(changes.clone()).as_object().expect("an object").clone();
+        let leeway = std::time::Duration::from_secs(60);
+        check_authentication(&claims, acr, age, leeway, now()).map_err(|failure| failure.reason)
+    };
     let ages = [
         (json!({}), Err(Refused)),
         (json!({ "auth_time": 0 }), Err(Refused)),
@@ -144,7 +144,7 @@ fn authentication_is_checked_where_it_was_asked_for() {
         (json!({ "auth_time": NOW as f64 - 10.25 }), Ok(())),
     ];
     for (changes, wanted) in ages {
-        assert_eq!(outcome(verify(&signer.sign(&changed(changes.clone())), &keys, &by_age)), wanted, "{changes}");
+        assert_eq!(judged(&changes, &[], Some(std::time::Duration::from_secs(600))), wanted, "{changes}");
     }
     let acrs = [
         (json!({}), Err(Refused)),
@@ -153,7 +153,7 @@ fn authentication_is_checked_where_it_was_asked_for() {
         (json!({ "acr": "platinum" }), Ok(())),
     ];
     for (changes, wanted) in acrs {
-        assert_eq!(outcome(verify(&signer.sign(&changed(changes.clone())), &keys, &by_acr)), wanted, "{changes}");
+        assert_eq!(judged(&changes, &["gold".to_owned(), "platinum".to_owned()], None), wanted, "{changes}");
     }
 }
 
@@ -296,4 +296,44 @@ fn a_failed_clock_names_the_difference() {
     let behind = verify(&signer.sign(&changed(json!({ "iat": NOW - 7500, "exp": NOW - 3900 }))), &keys, &expected());
     let detail = behind.expect_err("behind").detail;
     assert!(detail.contains("3900 s") && detail.contains("7500 s"), "{detail}");
+}
+
+#[test]
+fn a_token_of_an_issuer_for_several_tenants_is_of_one_that_may_come() {
+    const TEMPLATE: &str = "https://login.example/{tenantid}/v2.0";
+    let one = "11111111-2222-3333-4444-555555555555".to_owned();
+    let signer = Signer::new("k");
+    let mut of_everybody = signer.jwk();
+    of_everybody["issuer"] = json!(TEMPLATE);
+    let mut of_another = signer.jwk();
+    of_another["issuer"] = json!("https://login.example/other/v2.0");
+    let iss = |tenant: &str| json!(TEMPLATE.replace("{tenantid}", tenant));
+    let good = json!({ "iss": iss(&one), "tid": one });
+    let other = json!({ "iss": iss("other"), "tid": "other" });
+    let (listed, all, none) = ([one.clone()], ["*".to_owned()], []);
+    let table: [(&Value, &Value, &[String], Option<Reason>); 10] = [
+        (&good, &of_everybody, &listed, None),
+        (&good, &signer.jwk(), &listed, None),
+        (&other, &of_everybody, &listed, Some(Reason::TenantRefused)),
+        (&good, &of_everybody, &none, Some(Reason::TenantRefused)),
+        (&other, &of_everybody, &all, None),
+        (&good, &of_another, &all, Some(Reason::IdTokenKey)),
+        (&json!({ "iss": iss(&one) }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (&json!({ "iss": iss(&one), "tid": "other" }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (&json!({ "iss": TEMPLATE, "tid": "{tenantid}" }), &of_everybody, &all, Some(Reason::IdTokenIssuer)),
+        (
+            &json!({ "iss": "https://evil.example/x/v2.0", "tid": "x" }),
+            &signer.jwk(),
+            &all,
+            Some(Reason::IdTokenIssuer),
+        ),
+    ];
+    for (changes, jwk, tenants, wanted) in table {
+        let expected = Expected { issuer: TEMPLATE, tenants, ..expected() };
+        let verified = verify(&signer.sign(&changed(changes.clone())), &keys(std::slice::from_ref(jwk)), &expected);
+        assert_eq!(verified.map(drop).map_err(|failure| failure.reason).err(), wanted, "{changes} {tenants:?}");
+    }
+    let expected = Expected { issuer: TEMPLATE, tenants: &listed, ..expected() };
+    let refused = verify(&signer.sign(&changed(other)), &keys(&[of_everybody]), &expected).expect_err("another tenant");
+    assert!(refused.detail.contains("`other` (`tid`) is not among `tenants`"), "{refused}");
 }

@@ -11,7 +11,7 @@ import http from 'node:http';
 import https from 'node:https';
 import readline from 'node:readline';
 
-import { exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose';
+import { compactDecrypt, exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose';
 import { Provider, interactionPolicy } from 'oidc-provider';
 
 const input = readline.createInterface({ input: process.stdin });
@@ -205,6 +205,7 @@ function newProvider(issuer, keys) {
     scopes: ['openid', 'offline_access', 'read', 'write'],
     clientDefaults: { grant_types: ['authorization_code', 'refresh_token'] },
     enabledJWA: {
+      clientAuthSigningAlgValues: ['RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519', 'HS256', 'HS384', 'HS512'],
       idTokenSigningAlgValues: settings.algorithms,
       userinfoSigningAlgValues: settings.algorithms,
       idTokenEncryptionAlgValues: keyManagement,
@@ -388,6 +389,11 @@ const control = {
     const full = { alg, ...(jwk && !secret && { kid: jwk.kid }), ...header };
     for (const [name, value] of Object.entries(full)) if (value === null) delete full[name];
     return { token: await new SignJWT(claims).setProtectedHeader(full).sign(key) };
+  },
+  // What a JWE holds, for a private key: a second opinion on what others encrypt.
+  decrypt: async ({ token, key }) => {
+    const { plaintext, protectedHeader } = await compactDecrypt(token, crypto.createPrivateKey(key));
+    return { header: protectedHeader, text: new TextDecoder().decode(plaintext) };
   },
   // The sessions of a user: [{ uid, acr, auth_time, clients: { CLIENT: SID } }].
   sessions: async ({ user }) => sessionsOf(user).map(({ uid, acr, loginTs, authorizations = {} }) => ({

@@ -1,0 +1,100 @@
+//! Issuers for several tenants, as Entra's `common` and `organizations` are: their metadata calls the issuer by a template
+//! with `{tenantid}` in it, and each token says in `iss` and `tid` whose tenant it is from.
+//!
+//! Promise: nobody signs in from a tenant that is not among `tenants`, and no tenant's key signs for another.
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::signed;
+use crate::config::model::{ANY_TENANT, TENANT, tenant_in};
+use crate::reason::{Failure, Reason};
+use crate::words::in_words;
+
+/// Whether an issuer, which may be a template, calls itself `said`. Of templates this is a question of form: whose people
+/// may come is asked by [`check`].
+pub(super) fn is_called(issuer: &str, said: &str) -> bool {
+    match issuer.contains(TENANT) {
+        // The template itself is nobody's name.
+        true => tenant_in(issuer, said).is_some_and(|tenant| tenant != TENANT),
+        false => issuer == said,
+    }
+}
+
+/// Checks that an ID token whose `iss` fits the issuer is from one of `tenants`, where these are asked for.
+pub(super) fn check(issuer: &str, said: &str, claims: &Map<String, Value>, tenants: &[String]) -> Result<(), Failure> {
+    let Some(tenant) = tenant_in(issuer, said) else { return Ok(()) };
+    let named = signed::text(claims, "tid").map_err(|fault| Failure::new(Reason::IdTokenForm, fault.into_detail()))?;
+    if named != Some(tenant) {
+        let got = named.map_or_else(|| "none".to_owned(), in_words);
+        let detail = format!("expected `tid` of the tenant in `iss`, {}, got {got}", in_words(tenant));
+        return Err(Failure::new(Reason::IdTokenIssuer, detail));
+    }
+    match tenants.iter().any(|one| one == ANY_TENANT || one.eq_ignore_ascii_case(tenant)) {
+        true => Ok(()),
+        false => {
+            let detail = format!("the tenant {} (`tid`) is not among `tenants`", in_words(tenant));
+            Err(Failure::new(Reason::TenantRefused, detail))
+        }
+    }
+}
+
+/// Whether a key that is published for `key_issuer` may sign what `iss` issued. A set of keys for several tenants says of
+/// each key whose it is; keys of both versions of Entra's endpoints are published under the name of one of them, so the
+/// tenants are compared where the names differ.
+pub(super) fn may_sign(key_issuer: &str, iss: &str) -> bool {
+    let tenant = |issuer: &str| {
+        let url = Url::parse(&issuer.replace(TENANT, "any")).ok()?;
+        let first = url.path_segments()?.next()?.to_owned();
+        Some(first).filter(|first| !first.is_empty())
+    };
+    let of_key = tenant(key_issuer);
+    key_issuer == iss || of_key.is_some() && (tenant_place(key_issuer) || of_key == tenant(iss))
+}
+
+/// Whether `{tenantid}` stands where the tenant would.
+fn tenant_place(issuer: &str) -> bool {
+    issuer.split_once("://").and_then(|(_, rest)| rest.split('/').nth(1)) == Some(TENANT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2: &str = "https://login.example/{tenantid}/v2.0";
+
+    #[test]
+    fn a_template_stands_for_tenants_and_not_for_itself() {
+        for (issuer, said, wanted) in [
+            (V2, "https://login.example/t1/v2.0", true),
+            (V2, V2, false),
+            (V2, "https://login.example//v2.0", false),
+            (V2, "https://login.example/t1/x/v2.0", false),
+            (V2, "https://login.example.evil/t1/v2.0", false),
+            (V2, "https://login.example/t1/v2.0/", false),
+            ("https://login.example", "https://login.example", true),
+            ("https://login.example", "https://login.example/", false),
+        ] {
+            assert_eq!(is_called(issuer, said), wanted, "{issuer} {said}");
+        }
+    }
+
+    #[test]
+    fn no_tenant_s_key_signs_for_another() {
+        let (one, v1) = ("https://login.example/t1/v2.0", "https://sts.example/t1/");
+        for (key, iss, wanted) in [
+            (one, one, true),
+            (V2, one, true),
+            (V2, v1, true),
+            (one, v1, true),
+            ("https://login.example/t2/v2.0", one, false),
+            ("https://login.example/t2/v2.0", v1, false),
+            ("https://login.example/x/{tenantid}", one, false),
+            ("https://login.example", one, false),
+            ("https://login.example", "https://other.example", false),
+            ("{tenantid}", one, false),
+        ] {
+            assert_eq!(may_sign(key, iss), wanted, "{key} {iss}");
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! Sessions that end from elsewhere: the provider's logout tokens and frames, and a copy of a cookie after its sign-out.
+
+use base64::Engine;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::app::App;
+use crate::support::browser::Browser;
+use crate::support::eventually;
+use crate::support::forger::{Forger, Key, now, trip, unsigned};
+use crate::support::gateway::{Config, Gateway};
+use crate::support::person::{Answer, NAVIGATION, Person};
+use crate::support::provider::Provider;
+use crate::support::setup::{ROUTES, Scene, provider_table, scene, scene_at, upstream_table};
+
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// What browsers send with a frame of another site.
+const FRAME: [(&str, &str); 4] = [
+    ("accept", "text/html"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "iframe"),
+    ("sec-fetch-site", "cross-site"),
+];
+
+/// A gateway that believes a forger, whose key the test has.
+struct Stage {
+    forger: Forger,
+    key: Key,
+    gateway: Gateway,
+    _app: App,
+}
+
+impl Stage {
+    async fn set() -> Stage {
+        let (forger, app, key) = (Forger::start().await, App::start().await, Key::new("the-key"));
+        forger.keys(json!({"keys": [key.jwk()]}));
+        let gateway = forger.gateway(&app.url(), "").await;
+        Stage { forger, key, gateway, _app: app }
+    }
+
+    /// Somebody who signed in as `sub` in the provider's session `sid`.
+    async fn person(&self, sub: &str, sid: Option<&str>) -> Person {
+        let (key, sub, sid) = (self.key.clone(), sub.to_owned(), sid.map(str::to_owned));
+        self.forger.forges(move |attempt, _| {
+            let mut claims = attempt.claims();
+            claims["sub"] = json!(sub);
+            if let Some(sid) = &sid {
+                claims["sid"] = json!(sid);
+            }
+            key.token(&claims)
+        });
+        let person = Person::new();
+        trip(&person, &self.gateway).await;
+        self.expect(&person, 200, "after signing in").await;
+        person
+    }
+
+    #[track_caller]
+    fn expect<'a>(&'a self, person: &'a Person, status: u16, when: &'a str) -> impl Future<Output = ()> + 'a {
+        let at = std::panic::Location::caller();
+        async move {
+            let answer = person.fetch(&self.gateway.url("/who")).await;
+            assert_eq!(answer.status, status, "{when} ({at}): {}", answer.text());
+            assert_eq!(answer.reason() == "DW-4006", status == 401, "{when} ({at}): {}", answer.text());
+        }
+    }
+
+    /// The claims of a good logout token, with `changes` merged in; null takes one away.
+    fn claims(&self, changes: Value) -> Value {
+        let jti = crate::support::random_word();
+        let mut claims = json!({"iss": self.forger.issuer, "aud": "the-client", "iat": now(), "exp": now() + 120,
+                                "jti": jti, "events": {EVENT: {}}});
+        let members = claims.as_object_mut().expect("an object");
+        for (name, value) in changes.as_object().expect("an object") {
+            match value {
+                Value::Null => members.remove(name),
+                value => members.insert(name.clone(), value.clone()),
+            };
+        }
+        claims
+    }
+
+    fn token(&self, changes: Value) -> String {
+        self.key.sign(&json!({"alg": "ES256", "typ": "logout+jwt", "kid": self.key.kid}), &self.claims(changes))
+    }
+
+    async fn send(&self, token: &str) -> Answer {
+        send(&self.gateway, token).await
+    }
+
+    async fn frame(&self, person: &Person, iss: &str, sid: &str) -> Answer {
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("iss", iss)
+            .append_pair("sid", sid)
+            .finish();
+        person.request(Method::GET, &self.gateway.url(&format!("/logout?{query}")), &FRAME, None).await
+    }
+}
+
+/// Sends a logout token as a provider does.
+async fn send(gateway: &Gateway, token: &str) -> Answer {
+    let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("logout_token", token).finish();
+    post(gateway, form).await
+}
+
+async fn post(gateway: &Gateway, form: String) -> Answer {
+    Person::new().request(Method::POST, &gateway.url("/oidc/backchannel-logout"), &[], Some(form)).await
+}
+
+/// Sessions are as old as the second in which they began; one that begins after a logout begins in a later one.
+async fn next_second() {
+    let this = now();
+    eventually("the next second", || async { (now() > this).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn a_logout_token_with_a_sid_ends_that_session_alone() {
+    let stage = Stage::set().await;
+    let (laptop, phone) = (stage.person("anna", Some("s1")).await, stage.person("anna", Some("s2")).await);
+    let berta = stage.person("berta", Some("s3")).await;
+    let answer = stage.send(&stage.token(json!({"sub": "anna", "sid": "s1"}))).await;
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("cache-control")), (200, "", "no-store"));
+    assert!(answer.set_cookies().is_empty());
+    stage.expect(&laptop, 401, "the session of that sid").await;
+    stage.expect(&phone, 200, "another of the same person").await;
+    stage.expect(&berta, 200, "somebody else's").await;
+    // A person is sent to sign in, and the session made then lives, although the provider's goes by the same name.
+    assert!(laptop.open(&stage.gateway.url("/who")).await.location().is_some());
+    next_second().await;
+    let again = stage.person("anna", Some("s1")).await;
+    stage.expect(&again, 200, "made after the logout").await;
+    stage.expect(&laptop, 401, "for good").await;
+    let line = stage.gateway.log_line(&["audit", "session_ended", "allow", "subject=anna"]).await;
+    assert!(line.contains("provider=main"), "{line}");
+    assert_eq!(stage.gateway.metric("doorward_sign_ins_total", &["back_channel_logout", "ok"]).await, 1.0);
+    assert!(stage.gateway.metric("doorward_ended_sessions", &["back_channel"]).await >= 1.0);
+    assert!(stage.gateway.metric("doorward_ended_session_uses_total", &["back_channel"]).await >= 2.0);
+}
+
+#[tokio::test]
+async fn a_logout_token_with_a_sub_ends_every_session_of_that_person() {
+    let stage = Stage::set().await;
+    let (laptop, phone) = (stage.person("anna", Some("s1")).await, stage.person("anna", None).await);
+    let berta = stage.person("berta", Some("s3")).await;
+    stage.send(&stage.token(json!({"sub": "anna"}))).await.expect(200);
+    stage.expect(&laptop, 401, "with a sid").await;
+    stage.expect(&phone, 401, "without a sid").await;
+    stage.expect(&berta, 200, "somebody else's").await;
+    // The callback's "you are signed in already" is not for an ended session.
+    let answer = laptop.open(&stage.gateway.url("/oidc/callback?code=c&state=old.state")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "DW-3103"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_session_whose_provider_said_no_sid_ends_with_any_of_its_person() {
+    let stage = Stage::set().await;
+    let (bare, other) = (stage.person("anna", None).await, stage.person("anna", Some("s2")).await);
+    stage.send(&stage.token(json!({"sub": "anna", "sid": "s1"}))).await.expect(200);
+    stage.expect(&bare, 401, "it may be the one that is meant").await;
+    stage.expect(&other, 200, "it is another one").await;
+}
+
+#[tokio::test]
+async fn what_is_no_logout_token_ends_nothing() {
+    let stage = Stage::set().await;
+    let anna = stage.person("anna", Some("s1")).await;
+    let stranger = Key::new("the-key");
+    let header = json!({"alg": "ES256", "typ": "logout+jwt", "kid": "the-key"});
+    let good = stage.claims(json!({"sub": "anna"}));
+    let typed = |typ: &str| stage.key.sign(&json!({"alg": "ES256", "typ": typ, "kid": "the-key"}), &good);
+    let id_token = json!({"iss": stage.forger.issuer, "sub": "anna", "aud": "the-client", "iat": now(),
+                          "exp": now() + 600, "nonce": "n", "sid": "s1"});
+    let hmac = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &stage.key.public_bytes());
+    let with_secret = unsigned(&json!({"alg": "HS256", "typ": "logout+jwt"}), &good);
+    let with_secret = format!("{with_secret}.{}", base64url(ring::hmac::sign(&hmac, with_secret.as_bytes()).as_ref()));
+    let tokens = [
+        ("another's key", stranger.sign(&header, &good)),
+        ("no signature", format!("{}.", unsigned(&json!({"alg": "none"}), &good))),
+        ("none", format!("{}.AAAA", unsigned(&json!({"alg": "NoNe", "kid": "the-key"}), &good))),
+        ("the public key as secret", with_secret),
+        ("an ID token", stage.key.token(&id_token)),
+        ("an access token", typed("at+jwt")),
+        ("an ID token by its type", typed("id_token+jwt")),
+        ("another issuer", stage.token(json!({"sub": "anna", "iss": "https://evil.example"}))),
+        ("another audience", stage.token(json!({"sub": "anna", "aud": "other"}))),
+        ("no event", stage.token(json!({"sub": "anna", "events": {}}))),
+        ("an event that is a text", stage.token(json!({"sub": "anna", "events": {EVENT: "x"}}))),
+        ("a nonce", stage.token(json!({"sub": "anna", "nonce": "n"}))),
+        ("neither sub nor sid", stage.token(json!({}))),
+        ("no jti", stage.token(json!({"sub": "anna", "jti": null}))),
+        ("too old", stage.token(json!({"sub": "anna", "iat": now() - 400}))),
+        ("of tomorrow", stage.token(json!({"sub": "anna", "iat": now() + 86_400}))),
+        ("over", stage.token(json!({"sub": "anna", "exp": now() - 100}))),
+        ("no JWT", "token".to_owned()),
+        ("encrypted", "a.b.c.d.e".to_owned()),
+        ("dots", ".".repeat(1000)),
+        ("deep", stage.key.sign_raw(&format!("{}{}", "[".repeat(5000), "]".repeat(5000)))),
+    ];
+    for (what, token) in &tokens {
+        let answer = stage.send(token).await;
+        assert_eq!(answer.status, 400, "{what}: {}", answer.text());
+        let body = answer.json();
+        assert_eq!(
+            (body["error"].as_str(), body["reason"].as_str()),
+            (Some("invalid_request"), Some("DW-3114")),
+            "{what}"
+        );
+        assert!(body["error_description"].is_string() && body["reference"].is_string(), "{body}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{what}");
+    }
+    let token = stage.token(json!({"sub": "anna"}));
+    for form in [String::new(), "logout_token=".into(), format!("logout_token={token}&logout_token={token}")] {
+        assert_eq!(post(&stage.gateway, form.clone()).await.reason(), "DW-3114", "{form:.40}");
+    }
+    let long = post(&stage.gateway, format!("logout_token={}", "a".repeat(70_000))).await;
+    assert_eq!((long.status, long.reason().as_str()), (400, "DW-3114"));
+    let address = stage.gateway.url(&format!("/oidc/backchannel-logout?logout_token={token}"));
+    let answer = Person::new().open(&address).await;
+    assert_eq!((answer.status, answer.header("allow")), (405, "POST"));
+    let in_query = Person::new().request(Method::POST, &address, &[], Some(String::new())).await;
+    assert_eq!(in_query.reason(), "DW-3114");
+    stage.expect(&anna, 200, "after all of that").await;
+    let log = stage.gateway.log_text();
+    assert!(
+        tokens.iter().filter(|(_, token)| token.len() > 100).all(|(_, token)| !log.contains(token)),
+        "a token is in the log"
+    );
+    // Wherever it comes from, by whatever page: the signature alone counts.
+    let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("logout_token", &token).finish();
+    let from = [("origin", "https://elsewhere.example"), ("sec-fetch-site", "cross-site")];
+    let url = stage.gateway.url("/oidc/backchannel-logout");
+    Person::new().request(Method::POST, &url, &from, Some(form)).await.expect(200);
+    stage.expect(&anna, 401, "after a good one").await;
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test]
+async fn a_logout_token_is_taken_once() {
+    let stage = Stage::set().await;
+    let token = stage.token(json!({"sub": "anna"}));
+    stage.send(&token).await.expect(200);
+    next_second().await;
+    let anna = stage.person("anna", Some("s1")).await;
+    let answer = stage.send(&token).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (400, "DW-3115"), "{}", answer.text());
+    stage.expect(&anna, 200, "after the replay").await;
+}
+
+#[tokio::test]
+async fn a_logout_token_of_a_key_that_is_new_is_taken() {
+    let stage = Stage::set().await;
+    let anna = stage.person("anna", Some("s1")).await;
+    let newer = Key::new("newer");
+    stage.forger.keys(json!({"keys": [newer.jwk()]}));
+    let asked = stage.forger.key_requests();
+    let header = json!({"alg": "ES256", "typ": "logout+jwt", "kid": "newer"});
+    stage.send(&newer.sign(&header, &stage.claims(json!({"sid": "s1"})))).await.expect(200);
+    stage.expect(&anna, 401, "after it").await;
+    // Anybody may send tokens of keys that nobody has; the provider is not asked for each.
+    for n in 0..20 {
+        let header = json!({"alg": "ES256", "kid": format!("unknown-{n}")});
+        stage.send(&newer.sign(&header, &stage.claims(json!({"sid": "s1"})))).await.expect(400);
+    }
+    assert_eq!(stage.forger.key_requests(), asked + 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_not_ready_yet_is_told_to_send_it_again() {
+    let (forger, app, key) = (Forger::start().await, App::start().await, Key::new("the-key"));
+    forger.instead("metadata", 503, "", "{}");
+    let gateway = forger.config(&app.url(), "").start().await;
+    let stage = Stage { forger, key, gateway, _app: app };
+    let answer = stage.send(&stage.token(json!({"sub": "anna"}))).await;
+    assert_eq!((answer.status, answer.reason().as_str(), answer.header("retry-after")), (503, "DW-6001", "5"));
+}
+
+#[tokio::test]
+async fn a_frame_of_the_provider_ends_the_session_that_it_names_without_any_cookie() {
+    let stage = Stage::set().await;
+    let (anna, berta) = (stage.person("anna", Some("s1")).await, stage.person("berta", Some("s2")).await);
+    let issuer = stage.forger.issuer.clone();
+    let answer = stage.frame(&Person::new(), &issuer, "s1").await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, "no-store"), "{}", answer.text());
+    let policy = answer.header("content-security-policy");
+    assert!(
+        policy.contains("default-src 'none'") && policy.ends_with(&format!("frame-ancestors {issuer}")),
+        "{policy}"
+    );
+    assert_eq!(answer.header("x-frame-options"), "", "the policy says who may frame it");
+    assert!(answer.set_cookies().is_empty());
+    stage.expect(&anna, 401, "the session of that sid").await;
+    stage.expect(&berta, 200, "another").await;
+    // A browser that sends its cookies along, of another session, keeps it.
+    let answer = stage.frame(&berta, &issuer, "s1").await;
+    assert!(answer.set_cookies().is_empty(), "{:?}", answer.set_cookies());
+    stage.expect(&berta, 200, "another, whose cookie came along").await;
+    next_second().await;
+    let again = stage.person("anna", Some("s1")).await;
+    stage.expect(&again, 200, "made after the logout").await;
+}
+
+#[tokio::test]
+async fn a_frame_that_names_no_session_ends_none() {
+    let stage = Stage::set().await;
+    let anna = stage.person("anna", Some("s1")).await;
+    let issuer: String = url::form_urlencoded::byte_serialize(stage.forger.issuer.as_bytes()).collect();
+    for query in [
+        format!("iss={issuer}"),
+        "sid=s1".into(),
+        format!("iss={issuer}&sid="),
+        "iss=&sid=s1".into(),
+        format!("iss={issuer}&sid=s1&sid=s1"),
+        format!("iss={issuer}&iss={issuer}&sid=s1"),
+        "iss=https%3A%2F%2Fevil.example&sid=s1".into(),
+        format!("iss={issuer}%2F&sid=s1%00"),
+        format!("iss={issuer}&sid={}", "s".repeat(600)),
+        format!("iss={}&sid=s1", "i".repeat(600)),
+    ] {
+        for person in [&Person::new(), &anna] {
+            let url = stage.gateway.url(&format!("/logout?{query}"));
+            let answer = person.request(Method::GET, &url, &FRAME, None).await;
+            if query.contains("%00") {
+                // The issuer of a bare host is the same with a slash; the session is another.
+                answer.expect(200);
+            } else {
+                assert_eq!((answer.status, answer.reason().as_str()), (400, "DW-3113"), "{query:.80}");
+            }
+            assert!(answer.set_cookies().is_empty(), "{query:.80}");
+        }
+    }
+    for method in [Method::POST, Method::HEAD] {
+        let url = stage.gateway.url(&format!("/logout?iss={issuer}&sid=s1"));
+        assert_eq!(anna.request(method.clone(), &url, &NAVIGATION, None).await.status, 400, "{method}");
+    }
+    // Without the two it is a sign-out, which is not for another site to ask for.
+    let answer = anna.request(Method::GET, &stage.gateway.url("/logout"), &FRAME, None).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3111"));
+    stage.expect(&anna, 200, "after all of that").await;
+}
+
+#[tokio::test]
+async fn a_copy_of_the_cookie_is_worth_nothing_after_the_sign_out() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let (thief, elsewhere) = (person.clone_with_own_jar(), Person::new());
+    elsewhere.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    thief.fetch(&scene.gateway.url("/who")).await.expect(200);
+    person.open(&scene.gateway.url("/logout")).await;
+    let answer = thief.fetch(&scene.gateway.url("/who")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4006"), "{}", answer.text());
+    let upgrade = [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")];
+    let answer = thief.request(Method::GET, &scene.gateway.url("/who"), &upgrade, None).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4006"));
+    elsewhere.fetch(&scene.gateway.url("/who")).await.expect(200);
+}
+
+/// Whoever clicks twice leaves at the second click, from a browser that has not seen the answer to the first.
+#[tokio::test]
+async fn a_second_click_on_sign_out_ends_the_provider_s_session_too() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let second = person.clone_with_own_jar();
+    for click in [person, second] {
+        let answer = click.open(&scene.gateway.url("/logout")).await;
+        let location = answer.location().expect("a redirect");
+        assert!(location.as_str().starts_with(&format!("{}/session/end?", scene.provider.issuer())), "{location}");
+    }
+    // The log is in the order of what happened.
+    Person::new().open(&scene.gateway.url("/public/afterwards")).await;
+    scene.gateway.log_line(&["access", "/public/afterwards"]).await;
+    let signed_out = |line: &String| line.contains("audit sign_out");
+    assert_eq!(scene.gateway.log_lines().iter().filter(|line| signed_out(line)).count(), 1);
+}
+
+#[tokio::test]
+async fn signing_out_takes_the_refresh_token_back() {
+    let tables = format!("{ROUTES}[session]\nrefresh = true\n");
+    let keys = "scopes = [\"openid\", \"profile\", \"email\", \"offline_access\"]";
+    let scene: Scene = scene_at(Provider::shared(), Config::new(), keys, &tables).await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    person.open(&scene.gateway.url("/logout")).await;
+    let ok = ["main", "revocation", "ok"];
+    eventually("the revocation", || async {
+        (scene.gateway.metric("doorward_provider_fetches_total", &ok).await == 1.0).then_some(())
+    })
+    .await;
+    let seen = scene.provider.seen().await;
+    let pair = format!("{}:{}", scene.client.id, scene.client.secret);
+    let ours = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+    assert!(seen.iter().any(|request| request["path"] == "/token/revocation" && request["authorization"] == *ours));
+}
+
+#[tokio::test]
+async fn a_provider_that_brings_no_state_back_leads_people_where_they_wanted_to_go() {
+    for (form, parameter) in [("auth0", "returnTo"), ("cognito", "logout_uri")] {
+        let (forger, app) = (Forger::start().await, App::start().await);
+        let gateway = forger.gateway(&app.url(), &format!("logout = {form:?}")).await;
+        let person = Person::new();
+        trip(&person, &gateway).await;
+        let answer = person.open(&gateway.url("/logout?return_to=/public/bye")).await;
+        let location = answer.location().expect("a redirect to the provider");
+        let back = location.query_pairs().find(|(name, _)| name == parameter).map(|(_, value)| value.into_owned());
+        assert_eq!(back, Some(gateway.url("/oidc/signed-out")), "{location}");
+        let answer = person.open(&back.expect("the address")).await;
+        assert_eq!(answer.location().expect("a redirect").path(), "/public/bye");
+        let left: Vec<_> = person.cookies("127.0.0.1").into_iter().filter(|c| c.name.contains("doorward")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    let (forger, app) = (Forger::start().await, App::start().await);
+    let gateway = forger.gateway(&app.url(), "logout = \"none\"").await;
+    let person = Person::new();
+    trip(&person, &gateway).await;
+    let answer = person.browse(&gateway.url("/logout")).await;
+    assert!(answer.expect(200).text().contains("still"), "{}", answer.text());
+}
+
+/// Two gateways that are two clients of one provider, in one browser that keeps no cookies of third parties.
+#[tokio::test]
+async fn signing_out_at_one_gateway_signs_out_of_the_other() {
+    for channel in ["backchannel", "frontchannel"] {
+        let provider = Provider::start(json!({}));
+        let mut gateways = Vec::new();
+        let app = App::start().await;
+        for name in ["first", "second"] {
+            let config = Config::new();
+            let path = if channel == "backchannel" { "/oidc/backchannel-logout" } else { "/logout" };
+            let uri = format!("{}{path}", config.public_url);
+            let extra = json!({
+                format!("{channel}_logout_uri"): uri, format!("{channel}_logout_session_required"): true,
+            });
+            let client = provider.register(&config.public_url, extra).await;
+            // Browsers tell hosts apart by name and not by port.
+            let session = format!("[session]\ncookie_name = {name:?}\n");
+            let tables = [provider_table(&provider, &client), upstream_table(&app.url()), ROUTES.into(), session];
+            let gateway = config.add(&tables.concat()).start().await;
+            gateway.ready().await;
+            gateways.push(gateway);
+        }
+        let [first, second] = gateways.as_slice() else { panic!("two gateways") };
+        let browser = Browser::start_without_third_party_cookies().await;
+        let tab = browser.tab(&first.url("/page")).await;
+        tab.log_in(provider.user("anna")).await;
+        tab.wait_for("#app").await;
+        tab.go(&second.url("/page")).await;
+        tab.wait_for("#app").await;
+        let elsewhere = Person::new();
+        elsewhere.sign_in(&second.url("/who"), provider.user("anna")).await;
+        tab.go(&first.url("/logout")).await;
+        tab.click("#confirm").await;
+        tab.wait_for_url("the signed-out page", |url| url.contains("/oidc/signed-out")).await;
+        eventually("the end of the other session", || async {
+            let ended = second.metric("doorward_ended_sessions", &[&channel.replace("channel", "_channel")]).await;
+            (ended >= 1.0).then_some(())
+        })
+        .await;
+        tab.go(&second.url("/page")).await;
+        tab.wait_for("input[name=password]").await;
+        elsewhere.fetch(&second.url("/who")).await.expect(200);
+    }
+}
