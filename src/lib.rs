@@ -38,4 +38,5 @@ pub mod server;
 pub mod service_accounts;
 pub mod session;
 pub mod telemetry;
+pub mod way_in;
 pub mod words;
