@@ -197,7 +197,7 @@ fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Malformed> {
 fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
     let dn = std::str::from_utf8(reader.expect(OCTETS)?).map_err(|_| Malformed("an entry's name is no UTF-8"))?;
     let mut list = Reader(reader.expect(SEQUENCE)?);
-    let mut attributes = Vec::new();
+    let mut attributes: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
     while !list.is_empty() {
         let mut pair = Reader(list.expect(SEQUENCE)?);
         let name =
@@ -207,7 +207,11 @@ fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
         while !set.is_empty() {
             values.push(set.expect(OCTETS)?.to_vec());
         }
-        attributes.push((name.to_owned(), values));
+        // One attribute in two pieces is one: else the second piece would not be seen.
+        match attributes.iter_mut().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
+            Some((_, whole)) => whole.append(&mut values),
+            None => attributes.push((name.to_owned(), values)),
+        }
     }
     Ok(Entry { dn: dn.to_owned(), attributes })
 }
@@ -250,6 +254,19 @@ mod tests {
         let done = constructed(0x65, &[number(ENUMERATED, 49), element(OCTETS, b""), element(OCTETS, b"no")]);
         let outcome = Outcome { code: 49, text: "no".into() };
         assert_eq!(read(&message(7, done)), Ok(Answer { id: 7, operation: Operation::Done(outcome) }));
+    }
+
+    #[test]
+    fn an_attribute_in_two_pieces_is_one() {
+        let piece = |name: &[u8], value: &[u8]| {
+            constructed(SEQUENCE, &[element(OCTETS, name), constructed(SET, &[element(OCTETS, value)])])
+        };
+        let pieces = [piece(b"uid", b"a"), piece(b"mail", b"m"), piece(b"UID", b"b")];
+        let operation = constructed(0x64, &[element(OCTETS, b"cn=x"), constructed(SEQUENCE, &pieces)]);
+        let Ok(Answer { operation: Operation::Entry(entry), .. }) = read(&message(1, operation)) else {
+            panic!("no entry");
+        };
+        assert_eq!(entry.texts("uid").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
