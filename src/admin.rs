@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::config::OWN_ISSUER;
 use crate::config::model::Federation;
+use crate::directory::{self, Directory};
 use crate::jwt::{Issuer, Issuers, source};
 use crate::oidc::{Providers, Readiness};
 use crate::reason::Failure;
@@ -19,6 +20,9 @@ use crate::telemetry::metrics;
 /// The handler of the admin listener.
 pub struct Admin {
     providers: Arc<Providers>,
+    directory: Option<Arc<Directory>>,
+    /// Whether only the way in is open.
+    restore: bool,
     issuers: Arc<Issuers>,
     /// Whether assertions that are meant for anybody can be exchanged.
     exchanges_any: bool,
@@ -29,12 +33,14 @@ pub struct Admin {
 impl Admin {
     pub fn new(
         providers: Arc<Providers>,
+        directory: Option<Arc<Directory>>,
+        restore: bool,
         issuers: Arc<Issuers>,
         federation: Option<&Federation>,
         stopping: tokio::sync::watch::Receiver<bool>,
     ) -> Self {
         let exchanges_any = federation.is_some_and(|federation| federation.skip_audience_validation);
-        Admin { providers, issuers, exchanges_any, stopping }
+        Admin { providers, directory, restore, issuers, exchanges_any, stopping }
     }
 
     /// Ready is who can sign people in and judge tokens: each provider's metadata and keys and each issuer's keys are at
@@ -54,6 +60,24 @@ impl Admin {
                 }
             })
             .collect();
+        let directories: Vec<_> = self
+            .directory
+            .iter()
+            .map(|directory| {
+                let mut said = match directory.readiness() {
+                    directory::Readiness::Ready { checked_at, found } => json!({
+                        "name": directory.name(), "ready": true, "found": found,
+                        "checked_at": httpdate::fmt_http_date(checked_at),
+                    }),
+                    directory::Readiness::NotReady(failure) => not_ready(directory.name(), &failure),
+                };
+                let login = directory.takes_sign_ins();
+                said["login"] = json!(login);
+                // One that is only tested keeps nobody out.
+                ready &= said["ready"] == true || !login;
+                said
+            })
+            .collect();
         let issuers: Vec<_> = self
             .issuers
             .iter()
@@ -69,7 +93,13 @@ impl Admin {
             })
             .collect();
         let stopping = *self.stopping.borrow();
-        let body = json!({ "ready": ready, "stopping": stopping, "providers": providers, "issuers": issuers });
+        let mut body = json!({ "ready": ready, "stopping": stopping, "providers": providers, "issuers": issuers });
+        if !directories.is_empty() {
+            body["directories"] = json!(directories);
+        }
+        if self.restore {
+            body["warning"] = json!("restore mode: only the password of the log signs in");
+        }
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         answer(status, "application/json", format!("{body:#}\n").into_bytes())
     }

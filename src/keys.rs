@@ -31,10 +31,18 @@ pub enum Purpose {
     LogoutHint,
     /// The `state` of a sign-out.
     LogoutState,
+    /// One open form for name and password.
+    PasswordForm,
 }
 
-const PURPOSES: [Purpose; 5] =
-    [Purpose::Session, Purpose::Attempt, Purpose::Trips, Purpose::LogoutHint, Purpose::LogoutState];
+const PURPOSES: [Purpose; 6] = [
+    Purpose::Session,
+    Purpose::Attempt,
+    Purpose::Trips,
+    Purpose::LogoutHint,
+    Purpose::LogoutState,
+    Purpose::PasswordForm,
+];
 
 impl Purpose {
     fn label(self) -> &'static [u8] {
@@ -44,6 +52,7 @@ impl Purpose {
             Purpose::Trips => b"sign-in trips",
             Purpose::LogoutHint => b"logout hint",
             Purpose::LogoutState => b"logout state",
+            Purpose::PasswordForm => b"password form",
         }
     }
 }
@@ -213,8 +222,8 @@ impl KeySet {
         };
         let mut id = [0; 4];
         extracted.expand(&[b"key id"], Length(4)).ok()?.fill(&mut id).ok()?;
-        let [session, attempt, trips, hint, state] = PURPOSES.map(key);
-        Some(KeySet { id, keys: [session?, attempt?, trips?, hint?, state?] })
+        let [session, attempt, trips, hint, state, form] = PURPOSES.map(key);
+        Some(KeySet { id, keys: [session?, attempt?, trips?, hint?, state?, form?] })
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod admin;
+pub mod attempts;
 pub mod authn;
 pub mod authz;
 pub mod background;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod digits;
+pub mod directory;
 pub mod endpoints;
 pub mod federation;
 pub mod gateway;
@@ -27,6 +29,7 @@ pub mod jwe;
 pub mod jwk;
 pub mod jwt;
 pub mod keys;
+pub mod ldap;
 pub mod oidc;
 pub mod pages;
 pub mod pem;
@@ -35,4 +38,5 @@ pub mod server;
 pub mod service_accounts;
 pub mod session;
 pub mod telemetry;
+pub mod way_in;
 pub mod words;

@@ -250,6 +250,37 @@ reasons! {
         "The token does not hold the claim but says where it is (`_claim_names`, OpenID Connect Core §5.6.2); Entra does so for people in more than about 200 groups.",
         "Have the provider send only the groups assigned to this application, or app roles; the claim is named in the log line.";
 
+    PasswordWrong = "DW-3501", 401, Person, "Name or password is wrong",
+        "The directory knows nobody of this name, or not with this password; on the way in it is not the password of the log.",
+        "Try again; whoever runs the directory can set a new password.";
+    PasswordForm = "DW-3502", 400, Person, "The form could not be read",
+        "The sign-in form came without what belongs to it: it was open for too long, was sent twice, or this browser keeps no cookies for this site.",
+        "Open the sign-in page again and fill the form in once more.";
+    PasswordFromElsewhere = "DW-3503", 403, Attacker, "The form was not sent from this site",
+        "A page of another site sent the sign-in form, or a program did that does not say where it comes from.",
+        "Open the sign-in page here and fill the form in.";
+    TooManyAttempts = "DW-3504", 429, Person, "Too many attempts",
+        "Passwords were wrong too often, for this account or from this address (`[attempts]`).",
+        "Wait as long as `Retry-After` says, and try again; nothing is locked for good.";
+    NameUnusable = "DW-3505", 400, Person, "That is no name",
+        "The name is empty or too long, or has a control character or one that cannot be seen.",
+        "Type the name by hand.";
+    NameAmbiguous = "DW-3506", 403, Admin, "The name stands for two accounts",
+        "The directory has more than one entry for this name, and nobody can tell whose the password would be.",
+        "Make the name unique in the directory, or narrow `base_dn` or `user_filter` of `[ldap]`.";
+    DirectoryGroupMissing = "DW-3507", 403, Person, "Your groups may not sign in",
+        "The password is right, and none of your groups is in `group_allow_list` of `[ldap]`.",
+        "Ask an admin to add you to a group that may.";
+    DirectoryGroupsTooMany = "DW-3508", 403, Admin, "You are in too many groups",
+        "The directory says more groups than `max_groups` of `[ldap]` allows.",
+        "Narrow `group_base_dn` or `group_filter`, or raise `max_groups`.";
+    DirectoryEntryUnusable = "DW-3509", 403, Admin, "Your entry in the directory cannot be used",
+        "The entry lacks the attribute that says what you are called, or has it twice.",
+        "Correct the entry, or `attributes` of `[ldap]`; the attribute is named in the log line.";
+    RestoreOnly = "DW-3521", 503, Person, "Only the way in is open",
+        "The gateway runs in restore mode: single sign-on, passwords, tokens and earlier sessions do not count while it is set.",
+        "Wait until it is over; whoever runs the gateway takes `DOORWARD_RESTORE` or `LOCAL_RESTORE` away and starts it again.";
+
     // 4 ── sessions
     SessionMissing = "DW-4001", 401, Person, "There is no session",
         "The request brought no session cookie.",
@@ -315,6 +346,22 @@ reasons! {
     ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",
         "The metadata does not list the response type, the response mode or the client authentication that is configured.",
         "Change the setting named in the log line, or the client's registration.";
+
+    DirectoryUnreachable = "DW-6201", 503, Admin, "The directory does not answer",
+        "No connection to any `address` of `[ldap]` could be made, it broke, or an answer took longer than `timeout`.",
+        "Try again in a moment; an admin looks at the directory and at /readyz.";
+    DirectoryTls = "DW-6202", 503, Admin, "The directory's certificate is not accepted",
+        "TLS with the directory failed: another name, expired, an authority that is not trusted, or StartTLS was refused.",
+        "Renew the directory's certificate, or set `ca_file` or the host in `address` of `[ldap]`.";
+    DirectoryBindRefused = "DW-6203", 503, Admin, "The directory does not accept the gateway",
+        "The directory refused `bind_dn` with `bind_password`, or takes no anonymous search.",
+        "Correct them; the directory's own words are in the log line.";
+    DirectoryAnswer = "DW-6204", 503, Admin, "The directory's answer cannot be used",
+        "What came is no LDAP, or the search failed: `base_dn` does not exist, a limit, or missing rights.",
+        "Compare `base_dn` and the rights of `bind_dn` with the directory; its own words are in the log line.";
+    DirectoryBusy = "DW-6205", 503, Admin, "Too many sign-ins at once",
+        "More people sign in at the same time than the directory is asked about (`concurrent_sign_ins` of `[ldap]`).",
+        "Try again in a moment.";
 
     // 7 ── configuration and start
     ConfigUnreadable = "DW-7001", 0, Admin, "The configuration file cannot be read",

@@ -19,10 +19,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
+use crate::attempts::Attempts;
 use crate::authn::Programs;
+use crate::authn::password::Passwords;
 use crate::config::Config;
-use crate::config::model::Settings;
+use crate::config::model::{BasicWith, Settings};
 use crate::config::values::{AppScheme, AppUrl, Secret};
+use crate::directory::Directory;
 use crate::endpoints::{Context, Published};
 use crate::federation::Federation;
 use crate::gateway::Gateway;
@@ -36,7 +39,8 @@ use crate::reason::{Failure, Reason};
 use crate::service_accounts::ServiceAccounts;
 use crate::session::cookies::Cookies;
 use crate::session::ended::Ended;
-use crate::telemetry::{flush, logs};
+use crate::telemetry::{flush, logs, metrics, say_restore_mode};
+use crate::way_in::{self, WayIn};
 
 /// `EX_UNAVAILABLE` of sysexits.h: an address is taken.
 const EXIT_LISTEN: u8 = 69;
@@ -102,6 +106,8 @@ pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
 
 /// What the gateway's decisions stand on.
 pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
+    let way_in = WayIn::new(&config)?;
+    let config = way_in::narrowed(config);
     let settings = &config.settings;
     let keys = match Keyring::new(&settings.secrets) {
         Some(keys) => keys,
@@ -120,17 +126,32 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
         }
         _ => None,
     };
-    let programs = Programs { issuers, accounts };
+    let directory = Directory::new(settings)?;
+    let attempts = Arc::new(Attempts::new(&settings.attempts));
+    let asked = settings.route.iter().any(|route| route.basic == BasicWith::Directory);
+    let passwords = directory.as_ref().filter(|_| asked).map(|directory| {
+        let passwords = Passwords::new(directory.clone(), attempts.clone(), IdentityHeaders::new(&settings.headers));
+        passwords.ok_or_else(|| Failure::new(Reason::Internal, "the system's random source failed"))
+    });
+    let programs = Programs { issuers, accounts, passwords: passwords.transpose()? };
+    let (cookies, pages) = (Cookies::new(&settings.session, &settings.public_url), Pages::new(&settings.brand)?);
+    let (cookies, pages) = match &way_in {
+        Some(way_in) => (cookies.also_sealed_for(way_in.seal()), pages.in_restore_mode()),
+        None => (cookies, pages),
+    };
     Ok(Context {
         published: Published::new(settings, signer.as_deref()),
         federation,
         keys,
-        cookies: Cookies::new(&settings.session, &settings.public_url),
+        cookies,
         ended: Arc::new(Ended::new(settings.session.absolute.0)),
         providers: Arc::new(Providers::new(settings)?),
-        pages: Pages::new(&settings.brand)?,
+        pages,
         identity_headers,
         programs,
+        directory,
+        attempts,
+        way_in,
         config,
     })
 }
@@ -151,7 +172,19 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let (stop, stopping) = watch::channel(false);
     let providers = gateway.context().providers.clone();
     let issuers = gateway.context().programs.issuers.clone();
-    let admin = Admin::new(providers.clone(), issuers, settings.federation.as_ref(), stopping.clone());
+    let directory = gateway.context().directory.clone();
+    if let Some(way_in) = &gateway.context().way_in {
+        say_restore_mode();
+        metrics().restore_mode.set(1);
+        way_in.tell(settings);
+    }
+    if let Some(directory) = directory.clone() {
+        let until = stopping.clone();
+        tokio::spawn(async move { directory.keep_checked(until).await });
+    }
+    let restore = gateway.context().way_in.is_some();
+    let admin =
+        Admin::new(providers.clone(), directory, restore, issuers, settings.federation.as_ref(), stopping.clone());
     for upstream in gateway.upstreams() {
         let upstream = upstream.clone();
         tokio::spawn(async move { upstream.keep_resolved().await });

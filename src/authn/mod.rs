@@ -3,6 +3,7 @@
 //! A verdict is a value: missing, rejected with the reason, or known. What follows from it is the gateway's business.
 //! People come with a session cookie ([`session`]), programs with a token or key in `Authorization` ([`program`]).
 
+pub mod password;
 pub mod program;
 pub mod session;
 

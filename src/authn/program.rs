@@ -3,6 +3,7 @@
 //! Promise: a credential that is there decides. What is wrong with it is the answer, whatever else the request brought.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -10,6 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
+use super::password::{Pair, Passwords, Person};
+use crate::attempts::Refused;
 use crate::claims::ACCOUNT_CLAIM;
 use crate::config::OWN_ISSUER;
 use crate::config::model::{self, Settings};
@@ -26,6 +29,8 @@ const MAX_USER: usize = 1024;
 pub enum Program {
     Token(Arc<Cached>),
     Account(Arc<Account>),
+    /// Somebody of the directory, with name and password.
+    Person(Arc<Person>),
 }
 
 impl Program {
@@ -33,6 +38,7 @@ impl Program {
         match self {
             Program::Token(cached) => &cached.verified.identity,
             Program::Account(account) => &account.identity,
+            Program::Person(person) => &person.identity,
         }
     }
 
@@ -41,13 +47,14 @@ impl Program {
         match self {
             Program::Token(cached) => &cached.verified.headers,
             Program::Account(account) => &account.headers,
+            Program::Person(person) => &person.headers,
         }
     }
 
     /// Whether it may name `user` as whom it works for.
     pub fn may_act_for(&self, user: &str) -> bool {
         match self {
-            Program::Token(_) => false,
+            Program::Token(_) | Program::Person(_) => false,
             Program::Account(account) => account.may_act_for(user),
         }
     }
@@ -57,6 +64,8 @@ impl Program {
 pub struct Programs {
     pub issuers: Arc<Issuers>,
     pub accounts: Arc<ServiceAccounts>,
+    /// Where people's own passwords count as well.
+    pub passwords: Option<Passwords>,
 }
 
 impl Programs {
@@ -91,6 +100,13 @@ impl Programs {
             }
             None => Ok(Program::Token(cached)),
         }
+    }
+
+    /// Who sent name and password; asked where the route takes them, before [`Programs::judge`].
+    pub async fn judge_password(&self, pair: &Pair, client: Option<IpAddr>) -> Result<Program, Refused> {
+        let none = || Failure::new(Reason::AuthorizationForm, "names and passwords are not taken here");
+        let passwords = self.passwords.as_ref().ok_or_else(none)?;
+        passwords.judge(pair, client, &self.accounts).await.map(Program::Person)
     }
 
     fn judge_key(&self, key: &[u8], wanted: &Wanted, now: u64) -> Result<Program, Failure> {
@@ -245,7 +261,7 @@ fn check_opaque(credential: &[u8], scheme: Scheme) -> Result<(), Failure> {
 }
 
 /// Whether a key is in it, with whatever around it.
-fn mentions_key(credential: &[u8]) -> bool {
+pub(super) fn mentions_key(credential: &[u8]) -> bool {
     let prefix = ServiceAccounts::PREFIX.as_bytes();
     credential.windows(prefix.len()).any(|window| window.eq_ignore_ascii_case(prefix))
 }

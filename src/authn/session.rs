@@ -27,12 +27,24 @@ pub struct SessionRules<'a> {
     pub limits: &'a model::Session,
     /// None where a session counts although it was ended, which is for signing out of it once more.
     pub ended: Option<&'a Ended>,
+    /// Whether only sessions of the way in count, which are sealed for this process alone.
+    pub restore: bool,
 }
 
 impl SessionRules<'_> {
     /// Judges the session cookie in `headers` at `now` (seconds since 1970). `accepted` tells whether sessions of a
     /// provider count here.
     pub fn judge(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
+        match self.judge_cookie(headers, now, accepted) {
+            // It may be as good as ever; there is no telling, and it does not matter now.
+            Verdict::Rejected(failure) if self.restore => {
+                Verdict::Rejected(Failure::new(Reason::RestoreOnly, format!("the session that came: {failure}")))
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn judge_cookie(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
         let sealed = match self.cookies.find_session(headers) {
             Found::Missing => return Verdict::Missing,
             Found::Broken(what) => return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, what)),

@@ -74,7 +74,8 @@ fn find(rest: &str, table: &'static Table, path: &KeyPath, top: bool) -> Option<
 /// Lays the variables `DOORWARD_…` over what the file says.
 pub(crate) fn overlay(root: &mut Node, env: &[(String, String)], errors: &mut Vec<ConfigError>) {
     let mut found = Vec::new();
-    for (variable, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX) && name != CONFIG_FILE) {
+    let elsewhere = |name: &str| name == CONFIG_FILE || super::wandb_ldap::RESTORE.contains(&name);
+    for (variable, value) in env.iter().filter(|(name, _)| name.starts_with(PREFIX) && !elsewhere(name)) {
         match resolve(variable) {
             Some((path, field)) => found.push((path, field, variable, value)),
             None if is_service_link(variable, value) => {}

@@ -6,6 +6,7 @@
 mod claims;
 mod clients;
 mod cors;
+mod directory;
 mod flows;
 mod headers;
 mod listeners;
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::error::ConfigError;
-use super::model::{OF_ACCOUNTS, OWN_ISSUER, Settings};
+use super::model::{OF_ACCOUNTS, OWN_ISSUER, RESTORE, Settings};
 use super::origin::{KeyPath, Origin, Origins};
 use crate::reason::Reason;
 
@@ -39,6 +40,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.limits();
     judge.secrets();
     judge.providers();
+    judge.directory();
     judge.flows();
     judge.programs();
     judge.made_claims();
@@ -86,6 +88,7 @@ impl Judge<'_> {
         let whose = match name {
             OWN_ISSUER => "the gateway's own tokens",
             OF_ACCOUNTS => "the gateway's service accounts",
+            RESTORE => "the way in when signing in is broken",
             _ => return,
         };
         self.error(key, format!("`{name}` is the name of {whose}"), "choose another");

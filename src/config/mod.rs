@@ -20,6 +20,7 @@ pub mod table;
 mod tree;
 pub mod values;
 mod wandb;
+mod wandb_ldap;
 
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,7 @@ impl Config {
         };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         wandb::overlay(&mut root, env, &mut errors, &mut warnings);
+        wandb_ldap::overlay(&mut root, env, &mut errors, &mut warnings);
         environment::overlay(&mut root, env, &mut errors);
         secret_files::fold(&mut root, &mut errors);
         // Whoever configures by the environment alone begins with this one.

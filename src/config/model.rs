@@ -12,9 +12,13 @@ use url::Url;
 
 use super::values::{AppUrl, ByteSize, Color, HeaderNameText, HttpMethod, Network, Period, Secret};
 
+mod directory;
 mod programs;
 mod providers;
 
+pub use directory::{
+    Attempts, Directory, DirectoryAddress, EMAIL, FULL_NAME, GROUPS, GroupNames, RESTORE, Restore, SUBJECT, USER,
+};
 pub use programs::{
     Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer, tenant_in,
 };
@@ -42,6 +46,11 @@ pub struct Settings {
     /// The OpenID providers people sign in with. The first is the default.
     #[serde(default)]
     pub provider: Vec<Provider>,
+    pub ldap: Option<Directory>,
+    #[serde(default)]
+    pub attempts: Attempts,
+    #[serde(default)]
+    pub restore: Restore,
     /// The apps behind the gateway.
     #[serde(default)]
     pub upstream: Vec<Upstream>,
@@ -235,6 +244,9 @@ pub struct Route {
     /// Scopes that a token must have here; all of them.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Whose names and passwords are taken here as `Authorization: Basic`, beside keys and tokens.
+    #[serde(default)]
+    pub basic: BasicWith,
     /// Send the token on to the app. Without it the app gets the identity headers and no credential.
     #[serde(default)]
     pub forward_token: bool,
@@ -256,6 +268,18 @@ impl Route {
         };
         format!("{methods}{path} on {}", self.host.as_deref().unwrap_or("any host"))
     }
+}
+
+/// Whose names and passwords a route takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BasicWith {
+    /// Nobody's: the password is a service account's key or a token.
+    #[default]
+    Keys,
+    /// Also those of people in the directory of `[ldap]`.
+    #[serde(rename = "ldap")]
+    Directory,
 }
 
 /// Where a person without a session goes.

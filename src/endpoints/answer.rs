@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::challenge::{self, Challenge};
 use super::{Context, LOGOUT, Visit, sign_in_href};
+use crate::attempts::Refused;
 use crate::pages::{FailurePage, Page};
 use crate::reason::{Failure, Reason};
 
@@ -51,6 +52,8 @@ pub struct Refusal {
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
     pub authenticate: Option<Arc<HeaderValue>>,
+    /// Seconds after which asking again helps.
+    pub retry_after: Option<u64>,
 }
 
 impl From<Failure> for Refusal {
@@ -64,7 +67,14 @@ impl From<Failure> for Refusal {
             user: None,
             challenge: None,
             authenticate: None,
+            retry_after: None,
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Refusal { retry_after: refused.retry_after, ..refused.failure.into() }
     }
 }
 
@@ -110,8 +120,7 @@ impl Answer {
     pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let sign_in =
-            (refusal.offer_sign_in && !context.providers.is_empty()).then(|| sign_in_href(context, visit, None));
+        let sign_in = (refusal.offer_sign_in && context.offers_sign_in()).then(|| sign_in_href(context, visit, None));
         // Whoever sends a credential to a route that takes them is a program, whatever it accepts, and looks for the reason
         // in JSON.
         let about = refusal.failure.reason.is_about_credentials() || refusal.challenge.is_some();
@@ -132,13 +141,19 @@ impl Answer {
         };
         if let Some(challenge) = refusal.challenge.as_ref().filter(|_| challenge::challenges(status)) {
             answer.headers.push((header::WWW_AUTHENTICATE, challenge.header(&refusal.failure)));
+            let browser = visit.headers.contains_key("sec-fetch-mode");
+            if let Some(basic) = challenge.basic().filter(|_| status == StatusCode::UNAUTHORIZED && !browser) {
+                answer.headers.push((header::WWW_AUTHENTICATE, basic.clone()));
+            }
         } else if status == StatusCode::UNAUTHORIZED {
             // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
             let session = || HeaderValue::from_static("Session realm=\"doorward\"");
             let told = refusal.authenticate.as_deref().cloned();
             answer.headers.push((header::WWW_AUTHENTICATE, told.unwrap_or_else(session)));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(seconds) = refusal.retry_after {
+            answer.headers.push((header::RETRY_AFTER, seconds.into()));
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {

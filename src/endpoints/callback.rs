@@ -10,15 +10,15 @@ use http::{HeaderValue, Method, header};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::new_session::make_session;
 use super::sign_in::count;
-use super::{Answer, Context, LOGOUT, Refusal, Visit, bounce};
+use super::{Answer, Context, Refusal, Visit, bounce};
 use crate::authn::Verdict;
 use crate::keys::Purpose;
 use crate::oidc::{Attempt, AuthorizationResponse, SignedIn};
 use crate::reason::{Failure, Reason};
 use crate::session::cookies::{Doubled, find};
-use crate::session::{Session, Tokens};
-use crate::telemetry::{Audit, Decision, audit, metrics};
+use crate::telemetry::{Audit, Decision, audit};
 use crate::words::in_words;
 
 /// Returns from the provider within [`TRIPS_WINDOW`] after which the gateway stops sending a browser round.
@@ -58,7 +58,7 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, A
     // Used or not, the attempt is over: a second answer to it finds nothing.
     let over = context.cookies.end(&cookie, "/");
     let signed_in = redeem(context, visit, &attempt, &response).await;
-    match signed_in.and_then(|signed_in| make_session(context, visit, &attempt, signed_in)) {
+    match signed_in.and_then(|signed_in| make_session(context, visit, &attempt.return_to, signed_in)) {
         Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
             let denied = Audit {
@@ -129,7 +129,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
 /// Reloading the callback, or coming back to it by the browser's history: the attempt is used up, the session is
 /// there. The person gets the front page rather than an error; nothing changes.
 fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
-    let known = |provider: &str| context.providers.get(provider).is_some();
+    let known = |provider: &str| context.accepts(provider);
     match context.session_rules().judge(visit.headers, visit.seconds(), known) {
         Verdict::Known(_) => Answer::onward(context, visit, "/").ok(),
         _ => None,
@@ -159,69 +159,6 @@ async fn redeem(
             Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))
         }
     }
-}
-
-/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go.
-fn make_session(
-    context: &Context,
-    visit: &Visit<'_>,
-    attempt: &Attempt,
-    signed_in: SignedIn,
-) -> Result<Answer, Failure> {
-    let settings = &context.config.settings;
-    // What the app could not be told later is better refused now.
-    context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
-        Reason::IdentityTooLarge => Failure::new(Reason::SessionTooLarge, failure.detail),
-        _ => failure,
-    })?;
-    let now = visit.seconds();
-    let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());
-    let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
-    let session = Session {
-        id: context.keys.random_id().map_err(internal)?,
-        signed_in_at: now,
-        last_used: now,
-        authentication: signed_in.authentication,
-        tokens: refresh_token.map(|token| Tokens {
-            refresh_token: token.expose().to_owned(),
-            expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
-            renewed: 0,
-        }),
-        identity: signed_in.identity,
-    };
-    let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
-    metrics().session_bytes.observe(sealed.len() as f64);
-    let mut cookies = context.cookies.store_session(&sealed, visit.headers);
-    cookies.extend(Trips::of(context, visit).one_more(context, now));
-    let hint = signed_in.id_token.as_deref().and_then(|token| hint_cookie(context, token));
-    // The hint of whoever was signed in before must not sign out somebody else.
-    cookies.extend(hint.or_else(|| context.cookies.end(&context.cookies.hint(), LOGOUT)));
-    let who = &session.identity;
-    let granted = Audit {
-        provider: Some(&who.provider),
-        subject: Some(&who.subject),
-        user: Some(&who.user),
-        peer: visit.client,
-        ..Audit::new(visit.reference, "sign_in", Decision::Allow)
-    };
-    audit::record(&granted, visit.now);
-    // The attempt was sealed by this gateway, but its address is judged again: rules may have changed since.
-    let return_to = context.return_address(&attempt.return_to);
-    let mut answer = Answer::onward(context, visit, return_to.as_ref().map_or("/", |address| address.as_str()))?
-        .with_cookies(cookies);
-    answer.user = Some(session.identity.user);
-    Ok(answer)
-}
-
-/// For providers that do not say how long their tokens hold (`expires_in` is only recommended, RFC 6749 §5.1).
-pub const DEFAULT_TOKEN_LIFETIME: u64 = 300;
-
-/// The ID token for signing out at the provider, in a cookie that only the sign-out address gets. Too large a token is
-/// left out: the provider then asks the person (OpenID Connect RP-Initiated Logout §2).
-fn hint_cookie(context: &Context, id_token: &str) -> Option<HeaderValue> {
-    let name = context.cookies.hint();
-    let sealed = context.keys.seal(Purpose::LogoutHint, &name, id_token.as_bytes()).ok()?;
-    (sealed.len() <= 3900).then(|| context.cookies.set(&name, &sealed, None, LOGOUT)).flatten()
 }
 
 /// When this browser lately came back from the provider with a session made. It is how a loop is noticed without a

@@ -6,7 +6,7 @@
 use http::{HeaderValue, StatusCode};
 
 use super::published::metadata_address;
-use crate::config::model::{self, Settings};
+use crate::config::model::{self, BasicWith, Settings};
 use crate::reason::{Failure, Reason};
 
 /// Most characters of `error_description`.
@@ -21,6 +21,8 @@ pub struct Challenge {
     scope: String,
     /// `, resource_metadata="…"`, or nothing.
     metadata: String,
+    /// For clients that can send a name and a password (RFC 7617 §2).
+    basic: Option<HeaderValue>,
 }
 
 impl Challenge {
@@ -32,6 +34,7 @@ impl Challenge {
                 [] => String::new(),
                 scopes => format!(", scope=\"{}\"", plain(&scopes.join(" "))),
             },
+            basic: None,
             metadata: metadata.map(|url| format!(", resource_metadata=\"{}\"", plain(url))).unwrap_or_default(),
         }
     }
@@ -39,7 +42,16 @@ impl Challenge {
     /// The challenge of a route for programs.
     pub fn of(route: &model::Route, settings: &Settings) -> Self {
         let metadata = metadata_address(&settings.public_url, route);
-        Challenge::new(&settings.bearer.realm, &route.scopes, metadata.as_deref())
+        let challenge = Challenge::new(&settings.bearer.realm, &route.scopes, metadata.as_deref());
+        let basic = || format!("Basic realm=\"{}\", charset=\"UTF-8\"", plain(&settings.bearer.realm));
+        let basic = (route.basic == BasicWith::Directory).then(basic);
+        Challenge { basic: basic.and_then(|text| HeaderValue::try_from(text).ok()), ..challenge }
+    }
+
+    /// That a name and a password are taken, where they are. Browsers are not told: they would ask the person with a
+    /// window of their own, in the middle of somebody's page.
+    pub fn basic(&self) -> Option<&HeaderValue> {
+        self.basic.as_ref()
     }
 
     /// The header for `failure`. Nobody's fault has no error code: who sent no credential is only told what to send

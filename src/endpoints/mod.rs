@@ -8,6 +8,8 @@ mod answer;
 mod bounce;
 mod callback;
 pub mod challenge;
+mod new_session;
+mod password;
 mod provider_logout;
 pub mod published;
 pub mod renewal;
@@ -25,11 +27,13 @@ use std::time::SystemTime;
 use http::{HeaderMap, Method};
 use url::Url;
 
+use crate::attempts::Attempts;
 use crate::authn::{Programs, SessionRules};
 use crate::clock::unix_seconds;
 use crate::config::Config;
 pub use crate::config::model::CALLBACK;
-use crate::config::model::{ResponseMode, SignInStyle};
+use crate::config::model::{RESTORE, ResponseMode, SignInStyle};
+use crate::directory::Directory;
 use crate::federation::Federation;
 use crate::identity_headers::IdentityHeaders;
 use crate::keys::Keyring;
@@ -39,6 +43,7 @@ use crate::reason::{Failure, Reason};
 use crate::session::cookies::Cookies;
 use crate::session::ended::Ended;
 use crate::telemetry::Reference;
+use crate::way_in::WayIn;
 
 pub use answer::{Answer, Outcome, Refusal};
 pub use published::Published;
@@ -62,12 +67,45 @@ pub struct Context {
     pub federation: Option<Federation>,
     /// Programs whose credentials count.
     pub programs: Programs,
+    /// Where the configuration has one.
+    pub directory: Option<Arc<Directory>>,
+    /// How often passwords may be tried, whoever judges them.
+    pub attempts: Arc<Attempts>,
+    /// Open where signing in is broken; then nobody comes in by anything else.
+    pub way_in: Option<WayIn>,
 }
 
 impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: Some(&self.ended) }
+        let restore = self.way_in.is_some();
+        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: Some(&self.ended), restore }
+    }
+
+    /// The directory, where people sign in with it.
+    pub fn directory(&self) -> Option<&Arc<Directory>> {
+        self.directory.as_ref().filter(|directory| directory.takes_sign_ins())
+    }
+
+    /// Whether sessions of `provider` count: of a provider, of the directory, or of the way in while that is open.
+    pub fn accepts(&self, provider: &str) -> bool {
+        match &self.way_in {
+            Some(_) => provider == RESTORE,
+            None => {
+                self.providers.get(provider).is_some()
+                    || self.directory().is_some_and(|directory| directory.name() == provider)
+            }
+        }
+    }
+
+    /// Whether there is any way to sign in.
+    pub fn offers_sign_in(&self) -> bool {
+        !self.providers.is_empty() || self.takes_passwords()
+    }
+
+    /// Whether there is a form for passwords.
+    pub fn takes_passwords(&self) -> bool {
+        self.way_in.is_some() || self.directory().is_some()
     }
 
     pub fn public_url(&self) -> &Url {
@@ -153,6 +191,7 @@ pub const SIGNED_OUT: &str = "/oidc/signed-out";
 pub const LOGOUT: &str = "/logout";
 pub const BACK_CHANNEL_LOGOUT: &str = "/oidc/backchannel-logout";
 pub const TOKEN: &str = "/oidc/token";
+pub const PASSWORD: &str = "/oidc/password";
 
 /// Whether `path` at `host` is one of the gateway's own addresses.
 pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
@@ -160,7 +199,9 @@ pub fn is_own(context: &Context, host: &str, path: &str) -> bool {
 }
 
 fn is_for_persons(context: &Context, path: &str) -> bool {
-    matches!(path, LOGIN | SIGNED_OUT | LOGOUT) || is_callback(context, path)
+    matches!(path, LOGIN | SIGNED_OUT | LOGOUT)
+        || (path == PASSWORD && context.takes_passwords())
+        || is_callback(context, path)
 }
 
 /// The redirect URI of any provider; the first one's always, were there no provider.
@@ -184,6 +225,7 @@ pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usiz
         TOKEN => context.federation.is_some().then_some(token::MAX_BODY),
         BACK_CHANNEL_LOGOUT => Some(provider_logout::MAX_BODY),
         LOGIN => Some(sign_in::MAX_BODY),
+        PASSWORD => context.takes_passwords().then_some(password::MAX_BODY),
         path => is_posted_to(context, path).then_some(MAX_FORM),
     }
 }
@@ -200,7 +242,7 @@ pub fn body_unread(context: &Context, visit: &Visit<'_>, failure: Failure) -> An
 /// Methods that one of the gateway's own addresses takes, as `Allow` lists them.
 fn methods_of(context: &Context, path: &str) -> &'static str {
     match path {
-        LOGIN | LOGOUT => "GET, HEAD, POST",
+        LOGIN | LOGOUT | PASSWORD => "GET, HEAD, POST",
         TOKEN | BACK_CHANNEL_LOGOUT => "POST",
         path if is_posted_to(context, path) => "GET, HEAD, POST",
         _ => "GET, HEAD",
@@ -218,6 +260,7 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
     }
     match visit.path {
         LOGIN => sign_in::login(context, visit),
+        PASSWORD => password::password(context, visit).await,
         SIGNED_OUT => sign_out::signed_out(context, visit),
         LOGOUT if provider_logout::is_front_channel(visit) => provider_logout::front_channel(context, visit),
         LOGOUT => sign_out::logout(context, visit),

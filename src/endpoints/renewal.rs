@@ -77,7 +77,7 @@ async fn ask(provider: Arc<Provider>, tokens: Tokens, identity: Identity, now: s
     let outcome = match provider.refresh(&Secret::new(tokens.refresh_token.clone()), &identity, now).await {
         Ok(news) => {
             let refresh_token = news.refresh_token.map_or(tokens.refresh_token, |token| token.expose().to_owned());
-            let lifetime = std::time::Duration::from_secs(super::callback::DEFAULT_TOKEN_LIFETIME);
+            let lifetime = std::time::Duration::from_secs(super::new_session::DEFAULT_TOKEN_LIFETIME);
             let expire_at = news.tokens_expire_at.unwrap_or_else(|| crate::clock::unix_seconds(now + lifetime));
             Outcome::Renewed(Arc::new((
                 news.identity,

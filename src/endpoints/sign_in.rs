@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use http::{HeaderValue, StatusCode};
 
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
-use super::{Answer, Context, Refusal, SignInWish, StepUp, Visit, Visitor, login_href};
+use super::{Answer, Context, Refusal, SignInWish, StepUp, Visit, Visitor, login_href, password};
 use crate::authn::Verdict;
 use crate::config::model::{SignInStyle, own_issuer};
 use crate::keys::Purpose;
@@ -30,6 +30,9 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     let wish = Wish { login_hint: hint, ..Wish::default() };
     let unknown = |text: &str| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(text)));
     let named = match visit.parameter_or_field("provider")? {
+        name if by_password(context, name.as_deref()) => {
+            return Ok(Answer::onward(context, visit, &password::href(&return_to))?);
+        }
         Some(name) => Some(context.providers.get(&name).ok_or_else(|| unknown(&name))?),
         None => None,
     };
@@ -94,6 +97,9 @@ pub fn send_to_sign_in(
                 Departure::From(return_to) => return_to,
                 Departure::Elsewhere(answer) => return Ok(answer),
             };
+            if wish.style == SignInStyle::Redirect && by_password(context, wish.provider) {
+                return Ok(Answer::redirect(context, &password::href(&return_to))?);
+            }
             let provider = match wish.provider {
                 Some(name) => context.providers.get(name),
                 None => only_provider(context),
@@ -103,7 +109,7 @@ pub fn send_to_sign_in(
                     let asked = wish.step_up.map_or_else(Wish::default, |step_up| step_up.wish().clone());
                     start(context, visit, provider, &asked, &return_to)
                 }
-                (Some(provider), SignInStyle::Page) => Ok(page_of(context, [provider].into_iter(), &return_to)),
+                (Some(provider), SignInStyle::Page) => Ok(page_of(context, [provider].into_iter(), false, &return_to)),
                 (None, _) => Ok(page(context, &return_to)),
             }
         }
@@ -119,8 +125,17 @@ pub fn send_to_step_up(
     provider: &str,
     step_up: &StepUp,
 ) -> Result<Answer, Refusal> {
-    let provider = context.providers.get(provider).filter(|_| visit.visitor() == Visitor::Navigating);
+    let navigating = visit.visitor() == Visitor::Navigating;
+    // A directory vouches for no kind of sign-in, only for when it was.
+    let asked_again = navigating && step_up.wish().acr_values.is_empty() && by_password(context, Some(provider));
+    let provider = context.providers.get(provider).filter(|_| navigating);
     let Some(provider) = provider else {
+        if asked_again {
+            return match before_leaving(context, visit, &Verdict::Rejected(failure))? {
+                Departure::From(return_to) => Ok(Answer::redirect(context, &password::href(&return_to))?),
+                Departure::Elsewhere(answer) => Ok(answer),
+            };
+        }
         return Err(Refusal { authenticate: Some(step_up.challenge().clone()), ..failure.into() });
     };
     match before_leaving(context, visit, &Verdict::Rejected(failure))? {
@@ -149,7 +164,7 @@ fn before_leaving(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Re
 
 /// Where the cookies of a sign-in belong to another host than the one in the address bar, the browser first goes there:
 /// `localhost` for `127.0.0.1`, the bare name for the full one. Otherwise its attempt cookie would be left behind.
-fn public_host(context: &Context, visit: &Visit<'_>) -> Option<String> {
+pub(super) fn public_host(context: &Context, visit: &Visit<'_>) -> Option<String> {
     let public = context.public_url();
     let own = public.host_str().unwrap_or_default();
     let shared = context.config.settings.session.cookie_domain.as_deref().is_some_and(|domain| {
@@ -203,26 +218,39 @@ fn lower(title: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
+/// Whether somebody who wants to sign in with `provider`, or with whatever there is, types a password here.
+fn by_password(context: &Context, provider: Option<&str>) -> bool {
+    match (context.directory(), provider) {
+        _ if context.way_in.is_some() => true,
+        (Some(directory), Some(name)) => directory.name() == name,
+        (Some(_), None) => context.providers.is_empty(),
+        (None, _) => false,
+    }
+}
+
 /// The provider to go straight on to, where there is no choice.
 fn only_provider(context: &Context) -> Option<&std::sync::Arc<Provider>> {
-    let mut all = context.providers.iter();
+    let mut all = context.providers.iter().filter(|_| context.directory().is_none());
     all.next().filter(|_| all.next().is_none())
 }
 
 fn page(context: &Context, return_to: &str) -> Answer {
-    page_of(context, context.providers.iter(), return_to)
+    page_of(context, context.providers.iter(), true, return_to)
 }
 
 fn page_of<'a>(
     context: &Context,
     providers: impl Iterator<Item = &'a std::sync::Arc<Provider>>,
+    with_directory: bool,
     return_to: &str,
 ) -> Answer {
-    let providers: Vec<_> = providers.map(|p| (p, login_href(return_to, Some(p.name())))).collect();
-    let buttons: Vec<_> = providers
-        .iter()
-        .map(|(p, href)| ProviderButton { name: p.name(), display_name: p.display_name(), href })
+    let directory = context.directory().map(|d| (d.name(), d.display_name(), password::href(return_to)));
+    let providers: Vec<_> = providers
+        .map(|p| (p.name(), p.display_name(), login_href(return_to, Some(p.name()))))
+        .chain(directory.filter(|_| with_directory))
         .collect();
+    let buttons: Vec<_> =
+        providers.iter().map(|&(name, display_name, ref href)| ProviderButton { name, display_name, href }).collect();
     Answer::page(context, StatusCode::OK, context.pages.sign_in(&buttons, return_to))
 }
 
@@ -246,15 +274,20 @@ fn start(
         .map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let lifetime = context.config.settings.sign_in.attempt_lifetime.0.as_secs();
     let mut cookies: Vec<HeaderValue> = context.cookies.set(&name, &sealed, Some(lifetime), "/").into_iter().collect();
-    let open = context.cookies.attempts(visit.headers);
-    let too_many = (open.len() + 1).saturating_sub(MAX_ATTEMPTS);
-    cookies.extend(open.iter().take(too_many).filter_map(|id| context.cookies.end(&context.cookies.attempt(id), "/")));
+    cookies.extend(oldest_attempts(context, visit));
     count("start", None);
     Ok(Answer::redirect(context, begun.authorization_url.as_str())?.with_cookies(cookies))
 }
 
+/// `Set-Cookie` that make room for one more attempt.
+pub(super) fn oldest_attempts(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
+    let open = context.cookies.attempts(visit.headers);
+    let too_many = (open.len() + 1).saturating_sub(MAX_ATTEMPTS);
+    open.iter().take(too_many).filter_map(|id| context.cookies.end(&context.cookies.attempt(id), "/")).collect()
+}
+
 /// The name of an attempt: its time, so that the oldest sorts first, and enough randomness for parallel tabs.
-fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
+pub(super) fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
     let random = context.keys.random_id().map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let tail: String = random.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     // Microseconds: a browser that opens several tabs asks for all of them within a millisecond or two.

@@ -154,7 +154,7 @@ pub fn signed_out(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusa
         return Ok(Answer::redirect(context, address.as_str())?.with_cookies(over));
     }
     // Without a state the provider was not asked: the next sign-in may pass without a question.
-    let page = context.pages.signed_out(LOGIN, state.is_none());
+    let page = context.pages.signed_out(LOGIN, state.is_none() && !context.providers.is_empty());
     Ok(Answer::page(context, StatusCode::OK, page).with_cookies(over))
 }
 

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::Gateway;
 use super::account::Way;
 use super::route::{Route, RouteTokens};
+use crate::authn::password::Pair;
 use crate::authn::{Program, Verdict};
 use crate::authz;
 use crate::config::model::Access;
@@ -47,7 +48,14 @@ impl Gateway {
         authorization: &HeaderValue,
         way: &mut Way,
     ) -> Result<(), Refusal> {
-        let program = self.context.programs.judge(authorization, &tokens.wanted, visit.seconds()).await?;
+        if self.context.way_in.is_some() {
+            return Err(Failure::new(Reason::RestoreOnly, "a credential of a program").into());
+        }
+        let programs = &self.context.programs;
+        let program = match Pair::read(authorization).filter(|_| tokens.passwords) {
+            Some(pair) => programs.judge_password(&pair, visit.client).await?,
+            None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
+        };
         may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;
         if tokens.attribution {
             way.identity = attribution(visit, &program);
@@ -96,9 +104,8 @@ impl Gateway {
 
     /// The verdict on the request's session, renewed where it is due, its use noted.
     async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
-        let accepted = |name: &str| {
-            self.context.providers.get(name).is_some() && route.provider.as_deref().is_none_or(|wanted| wanted == name)
-        };
+        let accepted =
+            |name: &str| self.context.accepts(name) && route.provider.as_deref().is_none_or(|wanted| wanted == name);
         let now = visit.seconds();
         let verdict = self.context.session_rules().judge(visit.headers, now, accepted);
         let Verdict::Known(mut person) = verdict else { return verdict };

@@ -13,7 +13,7 @@ use http::Method;
 use super::request::CanonicalRequest;
 use crate::authn::Wanted;
 use crate::authz::Rules;
-use crate::config::model::{self, Access, Settings, SignInStyle};
+use crate::config::model::{self, Access, BasicWith, Settings, SignInStyle};
 use crate::endpoints::StepUp;
 use crate::endpoints::challenge::Challenge;
 use crate::reason::{Failure, Reason};
@@ -50,6 +50,8 @@ pub struct RouteTokens {
     pub forward: bool,
     /// Whether the app is told whom a service account works for.
     pub attribution: bool,
+    /// Whether people's own names and passwords count.
+    pub passwords: bool,
 }
 
 impl RouteTokens {
@@ -59,6 +61,7 @@ impl RouteTokens {
             challenge: Arc::new(Challenge::of(route, settings)),
             forward: route.forward_token,
             attribution: route.attribution,
+            passwords: route.basic == BasicWith::Directory,
         })
     }
 }

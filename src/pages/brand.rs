@@ -30,6 +30,8 @@ pub(super) struct Look {
     /// The one style sheet; its hash stands in the Content-Security-Policy.
     pub(super) style: String,
     pub(super) support: Option<String>,
+    /// Whether nobody signs in but by the way in, which every page then says.
+    pub(super) restore: bool,
 }
 
 impl Look {
@@ -46,6 +48,7 @@ impl Look {
             icon: logo.clone().unwrap_or_else(|| mark.clone()),
             logo: logo.unwrap_or(mark),
             style: style(color),
+            restore: false,
             support: brand.support.clone().filter(|line| !line.trim().is_empty()),
         })
     }

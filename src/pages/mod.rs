@@ -45,6 +45,29 @@ pub struct ProviderButton<'a> {
     pub href: &'a str,
 }
 
+/// The form for name and password.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordForm<'a> {
+    pub action: &'a str,
+    /// What belongs to this form and no other.
+    pub state: &'a str,
+    pub return_to: &'a str,
+    /// What the directory is called; `None` where the form is the way in's.
+    pub directory: Option<&'a str>,
+    /// What was typed as name before.
+    pub user: &'a str,
+    pub problem: Option<PasswordProblem<'a>>,
+}
+
+/// Why a form comes back.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordProblem<'a> {
+    pub reason: Reason,
+    pub reference: &'a str,
+    /// Seconds after which another try is taken.
+    pub wait: Option<u64>,
+}
+
 /// What a page about a failure shows.
 #[derive(Clone, Copy, Debug)]
 pub struct FailurePage<'a> {
@@ -88,20 +111,47 @@ impl Pages {
         Ok(Pages { look, headers, bounce_policy: HeaderValue::from_str(&with_script).map_err(unusable)? })
     }
 
+    /// The same pages, each of which says that only the way in is open.
+    pub fn in_restore_mode(mut self) -> Pages {
+        self.look.restore = true;
+        self
+    }
+
+    /// The form for name and password. To be sent with a referrer policy that lets the browser say where it comes from.
+    pub fn password(&self, form: &PasswordForm<'_>) -> Page {
+        let problem = form.problem.map(|problem| {
+            let info = problem.reason.info();
+            Problem {
+                title: info.title,
+                remedy: lead(problem.reason).map_or_else(|| parts(info.remedy), parts),
+                code: info.code,
+                reference: problem.reference,
+                wait: problem.wait.map(|seconds| match seconds {
+                    0..=90 => format!("{seconds} seconds"),
+                    _ => format!("{} minutes", seconds.div_ceil(60)),
+                }),
+            }
+        });
+        render(&Password {
+            look: &self.look,
+            action: safe_href(form.action),
+            state: form.state,
+            directory: form.directory.unwrap_or_default(),
+            user: form.user,
+            problem,
+            target: target(form.return_to),
+        })
+    }
+
     /// The sign-in page, a button for each provider. `return_to` is shown without its query, and not at all where it
     /// is the start page.
     pub fn sign_in(&self, providers: &[ProviderButton<'_>], return_to: &str) -> Page {
-        let path = return_to.split(['?', '#']).next().unwrap_or_default();
         let providers = providers.iter().map(|provider| Button {
             display_name: provider.display_name,
             initial: initial(provider.display_name),
             href: safe_href(provider.href),
         });
-        render(&SignIn {
-            look: &self.look,
-            providers: providers.collect(),
-            target: (!matches!(path, "" | "/")).then_some(path),
-        })
+        render(&SignIn { look: &self.look, providers: providers.collect(), target: target(return_to) })
     }
 
     /// The page after signing out. `provider_still_signed_in` where the provider's own session was not ended.
@@ -170,6 +220,32 @@ struct Button<'a> {
     display_name: &'a str,
     initial: String,
     href: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "password.html", config = "src/pages/askama.toml")]
+struct Password<'a> {
+    look: &'a Look,
+    action: &'a str,
+    state: &'a str,
+    directory: &'a str,
+    user: &'a str,
+    problem: Option<Problem<'a>>,
+    target: Option<&'a str>,
+}
+
+struct Problem<'a> {
+    title: &'a str,
+    remedy: Vec<Part<'a>>,
+    code: &'a str,
+    reference: &'a str,
+    wait: Option<String>,
+}
+
+/// Where somebody comes back to, without its query; nothing where that is the start page.
+fn target(return_to: &str) -> Option<&str> {
+    let path = return_to.split(['?', '#']).next().unwrap_or_default();
+    (!matches!(path, "" | "/")).then_some(path)
 }
 
 #[derive(Template)]

@@ -52,6 +52,12 @@ impl Cookies {
         &self.session_parts[0]
     }
 
+    /// The same, whose sessions are sealed for `more` as well.
+    pub fn also_sealed_for(mut self, more: &str) -> Self {
+        self.sealed_for = format!("{} {more}", self.sealed_for);
+        self
+    }
+
     /// What a session is sealed for: its cookie, and this public URL. Two deployments that share a secret by mistake do
     /// not take each other's people.
     pub fn sealed_for(&self) -> &str {

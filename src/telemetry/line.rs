@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::writer;
@@ -28,8 +29,22 @@ thread_local! {
     static SECOND: Cell<(u64, [u8; 20])> = const { Cell::new((u64::MAX, [0; 20])) };
 }
 
+/// Whether every line says that only the way in is open.
+static RESTORE_MODE: AtomicBool = AtomicBool::new(false);
+
+/// From now on every line of every log says that only the way in is open.
+pub fn say_restore_mode() {
+    RESTORE_MODE.store(true, Ordering::Relaxed);
+}
+
 /// Makes a line and hands it to the writer.
 pub(super) fn write(format: LogFormat, kind: &str, now: SystemTime, fill: impl FnOnce(&mut Line)) {
+    let fill = |line: &mut Line<'_>| {
+        fill(line);
+        if RESTORE_MODE.load(Ordering::Relaxed) {
+            line.text("mode", "restore");
+        }
+    };
     BUFFER.with(|buffer| match buffer.try_borrow_mut() {
         Ok(mut buffer) => {
             buffer.clear();

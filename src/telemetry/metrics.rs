@@ -30,7 +30,7 @@ pub struct Metrics {
     pub token_cache_hits: IntCounter,
     pub token_cache_misses: IntCounter,
     pub token_cache_evictions: IntCounter,
-    /// Steps of signing in and out: `step` (start, callback, refresh, logout, back_channel_logout, front_channel_logout),
+    /// Steps of signing in and out: `step` (start, callback, refresh, logout, back_channel_logout, front_channel_logout, password),
     /// `outcome` (ok or a code).
     pub sign_ins: IntCounterVec,
     /// Requests to providers: `provider`, `step` (discovery, keys, token, userinfo, refresh, revocation),
@@ -38,6 +38,12 @@ pub struct Metrics {
     pub provider_fetches: IntCounterVec,
     /// 1 where the provider's metadata and keys are at hand.
     pub provider_ready: IntGaugeVec,
+    /// Steps with the directory: `directory`, `step` (connect, search, bind, groups, check), `outcome` (ok, refused or a code).
+    pub directory_operations: IntCounterVec,
+    /// 1 where the directory answered when it was last asked.
+    pub directory_ready: IntGaugeVec,
+    /// 1 while nobody signs in but whoever has the password of the log.
+    pub restore_mode: IntGauge,
     /// Fetches of issuers' keys, metadata included: `issuer`, `outcome` (ok or a code).
     pub issuer_key_fetches: IntCounterVec,
     /// When an issuer's keys were last fetched, in seconds since 1970: `issuer`.
@@ -145,6 +151,20 @@ impl Metrics {
                 "1 where the provider's metadata and keys are at hand.",
                 &["provider"],
             ),
+            directory_operations: counters(
+                "doorward_directory_operations_total",
+                "Steps with the directory by outcome (ok, refused, or the code of the failure).",
+                &["directory", "step", "outcome"],
+            ),
+            directory_ready: gauges(
+                "doorward_directory_ready",
+                "1 where the directory answered when it was last asked.",
+                &["directory"],
+            ),
+            restore_mode: gauge(
+                "doorward_restore_mode",
+                "1 while nobody signs in but whoever has the password of the log.",
+            ),
             issuer_key_fetches: counters(
                 "doorward_issuer_key_fetches_total",
                 "Fetches of issuers' keys, metadata included, by outcome (ok, or the code of the failure).",
@@ -227,6 +247,9 @@ impl Metrics {
             Box::new(metrics.sign_ins.clone()),
             Box::new(metrics.provider_fetches.clone()),
             Box::new(metrics.provider_ready.clone()),
+            Box::new(metrics.directory_operations.clone()),
+            Box::new(metrics.directory_ready.clone()),
+            Box::new(metrics.restore_mode.clone()),
             Box::new(metrics.issuer_key_fetches.clone()),
             Box::new(metrics.issuer_keys_fetched.clone()),
             Box::new(metrics.introspections.clone()),

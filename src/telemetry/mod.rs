@@ -13,6 +13,7 @@ mod writer;
 pub use access::Access;
 pub use audit::{Audit, Decision};
 pub use line::rfc3339;
+pub use line::say_restore_mode;
 pub use metrics::{Metrics, RouteMetrics, metrics};
 pub use reference::Reference;
 pub use writer::flush;

@@ -50,7 +50,7 @@ const FAULTS: &str = r"(() => {
 })()";
 
 /// Looks at the page in light, dark and on a phone, keeps pictures, and judges it.
-async fn look(tab: &Tab, name: &str) {
+pub async fn look(tab: &Tab, name: &str) {
     for (look, dark, phone) in
         [("light", false, false), ("dark", true, false), ("phone", false, true), ("phone-dark", true, true)]
     {

@@ -83,7 +83,7 @@ impl Config {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the shell that runs the tests has set must not configure the gateway.
         for (name, _) in std::env::vars() {
-            let ours = ["DOORWARD_", "OIDC_", "GORILLA_OIDC_", "FEDERATED_AUTH_"];
+            let ours = ["DOORWARD_", "OIDC_", "GORILLA_OIDC_", "FEDERATED_AUTH_", "LOCAL_"];
             let named = matches!(name.as_str(), "HOST" | "SKIP_AUDIENCE_VALIDATION");
             if named || ours.iter().any(|start| name.starts_with(start)) {
                 command.env_remove(name);

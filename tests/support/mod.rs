@@ -1,7 +1,7 @@
 //! What the black-box tests share: real parts that are started for a test and end with it.
 //!
 //! [`gateway`] starts the built binary, [`provider`] the certified OpenID provider, [`browser`] Chromium, [`app`]
-//! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us.
+//! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us, [`slapd`] a directory.
 //! [`standin`] stands in for providers that cannot run here, at their real names, [`forger`] for one that lies.
 //! [`person`] is a browser as far as HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
 //!
@@ -20,6 +20,7 @@ pub mod provider;
 pub mod radicale;
 pub mod raw;
 pub mod setup;
+pub mod slapd;
 pub mod standin;
 pub mod tls;
 pub mod wandb;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use super::{Judge, is_loopback, is_plain_name};
 use crate::config::model::{
-    Access, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm, own_issuer,
+    Access, BasicWith, ClientAuth, Federation, Issuer, OWN_ISSUER, Route, ServiceAccount, TENANT, TokenAlgorithm,
+    own_issuer,
 };
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
@@ -401,7 +402,8 @@ impl Judge<'_> {
             }
             return;
         }
-        if settings.issuer.is_empty() && settings.service_account.is_empty() {
+        let passwords = route.basic == BasicWith::Directory;
+        if settings.issuer.is_empty() && settings.service_account.is_empty() && !passwords {
             let hint = "add [[issuer]] or [[service_account]]";
             self.error(&key.key("access"), "nobody has tokens for it: there is neither issuer nor account", hint);
         }

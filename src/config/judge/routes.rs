@@ -45,13 +45,13 @@ impl Judge<'_> {
         self.host(key, route);
         self.path(key, route);
         let settings = self.settings;
-        let providers: Vec<&str> = settings.provider.iter().map(|p| p.name.as_str()).collect();
+        let providers = self.ways_to_sign_in();
         let upstreams: Vec<&str> = settings.upstream.iter().map(|u| u.name.as_str()).collect();
         self.known(&key.key("provider"), route.provider.as_deref(), "provider", &providers);
         self.known(&key.key("upstream"), route.upstream.as_deref(), "upstream", &upstreams);
         match route.access {
             Access::SignedIn | Access::SignedInOrBearer if providers.is_empty() => {
-                let hint = "add [[provider]], or set `access` to \"public\" or \"bearer\" on the route";
+                let hint = "add [[provider]] or [ldap], or set `access` to \"public\" or \"bearer\" on the route";
                 self.error(&key.key("access"), "people cannot sign in: there is no provider", hint);
             }
             Access::SignedIn | Access::SignedInOrBearer => {}

@@ -13,7 +13,7 @@ const MAX_SESSION: usize = 5 * 3900;
 impl Judge<'_> {
     pub(super) fn secrets(&mut self) {
         let (secrets, key) = (&self.settings.secrets, KeyPath::of("secrets"));
-        if secrets.is_empty() && !self.settings.provider.is_empty() {
+        if secrets.is_empty() && !self.ways_to_sign_in().is_empty() {
             let message = "sessions cannot be sealed without a secret";
             let hint = format!("{NEW_SECRET} and set `secrets` or `secret_file`");
             self.error_because(Reason::SecretMissing, &key, message, hint);

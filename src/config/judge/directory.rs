@@ -1,0 +1,278 @@
+//! The directory, the limits of attempts, and the way in.
+
+use super::{Judge, is_loopback, is_plain_name};
+use crate::config::model::{Access, BasicWith, Directory, DirectoryAddress, GROUPS, RESTORE};
+use crate::config::origin::KeyPath;
+use crate::ldap::dn::Dn;
+use crate::ldap::filter::{Filter, Place, is_attribute};
+use crate::reason::Reason;
+
+/// Names that `attributes` maps, which are no attributes of any entry's name.
+const MAPPED: [&str; 6] = ["email", "group", "groups", "user", "username", "name"];
+
+impl Judge<'_> {
+    pub(super) fn directory(&mut self) {
+        let settings = self.settings;
+        if let Some(directory) = &settings.ldap {
+            let key = KeyPath::of("ldap");
+            self.directory_name(&key, directory);
+            self.addresses(&key, directory);
+            self.bind(&key, directory);
+            self.people(&key, directory);
+            self.groups(&key, directory);
+            for (name, period) in [
+                ("connect_timeout", directory.connect_timeout),
+                ("timeout", directory.timeout),
+                ("connection_idle", directory.connection_idle),
+            ] {
+                self.positive(&key.key(name), period);
+            }
+            for (name, count) in [
+                ("connections", directory.connections),
+                ("concurrent_sign_ins", directory.concurrent_sign_ins),
+                ("max_groups", directory.max_groups),
+            ] {
+                if count == 0 {
+                    self.error(&key.key(name), "is 0, so nobody could sign in", "set it to 1 or more");
+                }
+            }
+            self.file_exists(&key.key("ca_file"), directory.ca_file.as_deref(), Reason::CertificateUnusable);
+        }
+        self.attempts();
+        self.restore();
+        self.basic();
+    }
+
+    fn directory_name(&mut self, key: &KeyPath, directory: &Directory) {
+        let (key, name) = (key.key("name"), &directory.name);
+        if !is_plain_name(name) {
+            self.error(&key, format!("`{name}` is no name"), "use letters, digits, `-` and `_`");
+        }
+        self.not_reserved(&key, name);
+        if self.settings.provider.iter().any(|provider| provider.name == *name) {
+            self.error(&key, format!("`{name}` is the name of a provider as well"), "choose another");
+        }
+    }
+
+    fn addresses(&mut self, key: &KeyPath, directory: &Directory) {
+        let (key, start_tls) = (key.key("address"), key.key("start_tls"));
+        if directory.address.is_empty() {
+            self.error(&key, "is empty", "write as in [\"ldaps://ldap.example.com\"]");
+        }
+        for (index, text) in directory.address.iter().enumerate() {
+            let key = key.index(index);
+            let address = match DirectoryAddress::parse(text) {
+                Ok(address) => address,
+                Err((message, hint)) => {
+                    self.error(&key, message, hint);
+                    continue;
+                }
+            };
+            if address.tls && directory.start_tls {
+                let hint = "take `start_tls` away, or write ldap:// where the directory takes StartTLS";
+                self.error(&start_tls, format!("`{text}` is TLS from its first byte, which cannot start again"), hint);
+            }
+            let here = address
+                .host
+                .parse::<std::net::IpAddr>()
+                .map_or_else(|_| is_loopback(Some(url::Host::Domain(&address.host))), |address| address.is_loopback());
+            if !address.tls && !directory.start_tls && !here {
+                let message = "is neither ldaps:// nor with `start_tls`, so whoever is on the way reads every password";
+                self.warn(&key, message);
+            }
+        }
+        if directory.ca_file.is_some() && !directory.start_tls {
+            let tls = |text: &String| DirectoryAddress::parse(text).is_ok_and(|address| address.tls);
+            if !directory.address.iter().any(tls) {
+                let hint = "write ldaps://, or set `start_tls`";
+                self.error(&key.key("ca_file"), "has no effect: no connection is TLS", hint);
+            }
+        }
+    }
+
+    fn bind(&mut self, key: &KeyPath, directory: &Directory) {
+        let dn = directory.bind_dn.as_deref().map(str::trim).filter(|dn| !dn.is_empty());
+        let password = directory.bind_password.as_ref().filter(|password| !password.expose().is_empty());
+        match (dn, password) {
+            (Some(_), None) => {
+                let hint = "set `bind_password` or `bind_password_file`; for an anonymous search take `bind_dn` away";
+                let message =
+                    "has no password: directories take such a bind and treat it as nobody's (RFC 4513 §5.1.2)";
+                self.error_because(Reason::SecretMissing, &key.key("bind_dn"), message, hint);
+            }
+            (None, Some(_)) => {
+                let hint = "set `bind_dn`; for an anonymous search take the password away";
+                self.error(&key.key("bind_password"), "is set, and `bind_dn` does not say whose it is", hint);
+            }
+            _ => {}
+        }
+        // Active Directory takes `user@domain` and `DOMAIN\user` as well.
+        let special = |dn: &str| dn.contains('@') || (dn.contains('\\') && !dn.contains('='));
+        if let Some(dn) = dn.filter(|dn| !special(dn)) {
+            self.dn(&key.key("bind_dn"), dn);
+        }
+        if dn.is_none() && password.is_none() && directory.login {
+            self.warn(
+                &key.key("bind_dn"),
+                "is not set, so the search is anonymous; many directories show nothing then",
+            );
+        }
+    }
+
+    fn dn(&mut self, key: &KeyPath, text: &str) {
+        let (message, hint) = match Dn::parse(text) {
+            Ok(dn) if dn.first().is_none() => ("is empty".to_owned(), "write as in \"dc=example,dc=com\"".to_owned()),
+            Ok(_) => return,
+            Err(why) => {
+                let labels: Vec<_> = text.split('.').filter(|label| !label.is_empty()).collect();
+                let plain = |label: &&str| label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+                let likely = labels.len() > 1 && labels.iter().all(plain);
+                let meant = labels.iter().map(|label| format!("dc={label}")).collect::<Vec<_>>().join(",");
+                let hint = match likely {
+                    true => format!("the domain is most likely \"{meant}\""),
+                    false => "write as in \"ou=people,dc=example,dc=com\" (RFC 4514)".to_owned(),
+                };
+                (format!("`{text}` is no distinguished name: {why}"), hint)
+            }
+        };
+        self.error(key, message, hint);
+    }
+
+    fn people(&mut self, key: &KeyPath, directory: &Directory) {
+        let base = key.key("base_dn");
+        let mapped = |name: &str| MAPPED.iter().any(|mapped| name.eq_ignore_ascii_case(mapped));
+        let dn = Dn::parse(&directory.base_dn);
+        if dn.as_ref().is_ok_and(|dn| dn.pairs().next().is_some() && dn.pairs().all(|(name, _)| mapped(name))) {
+            let message =
+                format!("`{}` says which attributes to read, and is no place in a directory", directory.base_dn);
+            let hint = "it belongs into `attributes` (LOCAL_LDAP_ATTRIBUTES); the base is as in \"dc=example,dc=com\"";
+            self.error(&base, message, hint);
+        } else {
+            self.dn(&base, &directory.base_dn);
+        }
+        match &directory.user_filter {
+            Some(filter) => {
+                self.filter(&key.key("user_filter"), filter, &[Place::User]);
+                if self.is_set(&key.key("user_attribute")) && !directory.attributes.contains_key("user") {
+                    self.warn(&key.key("user_attribute"), "only says what people are called; `user_filter` finds them");
+                }
+            }
+            None if directory.user_attribute.is_empty() => {
+                self.error(&key.key("user_attribute"), "is empty, so nobody would be found", "name one, as in \"uid\"");
+            }
+            None => {}
+        }
+        let named = directory.user_attribute.iter().enumerate();
+        for (key, name) in named.map(|(index, name)| (key.key("user_attribute").index(index), name)) {
+            self.attribute(&key, name);
+        }
+        for (claim, name) in &directory.attributes {
+            let key = key.key("attributes").key(claim);
+            if claim == "group" {
+                self.error(&key, "is no claim", "write `groups`");
+            }
+            match Dn::parse(name).is_ok_and(|dn| dn.first().is_some()) {
+                true => self.error(&key, format!("`{name}` is a place in the directory"), "it belongs into `base_dn`"),
+                false => self.attribute(&key, name),
+            }
+        }
+        if directory.attribute("user").is_none() {
+            self.error(&key.key("attributes"), "does not say what people are called", "set `user`, as in \"uid\"");
+        }
+    }
+
+    fn attribute(&mut self, key: &KeyPath, name: &str) {
+        if !is_attribute(name) {
+            self.error(key, format!("`{name}` is no name of an attribute"), "write as in \"mail\"");
+        }
+    }
+
+    fn filter(&mut self, key: &KeyPath, text: &str, one_of: &[Place]) {
+        match Filter::parse(text) {
+            Err(error) => self.error(key, format!("is no filter: {error}"), "write as in \"(uid={user})\" (RFC 4515)"),
+            Ok(filter) if !one_of.iter().any(|place| filter.has(*place)) => {
+                let hint = "write {user} (or {dn}, for groups) where it goes";
+                self.error(key, "has no place for whoever signs in, so everybody would be the same", hint);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn groups(&mut self, key: &KeyPath, directory: &Directory) {
+        match &directory.group_base_dn {
+            Some(base) => {
+                self.dn(&key.key("group_base_dn"), base);
+                self.filter(&key.key("group_filter"), &directory.group_filter, &[Place::User, Place::Dn]);
+                self.attribute(&key.key("group_name_attribute"), &directory.group_name_attribute);
+                let attribute = key.key("attributes").key(GROUPS);
+                if directory.attributes.contains_key(GROUPS) {
+                    let hint = "take one of them away";
+                    self.error(&attribute, "is set, and groups are searched for in `group_base_dn`", hint);
+                }
+            }
+            None => {
+                for name in ["group_filter", "group_name_attribute"] {
+                    if self.is_set(&key.key(name)) {
+                        let hint = "set it to where groups are, or take this away";
+                        self.error(&key.key(name), "has no effect without `group_base_dn`", hint);
+                    }
+                }
+            }
+        }
+    }
+
+    fn attempts(&mut self) {
+        let (attempts, key) = (&self.settings.attempts, KeyPath::of("attempts"));
+        for (name, count) in [("per_account", attempts.per_account), ("per_address", attempts.per_address)] {
+            if count == 0 {
+                self.error(&key.key(name), "is 0, so nobody could sign in", "set it to 1 or more");
+            }
+        }
+        self.positive(&key.key("window"), attempts.window);
+    }
+
+    fn restore(&mut self) {
+        let (restore, key) = (&self.settings.restore, KeyPath::of("restore"));
+        if restore.user.trim().is_empty() {
+            self.error(&key.key("user"), "is empty", "name somebody the app knows");
+        }
+        self.positive(&key.key("lifetime"), restore.lifetime);
+        if restore.enabled {
+            let message =
+                "is on: nobody signs in but whoever has the password in the log; take it away when you are done";
+            self.warn(&key.key("enabled"), message);
+        }
+    }
+
+    /// Passwords on routes for programs.
+    fn basic(&mut self) {
+        for (index, route) in self.settings.route.iter().enumerate() {
+            let key = KeyPath::of("route").index(index).key("basic");
+            if route.basic != BasicWith::Directory {
+                continue;
+            }
+            if !matches!(route.access, Access::Bearer | Access::SignedInOrBearer) {
+                let hint = "set `access = \"bearer\"` or \"signed-in-or-bearer\", or take this away";
+                self.error(&key, "has no effect on a route that is not for programs", hint);
+            }
+            match &self.settings.ldap {
+                None => self.error(&key, "asks a directory, and there is none", "add [ldap], or take this away"),
+                Some(directory) if !directory.login => {
+                    self.error(&key, "asks a directory that is only tested", "set `login = true` under [ldap]");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl<'a> Judge<'a> {
+    /// Names of those that people sign in with.
+    pub(super) fn ways_to_sign_in(&self) -> Vec<&'a str> {
+        let settings = self.settings;
+        let directory =
+            settings.ldap.iter().filter(|directory| directory.login).map(|directory| directory.name.as_str());
+        let names = settings.provider.iter().map(|provider| provider.name.as_str()).chain(directory);
+        names.chain(settings.restore.enabled.then_some(RESTORE)).collect()
+    }
+}

@@ -1,0 +1,253 @@
+//! One connection to the directory, on which one thing happens at a time.
+//!
+//! Promise: with StartTLS nothing but the wish for it is sent before TLS, and nothing that came before TLS is read after
+//! it. Every wait has an end, and what a search brings is bounded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::model::DirectoryAddress;
+use crate::ldap::Malformed;
+use crate::ldap::message::{self, Entry, Operation, Outcome, SUCCESS, Scope};
+use crate::reason::{Failure, Reason};
+
+/// Most bytes of all entries of one search.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
+
+/// How a connection is made.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub addresses: Vec<DirectoryAddress>,
+    pub start_tls: bool,
+    /// Where any connection is TLS.
+    pub tls: Option<Arc<ClientConfig>>,
+    pub connect_timeout: Duration,
+    pub timeout: Duration,
+}
+
+/// A connection. Dropped, it is closed without a word.
+pub struct Connection {
+    exchange: Exchange<Box<dyn Stream>>,
+    /// Which address, and how it is protected; for people.
+    pub said: String,
+}
+
+/// A search.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    pub base: &'a str,
+    pub scope: Scope,
+    pub size_limit: i32,
+    /// Encoded.
+    pub filter: Vec<u8>,
+    pub attributes: &'a [String],
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub struct Found {
+    pub entries: Vec<Entry>,
+    pub outcome: Outcome,
+    /// Whether there was a place where it could have gone on.
+    pub referred: bool,
+}
+
+fn unreachable(what: String) -> Failure {
+    Failure::new(Reason::DirectoryUnreachable, what)
+}
+
+fn malformed(error: Malformed) -> Failure {
+    Failure::new(Reason::DirectoryAnswer, error.to_string())
+}
+
+impl Way {
+    /// A connection to the first address that takes one.
+    pub async fn connect(&self) -> Result<Connection, Failure> {
+        let mut last = unreachable("there is no address".into());
+        for address in &self.addresses {
+            let made = tokio::time::timeout(self.connect_timeout, self.connect_to(address)).await;
+            last = match made {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(failure)) => Failure::new(failure.reason, format!("{address}: {}", failure.detail)),
+                Err(_) => unreachable(format!("{address}: no connection within {:?}", self.connect_timeout)),
+            };
+        }
+        Err(last)
+    }
+
+    async fn connect_to(&self, address: &DirectoryAddress) -> Result<Connection, Failure> {
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await;
+        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+        let _ = stream.set_nodelay(true);
+        match (&self.tls, address.tls) {
+            (Some(tls), true) => self.secure(stream, tls, address, "TLS").await,
+            (Some(tls), false) if self.start_tls => {
+                let stream = start_tls(stream, self.timeout).await?;
+                self.secure(stream, tls, address, "StartTLS").await
+            }
+            (None, true) => Err(Failure::new(Reason::Internal, "TLS without settings for it")),
+            _ => Ok(self.connection(stream, format!("{address} without TLS"))),
+        }
+    }
+
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        tls: &Arc<ClientConfig>,
+        address: &DirectoryAddress,
+        how: &str,
+    ) -> Result<Connection, Failure> {
+        let failed = |what: String| Failure::new(Reason::DirectoryTls, what);
+        let name = ServerName::try_from(address.host.clone());
+        let name = name.map_err(|_| failed("the host is no name that a certificate could have".into()))?;
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+        let stream = stream.map_err(|error| match error.kind() {
+            // The server went away; that says nothing about its certificate.
+            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => unreachable(error.to_string()),
+            _ => failed(error.to_string()),
+        })?;
+        Ok(self.connection(stream, format!("{address} with {how}")))
+    }
+
+    fn connection(&self, stream: impl Stream + 'static, said: String) -> Connection {
+        Connection { exchange: Exchange::new(Box::new(stream), self.timeout), said }
+    }
+}
+
+/// Asks for TLS (RFC 4511 §4.14). Whoever puts words of their own behind the answer would have them read as the
+/// directory's: bytes that came too early end the connection.
+async fn start_tls(stream: TcpStream, timeout: Duration) -> Result<TcpStream, Failure> {
+    let mut asking = Exchange::new(stream, timeout);
+    let id = asking.send(message::start_tls).await?;
+    let answer = asking.read(id).await?;
+    let refused = |what: String| Failure::new(Reason::DirectoryTls, format!("StartTLS: {what}"));
+    match answer {
+        Operation::Extended(outcome) if outcome.code == SUCCESS => {}
+        Operation::Extended(outcome) => return Err(refused(outcome.to_string())),
+        _ => return Err(refused("the answer is to something else".into())),
+    }
+    match asking.received.is_empty() {
+        true => Ok(asking.stream),
+        false => Err(refused("more came behind the answer than there can be".into())),
+    }
+}
+
+/// Messages over a stream.
+struct Exchange<S> {
+    stream: S,
+    received: Vec<u8>,
+    last_id: i32,
+    timeout: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
+    fn new(stream: S, timeout: Duration) -> Self {
+        Exchange { stream, received: Vec::new(), last_id: 0, timeout }
+    }
+
+    async fn send<M: AsRef<[u8]>>(&mut self, make: impl FnOnce(i32) -> M) -> Result<i32, Failure> {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        let bytes = make(self.last_id);
+        let sent = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(self.timeout, sent).await {
+            Ok(Ok(())) => Ok(self.last_id),
+            Ok(Err(error)) => Err(unreachable(format!("the connection broke: {error}"))),
+            Err(_) => Err(unreachable(format!("it takes nothing for {:?}", self.timeout))),
+        }
+    }
+
+    /// The next message, which answers `id`.
+    async fn read(&mut self, id: i32) -> Result<Operation, Failure> {
+        let read = tokio::time::timeout(self.timeout, self.message()).await;
+        let answer = read.map_err(|_| unreachable(format!("no answer within {:?}", self.timeout)))??;
+        match answer.id {
+            found if found == id => Ok(answer.operation),
+            // A notice of disconnection (RFC 4511 §4.4.1).
+            0 => Err(unreachable("the directory ends the connection".into())),
+            _ => Err(Failure::new(Reason::DirectoryAnswer, "an answer to nothing that was asked")),
+        }
+    }
+
+    async fn message(&mut self) -> Result<message::Answer, Failure> {
+        loop {
+            if let Some(length) = message::length(&self.received).map_err(malformed)?
+                && self.received.len() >= length
+            {
+                let answer = message::read(&self.received[..length]).map_err(malformed);
+                self.received.drain(..length);
+                return answer;
+            }
+            let mut chunk = [0; 8192];
+            let read = self.stream.read(&mut chunk).await;
+            match read.map_err(|error| unreachable(format!("the connection broke: {error}")))? {
+                0 => return Err(unreachable("the directory closed the connection".into())),
+                count => self.received.extend_from_slice(&chunk[..count]),
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// A simple bind; what the directory says of it.
+    pub async fn bind(&mut self, dn: &str, password: &str) -> Result<Outcome, Failure> {
+        let exchange = &mut self.exchange;
+        let id = exchange.send(|id| message::bind(id, dn, password)).await?;
+        match exchange.read(id).await? {
+            Operation::Bound(outcome) => Ok(outcome),
+            _ => Err(Failure::new(Reason::DirectoryAnswer, "a bind was answered with something else")),
+        }
+    }
+
+    /// A search; referrals are noted and not followed.
+    pub async fn search(&mut self, query: &Query<'_>) -> Result<Found, Failure> {
+        let time_limit = i32::try_from(self.exchange.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
+        let search = message::Search {
+            base: query.base,
+            scope: query.scope,
+            size_limit: query.size_limit,
+            time_limit,
+            filter: query.filter.clone(),
+            attributes: query.attributes,
+        };
+        let exchange = &mut self.exchange;
+        let id = exchange.send(|id| message::search(id, &search)).await?;
+        let (mut entries, mut referred, mut bytes) = (Vec::new(), false, 0);
+        loop {
+            match exchange.read(id).await? {
+                Operation::Entry(entry) => {
+                    let values = entry.attributes.iter().flat_map(|(_, values)| values);
+                    bytes += entry.dn.len() + values.map(Vec::len).sum::<usize>();
+                    entries.push(entry);
+                    // A server that keeps to no limit is not listened to any longer.
+                    if bytes > MOST_BYTES || entries.len() > query.size_limit.max(1) as usize {
+                        return Err(Failure::new(Reason::DirectoryAnswer, "more entries than were asked for"));
+                    }
+                }
+                Operation::Reference => referred = true,
+                Operation::Done(outcome) => return Ok(Found { entries, outcome, referred }),
+                _ => return Err(Failure::new(Reason::DirectoryAnswer, "a search was answered with something else")),
+            }
+        }
+    }
+
+    /// Says good-bye, as is polite; a directory that does not listen is left all the same.
+    pub async fn close(mut self) {
+        let bye = async {
+            let _ = self.exchange.send(message::unbind).await;
+            let _ = self.exchange.stream.shutdown().await;
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(200), bye).await;
+    }
+}

@@ -1,0 +1,403 @@
+//! The directory: people with a name and a password, asked by LDAP.
+//!
+//! Promise: a password is judged by the directory alone, in a bind as the entry that was found, on a connection of its own.
+//! An empty one never binds. Whoever the app is told of is what the directory calls them, never what was typed. A name that
+//! is not there costs the same steps as a wrong password and is answered with the same words. A directory that hangs costs
+//! its own sign-ins their time and nothing else.
+
+mod connection;
+pub mod name;
+mod person;
+mod pool;
+mod trust;
+mod verified;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use crate::attempts::{Refused, Try};
+use crate::background;
+use crate::claims::NeededClaims;
+use crate::config::model::{self, DirectoryAddress, Settings};
+use crate::identity::Identity;
+use crate::ldap::dn::{Dn, Escaped};
+use crate::ldap::filter::{Filling, Filter};
+use crate::ldap::message::{
+    CONFIDENTIALITY_REQUIRED, Entry, INAPPROPRIATE_AUTHENTICATION, INSUFFICIENT_ACCESS, INVALID_CREDENTIALS,
+    NO_SUCH_OBJECT, REFERRAL, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope, UNWILLING_TO_PERFORM,
+};
+use crate::reason::{Failure, Reason};
+use crate::telemetry::metrics;
+use connection::{Found, Query};
+use name::Name;
+use person::Reading;
+use pool::Pool;
+pub use verified::VerifiedPasswords;
+
+/// Between two looks at whether the directory is there.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+/// Longest password; no directory's is longer, and a slow hash of a long text is work for nothing.
+const LONGEST_PASSWORD: usize = 1024;
+/// Refusals leave at multiples of this: by the clock a name that is there and one that is not look the same.
+const REFUSAL_GRAIN: Duration = Duration::from_millis(500);
+/// `constraintViolation`: what 389 Directory Server says of an account that is locked for now.
+const CONSTRAINT_VIOLATION: i32 = 19;
+
+/// The directory of the configuration.
+pub struct Directory {
+    settings: model::Directory,
+    pool: Pool,
+    filter: Filter,
+    groups: Option<Filter>,
+    reading: Reading,
+    permits: Semaphore,
+    waiting: AtomicUsize,
+    state: ArcSwapOption<State>,
+}
+
+/// What the last look at the directory found.
+#[derive(Clone, Debug)]
+struct State {
+    at: SystemTime,
+    found: Result<String, Failure>,
+}
+
+/// Whether people can be asked about.
+#[derive(Clone, Debug)]
+pub enum Readiness {
+    Ready { checked_at: SystemTime, found: String },
+    NotReady(Failure),
+}
+
+impl Directory {
+    /// The directory of a configuration that has been judged; `None` where it has none.
+    pub fn new(settings: &Settings) -> Result<Option<Arc<Directory>>, Failure> {
+        let Some(own) = &settings.ldap else { return Ok(None) };
+        let invalid = |what: String| Failure::new(Reason::ConfigInvalid, what);
+        let parse = |key: &str, text: &str| Filter::parse(text).map_err(|e| invalid(format!("ldap.{key}: {e}")));
+        let addresses = own.address.iter().map(|text| DirectoryAddress::parse(text).map_err(|(message, _)| message));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>().map_err(|e| invalid(format!("ldap.address: {e}")))?;
+        let groups = own.group_base_dn.as_ref().map(|_| parse("group_filter", &own.group_filter)).transpose()?;
+        Ok(Some(Arc::new(Directory {
+            pool: Pool::new(own, addresses)?,
+            filter: match &own.user_filter {
+                Some(text) => parse("user_filter", text)?,
+                None => Filter::user_is(&own.user_attribute),
+            },
+            groups,
+            reading: Reading::new(own, NeededClaims::of(settings)),
+            permits: Semaphore::new(own.concurrent_sign_ins),
+            waiting: AtomicUsize::new(0),
+            state: ArcSwapOption::empty(),
+            settings: own.clone(),
+        })))
+    }
+
+    /// Its name, which is the provider of the identities it vouches for.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    pub fn display_name(&self) -> &str {
+        self.settings.display_name()
+    }
+
+    /// Whether people sign in with it; otherwise it is only looked at.
+    pub fn takes_sign_ins(&self) -> bool {
+        self.settings.login
+    }
+
+    /// How long a right password need not be asked about again.
+    pub fn basic_cache(&self) -> Duration {
+        self.settings.basic_cache.0
+    }
+
+    /// Who `name` is, where `password` is theirs. `one` is the try that was taken for it: it comes back where the password
+    /// was right, or where nobody could tell.
+    pub async fn sign_in(&self, name: &Name, password: &str, mut one: Try<'_>) -> Result<Identity, Refused> {
+        let began = Instant::now();
+        let result = self.judge(name, password, &mut one).await;
+        match &result {
+            Ok(_) => one.right(),
+            Err(refused) if counts(refused.failure.reason) => {
+                drop(one);
+                let (passed, grain) = (began.elapsed().as_millis() as u64, REFUSAL_GRAIN.as_millis() as u64);
+                tokio::time::sleep(Duration::from_millis(grain - passed % grain)).await;
+            }
+            // The password was right, or nothing is known about it.
+            Err(_) => one.unjudged(),
+        }
+        result
+    }
+
+    async fn judge(&self, name: &Name, password: &str, one: &mut Try<'_>) -> Result<Identity, Refused> {
+        let wrong = |what: &str| Failure::new(Reason::PasswordWrong, what);
+        // A bind without a password succeeds for everybody (RFC 4513 §5.1.2).
+        if password.is_empty() {
+            return Err(wrong("the password is empty").into());
+        }
+        if password.len() > LONGEST_PASSWORD || password.contains('\0') {
+            return Err(wrong("the password is longer than any, or has a NUL").into());
+        }
+        let _permit = self.permit().await?;
+        let (entry, said) = match self.find(name).await? {
+            Looked::One(entry) => (Some(entry), String::new()),
+            Looked::None(said) => (None, said),
+            Looked::Several => {
+                let detail = format!("more than one entry for {:?}", name.typed());
+                // As many steps as for anybody else.
+                let _ = self.bind(&self.nobody()?, password).await?;
+                return Err(Failure::new(Reason::NameAmbiguous, detail).into());
+            }
+        };
+        let Some(entry) = entry else {
+            let _ = self.bind(&self.nobody()?, password).await?;
+            return Err(wrong(&said).into());
+        };
+        one.also(&Dn::parse(&entry.dn).map_or_else(|_| entry.dn.to_lowercase(), |dn| dn.key()))?;
+        if let Err(said) = self.bind(&entry.dn, password).await? {
+            return Err(wrong(&format!("bind as {:?}: {said}", entry.dn)).into());
+        }
+        Ok(self.identity(&entry).await?)
+    }
+
+    /// One of the places for those who are asked about at once.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        if let Ok(permit) = self.permits.try_acquire() {
+            return Ok(permit);
+        }
+        let busy = || {
+            let detail = format!("{} are asked about already", self.settings.concurrent_sign_ins);
+            Failure::new(Reason::DirectoryBusy, detail)
+        };
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if before >= self.settings.concurrent_sign_ins {
+            return Err(busy());
+        }
+        match tokio::time::timeout(self.settings.connect_timeout.0, self.permits.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(busy()),
+        }
+    }
+
+    async fn find(&self, name: &Name) -> Result<Looked, Failure> {
+        let query = Query {
+            base: &self.settings.base_dn,
+            scope: Scope::Subtree,
+            // One more than may be, so that a second one shows.
+            size_limit: 2,
+            filter: self.filter.encode(Filling { user: name.searched(), dn: "" }),
+            attributes: self.reading.attributes(),
+        };
+        let mut found = self.search("search", &query).await?;
+        match (found.outcome.code, found.entries.len()) {
+            (SUCCESS, 1) => Ok(Looked::One(found.entries.remove(0))),
+            (SUCCESS | REFERRAL, 0) => Ok(Looked::None(match found.referred || found.outcome.code == REFERRAL {
+                true => "no entry, and a referral to another directory, which is not followed".into(),
+                false => "no entry".into(),
+            })),
+            (SUCCESS, _) | (SIZE_LIMIT_EXCEEDED, 1..) => Ok(Looked::Several),
+            _ => Err(self.search_failed("base_dn", &self.settings.base_dn, &found)),
+        }
+    }
+
+    fn search_failed(&self, key: &str, base: &str, found: &Found) -> Failure {
+        let reason = match found.outcome.code {
+            // Active Directory says of an anonymous search that an operation failed.
+            1 | INAPPROPRIATE_AUTHENTICATION | INSUFFICIENT_ACCESS if self.settings.bind_dn.is_none() => {
+                Reason::DirectoryBindRefused
+            }
+            _ => Reason::DirectoryAnswer,
+        };
+        let hint = if found.outcome.code == NO_SUCH_OBJECT { " does not exist" } else { "" };
+        Failure::new(reason, format!("search below {key} {base:?}{hint}: {}", found.outcome))
+    }
+
+    async fn search(&self, step: &str, query: &Query<'_>) -> Result<Found, Failure> {
+        self.counted(step, self.pool.search(query).await)
+    }
+
+    /// Whether `password` is that of `dn`; where not, what the directory says of it.
+    async fn bind(&self, dn: &str, password: &str) -> Result<Result<(), String>, Failure> {
+        let connection = self.counted("connect", self.pool.fresh().await);
+        let outcome = match connection {
+            Ok(mut connection) => {
+                let outcome = connection.bind(dn, password).await;
+                connection.close().await;
+                outcome
+            }
+            Err(failure) => return Err(failure),
+        };
+        let judged = outcome.and_then(|outcome| match outcome.code {
+            SUCCESS => Ok(Ok(())),
+            INVALID_CREDENTIALS
+            | INAPPROPRIATE_AUTHENTICATION
+            | INSUFFICIENT_ACCESS
+            | NO_SUCH_OBJECT
+            | UNWILLING_TO_PERFORM
+            | CONSTRAINT_VIOLATION => Ok(Err(outcome.to_string())),
+            CONFIDENTIALITY_REQUIRED => Err(Failure::new(
+                Reason::DirectoryTls,
+                format!("the directory takes passwords over TLS alone: {outcome}"),
+            )),
+            _ => Err(Failure::new(Reason::DirectoryAnswer, format!("bind: {outcome}"))),
+        });
+        let label = match &judged {
+            Ok(Ok(())) => "ok",
+            Ok(Err(_)) => "refused",
+            Err(failure) => failure.reason.code(),
+        };
+        metrics().directory_operations.with_label_values(&[self.name(), "bind", label]).inc();
+        judged
+    }
+
+    /// A name that no entry has.
+    fn nobody(&self) -> Result<String, Failure> {
+        let mut bytes = [0; 8];
+        let random = SystemRandom::new().fill(&mut bytes);
+        random.map_err(|_| Failure::new(Reason::Internal, "the system's random source failed"))?;
+        let word: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("cn={},{}", Escaped(&word), self.settings.base_dn))
+    }
+
+    async fn identity(&self, entry: &Entry) -> Result<Identity, Failure> {
+        let user = self.reading.user(entry)?;
+        let groups = match (&self.groups, &self.settings.group_base_dn) {
+            (Some(filter), Some(base)) => Some(self.groups_of(filter, base, entry, &user).await?),
+            _ => None,
+        };
+        self.reading.identity(entry, user, groups)
+    }
+
+    async fn groups_of(&self, filter: &Filter, base: &str, entry: &Entry, user: &str) -> Result<Vec<String>, Failure> {
+        let most = self.settings.max_groups;
+        let name = std::slice::from_ref(&self.settings.group_name_attribute);
+        let query = Query {
+            base,
+            scope: Scope::Subtree,
+            size_limit: i32::try_from(most.saturating_add(1)).unwrap_or(i32::MAX),
+            filter: filter.encode(Filling { user, dn: &entry.dn }),
+            attributes: name,
+        };
+        let found = self.search("groups", &query).await?;
+        match found.outcome.code {
+            SUCCESS => {}
+            SIZE_LIMIT_EXCEEDED => {
+                let detail =
+                    format!("more than the {} that the directory lists; max_groups is {most}", found.entries.len());
+                return Err(Failure::new(Reason::DirectoryGroupsTooMany, detail));
+            }
+            _ => return Err(self.search_failed("group_base_dn", base, &found)),
+        }
+        let named = found.entries.iter().filter_map(|group| group.texts(&name[0]).next());
+        Ok(named.map(str::to_owned).collect())
+    }
+
+    fn counted<T>(&self, step: &str, result: Result<T, Failure>) -> Result<T, Failure> {
+        let label = result.as_ref().map_or_else(|failure| failure.reason.code(), |_| "ok");
+        metrics().directory_operations.with_label_values(&[self.name(), step, label]).inc();
+        result
+    }
+
+    /// Looks after it until `shutdown` turns true: whether it answers, and connections that nobody used for long.
+    pub async fn keep_checked(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
+        metrics().directory_ready.with_label_values(&[self.name()]).set(0);
+        background::repeat(shutdown, |_| async {
+            self.pool.drop_unused();
+            self.check().await;
+            match self.readiness() {
+                Readiness::Ready { .. } => Some(CHECK_EVERY),
+                Readiness::NotReady(_) => None,
+            }
+        })
+        .await;
+    }
+
+    async fn check(&self) {
+        let found = self.counted("check", self.look().await);
+        metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(found.is_ok()));
+        let before = self.state.swap(Some(Arc::new(State { at: SystemTime::now(), found: found.clone() })));
+        let was = before.as_ref().map(|state| &state.found);
+        match (was, &found) {
+            (Some(Ok(_)), Ok(_)) => {}
+            (_, Ok(said)) => {
+                let login = self.takes_sign_ins();
+                tracing::info!(directory = self.name(), found = said.as_str(), login, "the directory answers");
+            }
+            (Some(Err(same)), Err(failure)) if same == failure => {}
+            (_, Err(failure)) => {
+                let remedy = failure.reason.info().remedy;
+                tracing::warn!(directory = self.name(), %failure, remedy, "the directory cannot be used");
+            }
+        }
+    }
+
+    /// What signing in needs, tried out: the connection, the bind, the base, and whether anybody is there.
+    async fn look(&self) -> Result<String, Failure> {
+        let base = &self.settings.base_dn;
+        let none = ["1.1".to_owned()];
+        let query = |scope, size_limit, filter: &Filter| Query {
+            base,
+            scope,
+            size_limit,
+            filter: filter.encode(Filling::default()),
+            attributes: &none,
+        };
+        let found = self.pool.search(&query(Scope::Base, 1, &Filter::everything())).await?;
+        if found.outcome.code != SUCCESS {
+            return Err(self.search_failed("base_dn", base, &found));
+        }
+        let how = self.pool.said();
+        if self.settings.user_filter.is_some() {
+            return Ok(how);
+        }
+        let by = &self.settings.user_attribute;
+        let found = self.pool.search(&query(Scope::Subtree, 5, &Filter::has_one_of(by))).await?;
+        let by = by.join(" or ");
+        match (found.outcome.code, found.entries.len()) {
+            (SIZE_LIMIT_EXCEEDED, _) => Ok(format!("{how}, 5 entries and more with {by}")),
+            (SUCCESS, 0) => Ok(format!(
+                "{how}, no entry with {by}: nobody can sign in, or {} may not see them",
+                match &self.settings.bind_dn {
+                    Some(dn) => dn.as_str(),
+                    None => "who is anonymous",
+                }
+            )),
+            (SUCCESS, count) => Ok(format!("{how}, {count} entries with {by}")),
+            _ => Err(self.search_failed("base_dn", base, &found)),
+        }
+    }
+
+    /// What /readyz says of it.
+    pub fn readiness(&self) -> Readiness {
+        match self.state.load().as_deref() {
+            Some(State { at, found: Ok(said) }) => Readiness::Ready { checked_at: *at, found: said.clone() },
+            Some(State { found: Err(failure), .. }) => Readiness::NotReady(failure.clone()),
+            None => Readiness::NotReady(Failure::new(Reason::DirectoryUnreachable, "not asked yet")),
+        }
+    }
+}
+
+/// Whether a try that ended so is spent: else anybody could go on for ever.
+fn counts(reason: Reason) -> bool {
+    matches!(reason, Reason::PasswordWrong | Reason::NameAmbiguous | Reason::TooManyAttempts)
+}
+
+/// What a search for one name came to.
+enum Looked {
+    One(Entry),
+    None(String),
+    Several,
+}

@@ -1,0 +1,28 @@
+//! TLS towards the directory: whom it is believed.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
+
+use crate::config::model::Directory;
+use crate::pem;
+use crate::reason::{Failure, Reason};
+
+/// The client's side of TLS: certificate and name are verified always, by the authorities of `ca_file` or the system's.
+pub fn client(settings: &Directory) -> Result<Arc<ClientConfig>, Failure> {
+    let internal = |e: rustls::Error| Failure::new(Reason::Internal, format!("TLS for the directory: {e}"));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(internal)?;
+    let Some(file) = &settings.ca_file else {
+        return Ok(Arc::new(builder.with_platform_verifier().map_err(internal)?.with_no_client_auth()));
+    };
+    let unusable = |why: String| Failure::new(Reason::CertificateUnusable, format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in pem::certificates(&text).map_err(|failure| unusable(failure.detail))? {
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}

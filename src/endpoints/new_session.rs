@@ -1,0 +1,75 @@
+//! A new session at the end of a sign-in, however somebody signed in.
+
+use http::HeaderValue;
+
+use super::callback::Trips;
+use super::{Answer, Context, LOGOUT, Visit};
+use crate::keys::Purpose;
+use crate::oidc::SignedIn;
+use crate::reason::{Failure, Reason};
+use crate::session::{Session, Tokens};
+use crate::telemetry::{Audit, Decision, audit, metrics};
+
+/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go: `return_to` is
+/// judged once more.
+pub fn make_session(
+    context: &Context,
+    visit: &Visit<'_>,
+    return_to: &str,
+    signed_in: SignedIn,
+) -> Result<Answer, Failure> {
+    let settings = &context.config.settings;
+    // What the app could not be told later is better refused now.
+    context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
+        Reason::IdentityTooLarge => Failure::new(Reason::SessionTooLarge, failure.detail),
+        _ => failure,
+    })?;
+    let now = visit.seconds();
+    let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());
+    let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
+    let session = Session {
+        id: context.keys.random_id().map_err(internal)?,
+        signed_in_at: now,
+        last_used: now,
+        authentication: signed_in.authentication,
+        tokens: refresh_token.map(|token| Tokens {
+            refresh_token: token.expose().to_owned(),
+            expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
+            renewed: 0,
+        }),
+        identity: signed_in.identity,
+    };
+    let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
+    metrics().session_bytes.observe(sealed.len() as f64);
+    let mut cookies = context.cookies.store_session(&sealed, visit.headers);
+    cookies.extend(Trips::of(context, visit).one_more(context, now));
+    let hint = signed_in.id_token.as_deref().and_then(|token| hint_cookie(context, token));
+    // The hint of whoever was signed in before must not sign out somebody else.
+    cookies.extend(hint.or_else(|| context.cookies.end(&context.cookies.hint(), LOGOUT)));
+    let who = &session.identity;
+    let granted = Audit {
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
+        ..Audit::new(visit.reference, "sign_in", Decision::Allow)
+    };
+    audit::record(&granted, visit.now);
+    // It was sealed by this gateway, but its address is judged again: rules may have changed since.
+    let return_to = context.return_address(return_to);
+    let mut answer = Answer::onward(context, visit, return_to.as_ref().map_or("/", |address| address.as_str()))?
+        .with_cookies(cookies);
+    answer.user = Some(session.identity.user);
+    Ok(answer)
+}
+
+/// For providers that do not say how long their tokens hold (`expires_in` is only recommended, RFC 6749 §5.1).
+pub const DEFAULT_TOKEN_LIFETIME: u64 = 300;
+
+/// The ID token for signing out at the provider, in a cookie that only the sign-out address gets. Too large a token is
+/// left out: the provider then asks the person (OpenID Connect RP-Initiated Logout §2).
+fn hint_cookie(context: &Context, id_token: &str) -> Option<HeaderValue> {
+    let name = context.cookies.hint();
+    let sealed = context.keys.seal(Purpose::LogoutHint, &name, id_token.as_bytes()).ok()?;
+    (sealed.len() <= 3900).then(|| context.cookies.set(&name, &sealed, None, LOGOUT)).flatten()
+}

@@ -1,0 +1,612 @@
+//! Signing in with name and password against a real directory: OpenLDAP's slapd.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::app::App;
+use crate::support::eventually;
+use crate::support::forms::Form;
+use crate::support::gateway::{Config, Gateway};
+use crate::support::person::{Answer, CURL, NAVIGATION, Person};
+use crate::support::setup::{ROUTES, upstream_table};
+use crate::support::slapd::{BASE, HOST, PEOPLE, READER, READER_PASSWORD, Setup, Slapd, password, person};
+
+/// Directory, app and gateway that belong together.
+pub struct Scene {
+    pub slapd: Slapd,
+    pub app: App,
+    pub gateway: Gateway,
+}
+
+pub async fn scene(ldap: &str, tables: &str) -> Scene {
+    scene_of(Slapd::start().await, ldap, tables).await
+}
+
+async fn scene_of(slapd: Slapd, ldap: &str, tables: &str) -> Scene {
+    let table = format!("{}{ldap}\n", slapd.table());
+    scene_at(slapd, &table, tables).await
+}
+
+async fn scene_at(slapd: Slapd, table: &str, tables: &str) -> Scene {
+    let app = App::start().await;
+    let config = Config::new().add(table).add(&upstream_table(&app.url())).add(&format!("{ROUTES}{tables}"));
+    let gateway = config.start().await;
+    gateway.ready().await;
+    Scene { slapd, app, gateway }
+}
+
+/// The form's answer, before it is followed.
+pub async fn send(gateway: &Gateway, person: &Person, user: &str, password: &str) -> Answer {
+    let shown = person.browse(&gateway.url("/page?x=1")).await;
+    fill_in(person, shown.expect(200), user, password).await
+}
+
+/// Fills the form of `shown` in and sends it as a browser does.
+pub async fn fill_in(person: &Person, shown: &Answer, user: &str, password: &str) -> Answer {
+    let form = Form::of(&shown.text()).unwrap_or_else(|| panic!("no form: {}", shown.text()));
+    let pairs = [("state", form.get("state")), ("user", user), ("password", password)];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let action = shown.url.join(&form.action).expect("an action");
+    let mut headers = NAVIGATION.to_vec();
+    headers.retain(|(name, _)| *name != "sec-fetch-site");
+    let origin = action.origin().ascii_serialization();
+    headers.extend([("sec-fetch-site", "same-origin"), ("origin", &origin)]);
+    person.request(Method::POST, action.as_str(), &headers, Some(body)).await
+}
+
+/// Who the app says is there, by its own echo of the headers.
+fn user_of(app: &App, header: &str) -> String {
+    app.seen().last().map(|seen| seen.one(header).to_owned()).unwrap_or_default()
+}
+
+async fn signs_in(scene: &Scene, user: &str, password: &str) -> String {
+    let person = Person::new();
+    send(&scene.gateway, &person, user, password).await.expect(200);
+    person.open(&scene.gateway.url("/page")).await.expect(200);
+    user_of(&scene.app, "x-forwarded-user")
+}
+
+/// `Authorization: Basic` as curl sends it.
+async fn basic(gateway: &Gateway, path: &str, user: &str, password: &str) -> Answer {
+    let value = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let mut headers = CURL.to_vec();
+    headers.push(("authorization", &value));
+    Person::new().request(Method::GET, &gateway.url(path), &headers, None).await
+}
+
+/// Steps of slapd's log that are about people: searches and binds, without what differs from one to the next.
+fn steps(lines: &[String]) -> Vec<String> {
+    let step = |line: &String| {
+        let operation = line.split(" op=").nth(1)?.split_once(' ')?.1;
+        let kind = operation.split(' ').next()?;
+        let kept = matches!(kind, "SRCH" | "BIND" | "RESULT" | "SEARCH" | "UNBIND").then_some(kind)?;
+        let code = operation.split_whitespace().find(|word| word.starts_with("err=")).unwrap_or_default();
+        Some(format!("{kept} {code}"))
+    };
+    lines.iter().filter_map(step).collect()
+}
+
+#[tokio::test]
+async fn somebody_signs_in_by_the_form_and_the_app_is_told_what_the_directory_says() {
+    let scene = scene("attributes = { groups = 'memberOf' }\n", "").await;
+    let person = Person::new();
+    let shown = person.browse(&scene.gateway.url("/page?x=1")).await;
+    assert!(shown.url.path() == "/oidc/password" && shown.text().contains("Afterwards you return to"), "{}", shown.url);
+    assert_eq!(shown.header("referrer-policy"), "same-origin");
+    let answer = fill_in(&person, &shown, " ADA ", &password("ada")).await;
+    answer.expect(200);
+    assert!(answer.text().contains("url=/page?x=1"), "{}", answer.text());
+    person.open(&scene.gateway.url("/page")).await.expect(200);
+    let seen = scene.app.seen().pop().expect("a request");
+    assert_eq!(seen.one("x-forwarded-user"), "ada");
+    assert_eq!(seen.one("x-forwarded-email"), "ada@example.org");
+    assert_eq!(seen.one("x-forwarded-groups"), "cn=admins%2Cou=groups%2Cdc=example%2Cdc=org");
+    scene.gateway.log_line(&["audit", "sign_in", "allow", "user=ada", "provider=ldap"]).await;
+    assert!(!scene.gateway.log_text().contains("ada-secret"), "the password is in the log");
+    assert_eq!(scene.gateway.metric("doorward_sign_ins_total", &["step=\"password\"", "outcome=\"ok\""]).await, 1.0);
+    let (_, ready) = scene.gateway.readyz().await;
+    assert_eq!((&ready["directories"][0]["ready"], &ready["directories"][0]["login"]), (&true.into(), &true.into()));
+    // Signing out ends it, and says nothing of a provider that remembers.
+    let out = person.browse(&scene.gateway.url("/logout")).await;
+    assert!(out.text().contains("signed out") && !out.text().contains("may still remember"), "{}", out.text());
+    assert_eq!(person.open(&scene.gateway.url("/page")).await.status, 303);
+}
+
+#[tokio::test]
+async fn names_with_every_character_sign_in_and_are_found_in_their_groups() {
+    let groups = format!("group_base_dn = 'ou=groups,{BASE}'\n");
+    let scene = scene(&groups, "").await;
+    for (uid, _) in PEOPLE {
+        assert_eq!(signs_in(&scene, uid, &password(uid)).await, uid, "{uid}");
+        let wanted = match uid {
+            "ada" => "admins",
+            "bob" => "posix,staff",
+            "o'brien (x)" => "quotes",
+            _ => "",
+        };
+        let groups = user_of(&scene.app, "x-forwarded-groups");
+        let mut groups: Vec<_> = groups.split(',').collect();
+        groups.sort_unstable();
+        assert_eq!(groups.join(","), wanted, "{uid}");
+    }
+}
+
+#[tokio::test]
+async fn tls_is_verified_from_the_first_byte_or_by_starttls() {
+    for (start_tls, host_named) in [(false, true), (true, true), (false, false), (true, false)] {
+        let certificate = (!host_named).then(|| vec!["other.example".to_owned()]);
+        let slapd = Slapd::start_with(Setup { certificate, ..Setup::default() }).await;
+        let address = if start_tls { slapd.url() } else { slapd.tls_url() };
+        let keys = format!("start_tls = {start_tls}\nca_file = {:?}\n", slapd.ca_file());
+        let table = format!("{}{keys}", slapd.table_at(&address));
+        let app = App::start().await;
+        let gateway = Config::new().add(&table).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+        if host_named {
+            gateway.ready().await;
+            let (_, ready) = gateway.readyz().await;
+            let how = if start_tls { "with StartTLS" } else { "with TLS" };
+            assert!(ready["directories"][0]["found"].as_str().is_some_and(|found| found.contains(how)), "{ready}");
+            send(&gateway, &Person::new(), "ada", &password("ada")).await.expect(200);
+            let log = slapd.log().join("\n");
+            assert!(log.contains("TLS established"), "{log}");
+            // Nothing is asked before TLS but TLS itself.
+            for bind in log.lines().filter(|line| line.contains("BIND dn=") || line.contains("SRCH ")) {
+                let id = bind.split_whitespace().find(|word| word.starts_with("conn=")).expect("an id");
+                let own = |line: &str| line.split_whitespace().any(|word| word == id);
+                let tls = log.lines().position(|line| own(line) && line.contains("TLS established"));
+                assert!(tls.is_some() && tls < log.lines().position(|line| line == bind), "{bind}\n{log}");
+            }
+        } else {
+            gateway.log_line(&["DW-6202"]).await;
+            assert_eq!(gateway.readyz().await.0, 503);
+            let answer = send(&gateway, &Person::new(), "ada", &password("ada")).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-6202"), "{}", answer.text());
+            assert!(!slapd.log().join("\n").contains("BIND dn="), "something was said without trust");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_not_named_is_not_believed() {
+    let slapd = Slapd::start().await;
+    let app = App::start().await;
+    let table = slapd.table_at(&slapd.tls_url());
+    let gateway = Config::new().add(&table).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+    gateway.log_line(&["DW-6202"]).await;
+    let answer = send(&gateway, &Person::new(), "ada", &password("ada")).await;
+    assert_eq!(answer.reason(), "DW-6202");
+}
+
+#[tokio::test]
+async fn unknown_names_and_wrong_passwords_take_the_same_steps_and_get_the_same_answer() {
+    let scene = scene("", "").await;
+    // A connection for searches is there before, so that none of the two has to open it.
+    send(&scene.gateway, &Person::new(), "ada", "wrong").await;
+    let mut seen = Vec::new();
+    for (user, password) in [("bob", "wrong"), ("nobody-is-called-so", "wrong"), ("mute", "wrong")] {
+        let from = scene.slapd.log().len();
+        let answer = send(&scene.gateway, &Person::new(), user, password).await;
+        let lines = scene.slapd.log_since(from, &["closed"]).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"), "{user}");
+        let page = answer.text().replace(user, "NAME");
+        let state = Form::of(&answer.text()).expect("a form").get("state").to_owned();
+        let reference = page.split("reference <span class=\"code\">").nth(1).and_then(|rest| rest.split('<').next());
+        let page = page.replace(reference.expect("a reference"), "REFERENCE").replace(&state, "STATE");
+        let binds: Vec<_> =
+            steps(&lines).into_iter().filter(|step| !step.contains("err=") || !step.starts_with("BIND")).collect();
+        let codes = |step: &String| step.replace("err=48", "err=49").replace("err=53", "err=49");
+        let mut steps: Vec<_> = binds.iter().map(codes).collect();
+        // Lines of several threads of slapd come in no order.
+        steps.sort_unstable();
+        seen.push((page, steps));
+    }
+    for other in &seen[1..] {
+        assert_eq!(seen[0].1, other.1);
+        assert!(seen[0].0 == other.0, "the pages differ");
+    }
+    assert!(seen[0].1.iter().any(|step| step.starts_with("BIND")), "{:?}", seen[0].1);
+}
+
+#[tokio::test]
+async fn an_empty_password_never_binds() {
+    // A directory that takes such binds, as many do.
+    let setup = Setup { global: "allow bind_anon_cred bind_anon_dn\n".into(), ..Setup::default() };
+    let scene =
+        scene_of(Slapd::start_with(setup).await, "", "[[route]]\npath = '/api'\naccess = 'bearer'\nbasic = 'ldap'\n")
+            .await;
+    let from = scene.slapd.log().len();
+    for password in ["", "\0"] {
+        let answer = send(&scene.gateway, &Person::new(), "ada", password).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"), "{password:?}");
+    }
+    assert_eq!(basic(&scene.gateway, "/api", "ada", "").await.status, 401);
+    let binds: Vec<_> = scene.slapd.log()[from..].iter().filter(|line| line.contains("BIND dn=")).cloned().collect();
+    assert!(binds.is_empty(), "{binds:#?}");
+}
+
+#[tokio::test]
+async fn what_is_typed_is_a_name_and_never_a_filter() {
+    let scene = scene("", "").await;
+    for user in [
+        "*",
+        "a*",
+        "ada)(uid=*",
+        "*)(|(uid=*",
+        "ada)(objectClass=*",
+        "\\61da",
+        "ada\\00",
+        "(uid=ada)",
+        "{user}",
+        "{dn}",
+    ] {
+        let from = scene.slapd.log().len();
+        let answer = send(&scene.gateway, &Person::new(), user, &password("ada")).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"), "{user}");
+        let lines = scene.slapd.log_since(from, &["SEARCH RESULT"]).await;
+        let filter = lines.iter().find(|line| line.contains("filter=")).expect("a search");
+        let inner = filter.split("filter=\"").nth(1).unwrap_or_default();
+        assert!(inner.starts_with("(uid=") && inner.matches('(').count() == 1, "{user}: {filter}");
+    }
+}
+
+#[tokio::test]
+async fn look_alikes_of_a_name_are_one_account_or_refused() {
+    let scene = scene("", "").await;
+    for typed in ["Bob", "bob ", "ｂｏｂ", "BOB", "\u{3000}bob", "𝐛𝐨𝐛"] {
+        assert_eq!(signs_in(&scene, typed, &password("bob")).await, "bob", "{typed:?}");
+    }
+    for (typed, status, reason) in [
+        ("bo\u{200b}b", 400, "DW-3505"),
+        ("b\u{ad}ob", 400, "DW-3505"),
+        ("\u{202e}bob", 400, "DW-3505"),
+        ("bob\0", 400, "DW-3505"),
+        ("", 400, "DW-3505"),
+        ("b\u{43e}b", 401, "DW-3501"),
+    ] {
+        let answer = send(&scene.gateway, &Person::new(), typed, &password("bob")).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{typed:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_entries_of_one_name_are_refused_by_name_were_the_list_cut_short() {
+    for global in ["", "sizelimit size.soft=1 size.hard=1\n"] {
+        let setup = Setup { global: global.into(), ..Setup::default() };
+        let slapd = Slapd::start_with(setup).await;
+        let scene = scene_of(slapd, "", "").await;
+        let answer = send(&scene.gateway, &Person::new(), "twin", &password("twin")).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3506"), "{global}");
+        send(&scene.gateway, &Person::new(), "ada", &password("ada")).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn referrals_are_not_followed_and_an_entry_behind_one_is_none() {
+    let elsewhere = tokio::net::TcpListener::bind((HOST, 0)).await.expect("a port");
+    let port = elsewhere.local_addr().expect("an address").port();
+    let ldif = format!(
+        "dn: ou=elsewhere,{BASE}\nobjectClass: referral\nobjectClass: extensibleObject\nou: elsewhere\n\
+         ref: ldap://{HOST}:{port}/ou=elsewhere,{BASE}\n\n"
+    );
+    let scene = scene_of(Slapd::start_with(Setup { ldif, ..Setup::default() }).await, "", "").await;
+    // Its own people sign in although every search ends with the referral.
+    assert_eq!(signs_in(&scene, "bob", &password("bob")).await, "bob");
+    let answer = send(&scene.gateway, &Person::new(), "faraway", "x").await;
+    assert_eq!(answer.reason(), "DW-3501");
+    scene.gateway.log_line(&["audit", "DW-3501", "referral"]).await;
+    let came = tokio::time::timeout(Duration::from_millis(300), elsewhere.accept()).await;
+    assert!(came.is_err(), "the referral was followed");
+}
+
+#[tokio::test]
+async fn groups_decide_who_may_and_are_bounded() {
+    let member = |n: usize| format!("memberOf: cn=g{n},ou=groups,{BASE}\n");
+    let mut many = person("many", "uid=many", "ou=people", &(0..30).map(member).collect::<String>());
+    for n in 0..30 {
+        let member = format!("member: uid=many,ou=people,{BASE}");
+        many.push_str(&format!("dn: cn=g{n},ou=groups,{BASE}\nobjectClass: groupOfNames\ncn: g{n}\n{member}\n\n"));
+    }
+    let slapd = || Slapd::start_with(Setup { ldif: many.clone(), ..Setup::default() });
+    let search = format!("group_base_dn = 'ou=groups,{BASE}'\n");
+    for keys in [
+        format!("{search}max_groups = 20\ngroup_allow_list = ['ADMINS', 'g1']\n"),
+        format!("max_groups = 20\ngroup_names = 'first'\ngroup_allow_list = ['admins', 'g1']\n"),
+    ] {
+        let scene = scene_of(slapd().await, &keys, "").await;
+        assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");
+        for (user, reason) in [("bob", "DW-3507"), ("many", "DW-3508")] {
+            let answer = send(&scene.gateway, &Person::new(), user, &password(user)).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (403, reason), "{user} {keys}");
+            // Whoever does not have the password learns nothing about the groups.
+            assert_eq!(send(&scene.gateway, &Person::new(), user, "wrong").await.reason(), "DW-3501");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_locks_an_account_is_believed() {
+    let policy = format!(
+        "dn: cn=lock,ou=policies,{BASE}\nobjectClass: device\nobjectClass: pwdPolicy\ncn: lock\n\
+         pwdAttribute: userPassword\npwdLockout: TRUE\npwdMaxFailure: 2\npwdLockoutDuration: 3600\n\n"
+    );
+    let database = format!("overlay ppolicy\nppolicy_default \"cn=lock,ou=policies,{BASE}\"\n");
+    let scene = scene_of(Slapd::start_with(Setup { ldif: policy, database, ..Setup::default() }).await, "", "").await;
+    for _ in 0..3 {
+        assert_eq!(send(&scene.gateway, &Person::new(), "bob", "wrong").await.reason(), "DW-3501");
+    }
+    let answer = send(&scene.gateway, &Person::new(), "bob", &password("bob")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"));
+    assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");
+}
+
+#[tokio::test]
+async fn brute_force_ends_by_account_and_by_address_and_locks_nobody_out_for_good() {
+    let limits = "[attempts]\nper_account = 3\nper_address = 8\nwindow = '10m'\n";
+    let scene = scene("", limits).await;
+    for user in ["bob", "Bob ", "ｂｏｂ"] {
+        assert_eq!(send(&scene.gateway, &Person::new(), user, "wrong").await.reason(), "DW-3501");
+    }
+    let from = scene.slapd.log().len();
+    let answer = send(&scene.gateway, &Person::new(), "BOB", &password("bob")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
+    let wait: u64 = answer.header("retry-after").parse().expect("seconds");
+    assert!((1..=200).contains(&wait), "{wait}");
+    assert!(!scene.slapd.log()[from..].iter().any(|line| line.contains("SRCH base=\"dc") && line.contains("uid=bob")));
+    // The same for somebody who is not there: limits tell nothing about who is.
+    for _ in 0..3 {
+        assert_eq!(send(&scene.gateway, &Person::new(), "nobody", "wrong").await.reason(), "DW-3501");
+    }
+    assert_eq!(send(&scene.gateway, &Person::new(), "nobody", "wrong").await.reason(), "DW-3504");
+    // Six tries of eight are spent for this address; two more names, and it is the address.
+    for user in ["eve", "ada"] {
+        assert_eq!(send(&scene.gateway, &Person::new(), user, "wrong").await.reason(), "DW-3501");
+    }
+    let answer = send(&scene.gateway, &Person::new(), "jörg.müller", "x").await;
+    assert_eq!(answer.reason(), "DW-3504");
+    scene.gateway.log_line(&["audit", "DW-3504", "from this address"]).await;
+}
+
+#[tokio::test]
+async fn fifty_sign_in_at_once_while_others_are_served() {
+    let scene = scene("concurrent_sign_ins = 30\n", "").await;
+    let all = (0..50).map(|n| {
+        let (gateway, uid) = (&scene.gateway, PEOPLE[n % PEOPLE.len()].0);
+        async move { send(gateway, &Person::new(), uid, &password(uid)).await }
+    });
+    let others = (0..50).map(|_| async { Person::new().open(&scene.gateway.url("/public")).await.status });
+    let (answers, statuses) = tokio::join!(futures::future::join_all(all), futures::future::join_all(others));
+    for answer in answers {
+        answer.expect(200);
+    }
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn a_directory_that_hangs_costs_its_own_sign_ins_alone_and_comes_back() {
+    let keys = "concurrent_sign_ins = 2\nconnect_timeout = '1s'\ntimeout = '1s'\n";
+    let scene = scene(keys, "").await;
+    let known = Person::new();
+    send(&scene.gateway, &known, "bob", &password("bob")).await.expect(200);
+    scene.slapd.signal("STOP");
+    let hanging = (0..12).map(|n| async move { (n, Person::new()) });
+    let hanging = futures::future::join_all(hanging).await;
+    let tries = hanging.iter().map(|(_, person)| send(&scene.gateway, person, "ada", "x"));
+    let (answers, ()) = tokio::join!(futures::future::join_all(tries), async {
+        for _ in 0..20 {
+            Person::new().open(&scene.gateway.url("/public")).await.expect(200);
+            known.open(&scene.gateway.url("/page")).await.expect(200);
+        }
+    });
+    let reasons: Vec<_> = answers.iter().map(|answer| (answer.status, answer.reason())).collect();
+    let named = |(status, reason): &(u16, String)| *status == 503 && ["DW-6201", "DW-6205"].contains(&reason.as_str());
+    assert!(reasons.iter().all(named) && reasons.iter().any(|(_, reason)| reason == "DW-6205"), "{reasons:?}");
+    assert!(answers.iter().all(|answer| !answer.header("retry-after").is_empty()));
+    eventually("/readyz says so", || async { (scene.gateway.readyz().await.0 == 503).then_some(()) }).await;
+    scene.slapd.signal("CONT");
+    eventually("it is ready again", || async { (scene.gateway.readyz().await.0 == 200).then_some(()) }).await;
+    assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");
+}
+
+#[tokio::test]
+async fn a_directory_that_went_away_in_the_middle_is_told_and_found_again() {
+    let scene = scene("", "").await;
+    assert_eq!(signs_in(&scene, "bob", &password("bob")).await, "bob");
+    scene.slapd.kill();
+    let answer = send(&scene.gateway, &Person::new(), "bob", &password("bob")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-6201"));
+    assert!(answer.text().contains("tell whoever runs this site"), "{}", answer.text());
+    scene.slapd.run().await;
+    // The kept connection is broken; the next one is made without a word.
+    assert_eq!(signs_in(&scene, "bob", &password("bob")).await, "bob");
+    // What nobody could judge was no wrong try.
+    assert_eq!(scene.gateway.metric("doorward_sign_ins_total", &["DW-3504"]).await, 0.0);
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_another_browser_or_another_time_signs_nobody_in() {
+    let scene = scene("", "").await;
+    let (mine, other) = (Person::new(), Person::new());
+    let shown = mine.browse(&scene.gateway.url("/page")).await;
+    let form = Form::of(&shown.text()).expect("a form");
+    let address = scene.gateway.url("/oidc/password");
+    let secret = password("ada");
+    let body = |state: &str| {
+        let pairs = [("state", state), ("user", "ada"), ("password", secret.as_str())];
+        url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+    };
+    let own = scene.gateway.config.public_url.clone();
+    let good = [("sec-fetch-site", "same-origin"), ("accept", "text/html")];
+    for (person, headers, state, reason) in [
+        (&mine, &[("sec-fetch-site", "cross-site"), ("accept", "text/html")][..], form.get("state"), "DW-3503"),
+        (&mine, &[("sec-fetch-site", "same-site"), ("accept", "text/html")], form.get("state"), "DW-3503"),
+        (&mine, &[("origin", "https://evil.example"), ("accept", "text/html")], form.get("state"), "DW-3503"),
+        (&mine, &[("origin", "null"), ("accept", "text/html")], form.get("state"), "DW-3503"),
+        (&mine, &[("accept", "text/html")], form.get("state"), "DW-3503"),
+        (&other, &good, form.get("state"), "DW-3502"),
+        (&mine, &good, "", "DW-3502"),
+        (&mine, &good, "../x.y", "DW-3502"),
+        (&mine, &good, &form.get("state").replace('.', ".x"), "DW-3502"),
+    ] {
+        let answer = person.request(Method::POST, &address, headers, Some(body(state))).await;
+        assert_eq!(answer.reason(), reason, "{headers:?} {state}");
+        assert!(person.session().is_empty());
+    }
+    // A name that comes twice has two readings, and a form as large as no form is not read.
+    let twice = format!("{}&user=bob", body(form.get("state")));
+    assert_eq!(mine.request(Method::POST, &address, &good, Some(twice)).await.reason(), "DW-1012");
+    let large = format!("{}&x={}", body(form.get("state")), "x".repeat(20_000));
+    assert_eq!(mine.request(Method::POST, &address, &good, Some(large)).await.status, 413);
+    // By its own page it signs in, once.
+    let by_origin = [("origin", own.as_str()), ("accept", "text/html")];
+    let answer = mine.request(Method::POST, &address, &by_origin, Some(body(form.get("state")))).await;
+    answer.expect(200);
+    assert!(!mine.session().is_empty());
+    let again = mine.request(Method::POST, &address, &good, Some(body(form.get("state")))).await;
+    assert_eq!(again.reason(), "DW-3502");
+    // Where to come back to is judged as everywhere.
+    let evil = mine.open(&format!("{address}?return_to=https://evil.example/")).await;
+    assert_eq!(evil.reason(), "DW-3109");
+}
+
+#[tokio::test]
+async fn a_session_is_a_new_one_whatever_the_browser_brought() {
+    let scene = scene("", "").await;
+    let person = Person::new();
+    send(&scene.gateway, &person, "bob", &password("bob")).await.expect(200);
+    let before = person.session();
+    let shown = person.open(&scene.gateway.url("/oidc/password")).await;
+    fill_in(&person, &shown, "ada", &password("ada")).await.expect(200);
+    assert_ne!(before, person.session());
+    person.open(&scene.gateway.url("/page")).await.expect(200);
+    assert_eq!(user_of(&scene.app, "x-forwarded-user"), "ada");
+}
+
+const API: &str = "[[route]]\npath = '/api'\naccess = 'signed-in-or-bearer'\nbasic = 'ldap'\n\
+    [[route]]\npath = '/keys'\naccess = 'bearer'\n[[service_account]]\nname = 'ci'\n";
+
+#[tokio::test]
+async fn basic_authentication_counts_only_where_a_route_says_so() {
+    let scene = scene("basic_cache = '60s'\n", API).await;
+    basic(&scene.gateway, "/api", "Bob", &password("bob")).await.expect(200);
+    let seen = scene.app.seen().pop().expect("a request");
+    assert_eq!((seen.one("x-forwarded-user"), seen.one("authorization")), ("bob", ""));
+    let (wrong, none) = (
+        basic(&scene.gateway, "/api", "bob", "wrong").await,
+        Person::new().request(Method::GET, &scene.gateway.url("/api"), &CURL, None).await,
+    );
+    assert_eq!((wrong.status, wrong.reason().as_str()), (401, "DW-3501"));
+    for answer in [&wrong, &none] {
+        let ways: Vec<_> = answer.headers.get_all("www-authenticate").iter().filter_map(|v| v.to_str().ok()).collect();
+        assert!(ways.iter().any(|way| way.starts_with("Bearer")) || answer.status == 401, "{ways:?}");
+        assert!(ways.iter().any(|way| way.starts_with("Basic realm=\"doorward\"")), "{ways:?}");
+    }
+    for path in ["/keys", "/page"] {
+        let answer = basic(&scene.gateway, path, "bob", &password("bob")).await;
+        assert_eq!(answer.status, 401, "{path}");
+    }
+    assert!(!scene.slapd.log().join("\n").contains("/keys"));
+    // A person's session counts there as well, and nobody is sent to a form by a bad password.
+    assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");
+}
+
+#[tokio::test]
+async fn a_right_password_is_not_asked_about_again_for_a_while_and_a_wrong_one_always() {
+    let scene = scene("basic_cache = '60s'\n", API).await;
+    let binds = |slapd: &Slapd| slapd.log().iter().filter(|line| line.contains("BIND dn=\"uid=bob")).count();
+    for _ in 0..5 {
+        basic(&scene.gateway, "/api", "bob", &password("bob")).await.expect(200);
+    }
+    scene.slapd.log_since(0, &["BIND dn=\"uid=bob"]).await;
+    // Two lines a bind: the wish, and how it went.
+    assert!(binds(&scene.slapd) <= 2, "{}", binds(&scene.slapd));
+    for _ in 0..3 {
+        assert_eq!(basic(&scene.gateway, "/api", "bob", "wrong").await.reason(), "DW-3501");
+    }
+    eventually("three more binds", || async { (binds(&scene.slapd) >= 4).then_some(()) }).await;
+    let text = scene.gateway.log_text();
+    assert!(
+        !text.contains("bob-secret") && !text.contains(&STANDARD.encode("bob:bob-secret")),
+        "a password is in the log"
+    );
+}
+
+#[tokio::test]
+async fn basic_authentication_has_the_form_s_limits() {
+    let tables = format!("{API}[attempts]\nper_account = 2\n");
+    let scene = scene("", &tables).await;
+    for _ in 0..2 {
+        assert_eq!(basic(&scene.gateway, "/api", "bob", "wrong").await.reason(), "DW-3501");
+    }
+    let answer = basic(&scene.gateway, "/api", "bob", &password("bob")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(send(&scene.gateway, &Person::new(), "bob", &password("bob")).await.reason(), "DW-3504");
+}
+
+#[tokio::test]
+async fn login_false_tests_the_settings_says_what_it_found_and_offers_no_form() {
+    let slapd = Slapd::start().await;
+    let app = App::start().await;
+    let mut config = Config::new().add(&upstream_table(&app.url())).add("[[route]]\naccess = 'public'\n");
+    let say = |config: &mut Config, name: &str, value: &str| config.env.push((name.into(), value.into()));
+    for (name, value) in [
+        ("LOCAL_LDAP_ADDRESS", slapd.url().as_str()),
+        ("LOCAL_LDAP_BASE_DN", BASE),
+        ("LOCAL_LDAP_BIND_DN", READER),
+        ("LOCAL_LDAP_BIND_PW", READER_PASSWORD),
+        ("LOCAL_LDAP_ATTRIBUTES", "email=mail,group=gidNumber"),
+        ("LOCAL_LDAP_LOGIN", "False"),
+    ] {
+        say(&mut config, name, value);
+    }
+    let gateway = config.start().await;
+    let line = gateway.log_line(&["the directory answers", "5 entries and more with uid or mail"]).await;
+    assert!(line.contains(READER) && line.contains("login=false"), "{line}");
+    let (status, ready) = gateway.readyz().await;
+    assert_eq!((status, &ready["directories"][0]["login"]), (200, &Value::Bool(false)));
+    // The address is the app's.
+    Person::new().open(&gateway.url("/oidc/password")).await.expect(200);
+    assert_eq!(app.seen().last().map(|seen| seen.target.clone()).as_deref(), Some("/oidc/password"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_settings_is_found_before_anybody_signs_in() {
+    let slapd = Slapd::start().await;
+    let app = App::start().await;
+    let table = |base: &str, password: &str| {
+        format!(
+            "[ldap]\naddress = [{:?}]\nbase_dn = {base:?}\nbind_dn = {READER:?}\nbind_password = {password:?}\n",
+            slapd.url()
+        )
+    };
+    for (table, words) in [
+        (table("dc=other,dc=org", READER_PASSWORD), ["DW-6204", "dc=other,dc=org"]),
+        (table(BASE, "wrong"), ["DW-6203", "invalidCredentials"]),
+        (table(BASE, READER_PASSWORD).replace(&slapd.port.to_string(), "9"), ["DW-6201", "refused"]),
+    ] {
+        let gateway = Config::new().add(&table).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+        gateway.log_line(&words).await;
+        let (status, ready) = gateway.readyz().await;
+        assert_eq!((status, ready["directories"][0]["reason"].as_str()), (503, Some(words[0])));
+        let answer = send(&gateway, &Person::new(), "ada", &password("ada")).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (503, words[0]));
+    }
+    // Anonymously, where the directory lets everybody search.
+    let anonymous = format!("[ldap]\naddress = ['ldap://127.0.0.3:9', {:?}]\nbase_dn = {BASE:?}\n", slapd.url());
+    let scene = scene_at(slapd, &anonymous, "").await;
+    assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");
+}
+
+#[tokio::test]
+async fn an_entry_without_the_attribute_that_names_people_is_told() {
+    let ldif = person("double", "uid=double", "ou=people", "uid: second\n");
+    let slapd = Slapd::start_with(Setup { ldif, ..Setup::default() }).await;
+    let scene = scene_of(slapd, "", "").await;
+    let answer = send(&scene.gateway, &Person::new(), "second", &password("double")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3509"));
+    scene.gateway.log_line(&["audit", "DW-3509", "several values of `uid`"]).await;
+}

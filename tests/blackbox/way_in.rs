@@ -1,0 +1,187 @@
+//! The way in when signing in is broken: one password in the log, and nobody else.
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::directory::fill_in;
+use crate::support::app::App;
+use crate::support::gateway::{Config, Gateway};
+use crate::support::person::{Answer, CURL, Person};
+use crate::support::provider::Provider;
+use crate::support::setup::{ROUTES, provider_table, upstream_table};
+
+const RESTORE: &str = "[restore]\nuser = 'root'\nemail = 'root@example.org'\ngroups = ['admins']\n";
+
+/// A gateway before the usual provider, not in restore mode yet, and the app behind it.
+async fn usual(tables: &str) -> (Gateway, App) {
+    let (provider, app, config) = (Provider::shared(), App::start().await, Config::new());
+    let client = provider.register(&config.public_url, json!({})).await;
+    let table = provider_table(&provider, &client);
+    let gateway = config.add(&table).add(&upstream_table(&app.url())).add(&format!("{ROUTES}{RESTORE}{tables}"));
+    let gateway = gateway.start().await;
+    gateway.ready().await;
+    (gateway, app)
+}
+
+async fn restoring(gateway: Gateway, variable: &str) -> Gateway {
+    let variable = variable.to_owned();
+    let gateway = gateway.restart(|config| config.env.push((variable, "true".into()))).await;
+    gateway.ready().await;
+    gateway
+}
+
+/// The password, which is in the log once.
+fn password_in_log(gateway: &Gateway) -> String {
+    let log = gateway.log_text();
+    let all: Vec<_> = log.split("password=").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+    assert_eq!(all.len(), 1, "{log}");
+    let password = all[0].trim_matches('"').to_owned();
+    assert_eq!(log.matches(&password).count(), 1, "{log}");
+    password
+}
+
+async fn come_in(gateway: &Gateway, person: &Person, password: &str) -> Answer {
+    let shown = person.browse(&gateway.url("/page")).await;
+    assert!(shown.text().contains("Restore mode is on"), "{}", shown.text());
+    fill_in(person, &shown, "", password).await
+}
+
+#[tokio::test]
+async fn the_password_of_the_log_lets_in_and_everything_says_so() {
+    for variable in ["LOCAL_RESTORE", "DOORWARD_RESTORE"] {
+        let (gateway, app) = usual("").await;
+        let gateway = restoring(gateway, variable).await;
+        let line = gateway.log_line(&["restore mode is on", "password="]).await;
+        assert!(line.contains(variable) && line.contains("/oidc/password") && line.contains("take"), "{line}");
+        let password = password_in_log(&gateway);
+        let person = Person::new();
+        let wrong = come_in(&gateway, &person, "aaaa-bbbb").await;
+        assert_eq!((wrong.status, wrong.reason().as_str()), (401, "DW-3501"));
+        come_in(&gateway, &person, &password).await.expect(200);
+        person.open(&gateway.url("/page")).await.expect(200);
+        let seen = app.seen().pop().expect("a request");
+        assert_eq!((seen.one("x-forwarded-user"), seen.one("x-forwarded-email")), ("root", "root@example.org"));
+        assert_eq!(seen.one("x-forwarded-groups"), "admins");
+        gateway.log_line(&["audit", "sign_in", "allow", "user=root", "provider=restore", "mode=restore"]).await;
+        assert_eq!(gateway.metric("doorward_restore_mode", &[]).await, 1.0);
+        assert!(gateway.readyz().await.1["warning"].as_str().is_some_and(|text| text.contains("restore")));
+        // What stands before the first line with a time is the table of the settings.
+        let mut lines = gateway.log_lines();
+        lines.retain(|line| line.starts_with("20") && line.contains("Z ") && !line.contains("mode=restore"));
+        assert!(lines.is_empty(), "{lines:#?}");
+        // Pages about failures say it as well.
+        let page = person.open(&gateway.url("/oidc/callback")).await;
+        assert!(page.text().contains("Restore mode is on"), "{}", page.text());
+        password_in_log(&gateway);
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
+    let issuer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\njwks_uri = 'http://127.0.0.2:9/'\naudiences = ['x']\n\
+        [[route]]\npath = '/api'\naccess = 'signed-in-or-bearer'\n";
+    let (gateway, _app) = {
+        let (provider, app, config) = (Provider::shared(), App::start().await, Config::new());
+        let client = provider.register(&config.public_url, json!({})).await;
+        let table = provider_table(&provider, &client);
+        let config = config.add(&table).add(&upstream_table(&app.url())).add(&format!("{ROUTES}{RESTORE}{issuer}"));
+        (config.start().await, app)
+    };
+    crate::support::eventually("the provider", || async {
+        (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(())
+    })
+    .await;
+    let anna = Person::new();
+    anna.sign_in(&gateway.url("/page"), Provider::shared().user("anna")).await;
+    let before = anna.session();
+
+    let gateway = restoring(gateway, "LOCAL_RESTORE").await;
+    // Her session does not count; she is shown the form, and her cookie is left alone.
+    let page = anna.browse(&gateway.url("/page")).await;
+    assert!(page.url.path() == "/oidc/password" && page.text().contains("Restore mode"), "{}", page.url);
+    let fetched = anna.fetch(&gateway.url("/page")).await;
+    assert_eq!((fetched.status, fetched.reason().as_str()), (503, "DW-3521"));
+    assert_eq!(anna.session(), before);
+    // No provider is asked, whatever is in the address.
+    for path in ["/oidc/login", "/oidc/login?provider=main", "/oidc/login?return_to=/page"] {
+        let answer = Person::new().browse(&gateway.url(path)).await;
+        assert_eq!(answer.url.path(), "/oidc/password", "{path}");
+    }
+    for credential in ["Bearer abc.def.ghi", "Bearer dwk_x", "Basic YTpi"] {
+        let mut headers = CURL.to_vec();
+        headers.push(("authorization", credential));
+        let answer = Person::new().request(Method::GET, &gateway.url("/api"), &headers, None).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-3521"), "{credential}");
+    }
+    Person::new().open(&gateway.url("/public")).await.expect(200);
+
+    let root = Person::new();
+    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    root.open(&gateway.url("/page")).await.expect(200);
+    let gateway = gateway.restart(|config| config.env.clear()).await;
+    crate::support::eventually("the provider", || async {
+        (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(())
+    })
+    .await;
+    // The way in's session is worth nothing any more, and Anna's is what it was.
+    assert_eq!(root.fetch(&gateway.url("/page")).await.reason(), "DW-4002");
+    anna.open(&gateway.url("/page")).await.expect(200);
+    assert_eq!(gateway.metric("doorward_restore_mode", &[]).await, 0.0);
+    assert!(!gateway.log_text().contains("mode=restore"));
+}
+
+#[tokio::test]
+async fn another_gateway_with_the_same_secrets_takes_neither_session_nor_password() {
+    let (gateway, app) = usual("").await;
+    let gateway = restoring(gateway, "DOORWARD_RESTORE").await;
+    let password = password_in_log(&gateway);
+    let root = Person::new();
+    come_in(&gateway, &root, &password).await.expect(200);
+    root.open(&gateway.url("/page")).await.expect(200);
+    for env in [vec![], vec![("LOCAL_RESTORE".to_owned(), "true".to_owned())]] {
+        let mut other = Config::new();
+        (other.public_url, other.secrets) = (gateway.config.public_url.clone(), gateway.config.secrets.clone());
+        let restores = !env.is_empty();
+        other.env = env;
+        other.tables = gateway.config.tables.clone();
+        let port = other.port;
+        let other = other.start().await;
+        // The same browser, as if a balancer had sent it there.
+        let address = format!("http://127.0.0.1:{port}/page");
+        let mut headers = CURL.to_vec();
+        let cookies = root.cookie_header(&gateway.url("/page").parse().expect("an address"));
+        let host = gateway.config.public_url.trim_start_matches("http://").to_owned();
+        headers.extend([("cookie", cookies.as_str()), ("host", host.as_str())]);
+        let answer = Person::new().request(Method::GET, &address, &headers, None).await;
+        let wanted = if restores { "DW-3521" } else { "DW-4002" };
+        assert_eq!(answer.reason(), wanted, "{}", answer.text());
+        if restores {
+            assert_ne!(password_in_log(&other), password);
+        }
+    }
+    assert!(app.seen_at("/page").len() <= 2);
+}
+
+#[tokio::test]
+async fn the_session_is_short_and_tries_are_limited() {
+    let (gateway, _app) = usual("[attempts]\nper_account = 3\n").await;
+    let gateway = gateway.restart(|config| {
+        config.tables = config.tables.replace("[restore]\n", "[restore]\nenabled = true\nlifetime = '2s'\n");
+    });
+    let gateway = gateway.await;
+    gateway.ready().await;
+    let root = Person::new();
+    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    root.open(&gateway.url("/page")).await.expect(200);
+    crate::support::eventually("the session ends", || async {
+        let answer = root.fetch(&gateway.url("/page")).await;
+        (answer.status == 503).then(|| assert_eq!(answer.reason(), "DW-3521"))
+    })
+    .await;
+    for _ in 0..3 {
+        let answer = come_in(&gateway, &Person::new(), "wrong").await;
+        assert_eq!(answer.reason(), "DW-3501");
+    }
+    let answer = come_in(&gateway, &Person::new(), "wrong").await;
+    assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
+}
