@@ -53,7 +53,7 @@ pub struct Refusal {
     /// What `WWW-Authenticate` says to a session that is not enough.
     pub authenticate: Option<Arc<HeaderValue>>,
     /// Seconds after which asking again helps.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<u32>,
 }
 
 impl From<Failure> for Refusal {
@@ -74,7 +74,10 @@ impl From<Failure> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Refusal { retry_after: refused.retry_after, ..refused.failure.into() }
+        Refusal {
+            retry_after: refused.retry_after.and_then(|seconds| seconds.try_into().ok()),
+            ..refused.failure.into()
+        }
     }
 }
 
