@@ -199,7 +199,7 @@ fn drop_oldest<T>(map: &mut HashMap<u64, T>, at: impl Fn(&T) -> Instant) {
 }
 
 /// Who has an IPv6 address has at least the 2⁶⁴ beside it.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -57,7 +57,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         Some((url, waiting)) => (url.into(), waiting),
         None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
     };
-    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session).is_none()) {
+    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
         end(context, visit, session);
     }
     count("logout", None);
@@ -105,7 +105,7 @@ fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
 }
 
 /// Takes the session's refresh token back, which nobody has to wait for.
-fn revoke(context: &Context, session: &Session, now: SystemTime) {
+pub(super) fn revoke(context: &Context, session: &Session, now: SystemTime) {
     let Some(provider) = context.providers.get(&session.identity.provider).filter(|provider| provider.revokes()) else {
         return;
     };
