@@ -6,6 +6,8 @@
 //! Promise: a session is made only for the browser that started the attempt, once, from tokens that were verified.
 //! Whatever else comes here is a refusal with a name and leaves no session.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Method, header};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,10 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, A
     match signed_in.and_then(|signed_in| make_session(context, visit, &attempt.return_to, signed_in)) {
         Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
+            let used = failure.reason == Reason::AttemptUnknown;
+            if let Some(answer) = already_signed_in(context, visit).filter(|_| used) {
+                return Ok(("callback", answer.with_cookies(over)));
+            }
             let denied = Audit {
                 reason: Some(failure.reason),
                 detail: &failure.detail,
@@ -153,7 +159,15 @@ async fn redeem(
         return Err(Failure::new(Reason::IssuerMixUp, detail));
     }
     match response {
-        AuthorizationResponse::Granted(granted) => provider.complete(attempt, granted, visit.now).await,
+        AuthorizationResponse::Granted(granted) => {
+            let signed_in = provider.complete(attempt, granted, visit.now).await?;
+            // A code is taken once by the provider. Of an ID token there is nobody else to know.
+            if granted.id_token.is_some() {
+                let left = context.config.settings.sign_in.attempt_lifetime.0 + Duration::from_secs(1);
+                context.providers.use_up(attempt, visit.now + left, visit.now)?;
+            }
+            Ok(signed_in)
+        }
         AuthorizationResponse::Error { iss, .. } => {
             provider.check_response_issuer(iss.as_deref())?;
             Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))

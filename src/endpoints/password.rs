@@ -60,8 +60,15 @@ pub async fn password(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
     let judged = judge(context, visit).await;
     let made = judged.and_then(|identity| {
         let authentication = Authentication { at: Some(visit.seconds()), ..Authentication::default() };
-        let (id_token, access_token, refresh_token, tokens_expire_at) = (None, None, None, None);
-        let signed_in = SignedIn { identity, authentication, id_token, access_token, refresh_token, tokens_expire_at };
+        let signed_in = SignedIn {
+            identity,
+            authentication,
+            id_token: None,
+            access_token: None,
+            refresh_token: None,
+            tokens_expire_at: None,
+            proven_at: None,
+        };
         Ok(make_session(context, visit, &open.return_to, signed_in)?)
     });
     match made {

@@ -111,7 +111,12 @@ impl Gateway {
         let Verdict::Known(mut person) = verdict else { return verdict };
         let limits = &self.context.config.settings.session;
         let mut changed = person.note_use(limits, now);
-        if person.renewal_due(limits, now) {
+        let due = person.renewal_due(limits, now);
+        // What this browser sent before it got another session must not put the old one back.
+        if (changed || due) && self.context.ended.is_replaced(&person) {
+            return Verdict::Known(person);
+        }
+        if due {
             match renew(&self.context, visit, &self.renewals, &person).await {
                 Renewal::Store(renewed) => {
                     person = renewed;
@@ -123,6 +128,7 @@ impl Gateway {
             }
         }
         if changed {
+            self.context.ended.saw(&person);
             self.store(visit, &person, way);
         }
         Verdict::Known(person)

@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::id_token::VerifiedIdToken;
 use super::response::{Granted, described};
 pub(super) use crate::clock::unix_seconds;
 use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
@@ -115,6 +116,12 @@ impl Attempt {
         let expected = described(code, id_token, self.response_mode);
         let detail = format!("expected {expected}, got {}", granted.describe());
         Err(Failure::new(Reason::ResponseMode, detail))
+    }
+
+    /// When the provider issued `verified`, in seconds since 1970. It has the attempt's nonce, so it is no older than the
+    /// attempt, whatever the provider's clock says.
+    pub(super) fn proven_at(&self, verified: &VerifiedIdToken, now: SystemTime) -> u64 {
+        verified.issued_at.max(self.started_at).min(unix_seconds(now))
     }
 
     /// Whether a code, and whether an ID token was asked for.

@@ -46,6 +46,8 @@ pub(super) struct Expected<'a> {
 pub(super) struct VerifiedIdToken {
     pub subject: String,
     /// Unix seconds.
+    pub issued_at: u64,
+    /// Unix seconds.
     pub expires_at: u64,
     pub claims: Map<String, Value>,
 }
@@ -72,14 +74,14 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     let Signed { algorithm, claims } = signed::verify(token, keys, expected.algorithms, &TYPES).map_err(of_fault)?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
-    let expires_at = check_times(&claims, expected)?;
+    let (issued_at, expires_at) = check_times(&claims, expected)?;
     check_nonce(&claims, expected)?;
     check_hashes(&claims, algorithm, expected)?;
     let subject = text(&claims, "sub")?.ok_or_else(|| form("no `sub`"))?;
     if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
         return Err(form("`sub` is empty or too long"));
     }
-    Ok(VerifiedIdToken { subject: subject.to_owned(), expires_at, claims })
+    Ok(VerifiedIdToken { subject: subject.to_owned(), issued_at, expires_at, claims })
 }
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
@@ -112,8 +114,8 @@ fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Resul
     }
 }
 
-/// `exp`, `iat` and `nbf` (RFC 7519 §4.1). Returns `exp`.
-fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<u64, Failure> {
+/// `exp`, `iat` and `nbf` (RFC 7519 §4.1). Returns `iat` and `exp`.
+fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(u64, u64), Failure> {
     let now = unix_seconds(expected.now);
     let leeway = expected.leeway.as_secs();
     let expires = time(claims, "exp")?.ok_or_else(|| form("no `exp`"))?;
@@ -132,7 +134,7 @@ fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<u
     }
     match time(claims, "nbf")? {
         Some(begin) if begin > now.saturating_add(leeway) => outside(format!("`nbf` is {} s ahead", begin - now)),
-        _ => Ok(expires),
+        _ => Ok((issued, expires)),
     }
 }
 
