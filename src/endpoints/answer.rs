@@ -47,7 +47,7 @@ pub struct Refusal {
     /// Whether signing in helps.
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
-    pub user: Option<String>,
+    pub user: Option<Box<str>>,
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
@@ -107,9 +107,10 @@ impl Answer {
 
     /// On to `location`, an address that was judged or made by the gateway, from whichever method. What a form is answered
     /// with is no redirect: see [`Pages::onward`](crate::pages::Pages::onward).
-    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str) -> Result<Self, Failure> {
+    /// `by_hand`: the page waits for the person to take the step.
+    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str, by_hand: bool) -> Result<Self, Failure> {
         match *visit.method {
-            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location))),
+            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location, !by_hand))),
             _ => Answer::redirect(context, location),
         }
     }
@@ -162,7 +163,7 @@ impl Answer {
         if status == StatusCode::METHOD_NOT_ALLOWED {
             answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(context, visit.path))));
         }
-        answer.user = refusal.user;
+        answer.user = refusal.user.map(String::from);
         answer.outcome = Outcome::Refused(refusal.failure);
         answer.with_cookies(refusal.cookies)
     }

@@ -44,6 +44,8 @@ pub(super) struct Expected<'a> {
 /// The claims of a token that passed every check.
 #[derive(Clone, Debug)]
 pub(super) struct VerifiedIdToken {
+    /// The signed token in compact form: as it came, or as it was inside where it came encrypted.
+    pub token: String,
     pub subject: String,
     /// Unix seconds.
     pub issued_at: u64,
@@ -81,7 +83,8 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
         return Err(form("`sub` is empty or too long"));
     }
-    Ok(VerifiedIdToken { subject: subject.to_owned(), issued_at, expires_at, claims })
+    let (token, subject) = (token.to_owned(), subject.to_owned());
+    Ok(VerifiedIdToken { token, subject, issued_at, expires_at, claims })
 }
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
@@ -205,6 +208,9 @@ pub(super) fn check_authentication(
         return wrong("`max_age` was asked for, and there is no `auth_time`".into());
     };
     let age = unix_seconds(now) as f64 - time;
+    if age < -leeway.as_secs_f64() {
+        return wrong(format!("`auth_time` is {:.0} s ahead of the gateway's clock", -age));
+    }
     if age > (max_age + leeway).as_secs_f64() {
         return wrong(format!("`auth_time` is {age:.0} s past, more than `max_age` {} s", max_age.as_secs()));
     }
