@@ -79,7 +79,9 @@ pub fn make_session(
 
 /// Ends the session that the browser brought to the sign-in: its cookie is overwritten, and nobody could sign out of it.
 fn end_former(context: &Context, visit: &Visit<'_>, session: &Session) {
-    let Verdict::Known(former) = context.session_rules().judge(visit.headers, visit.seconds(), |_| true) else { return };
+    let Verdict::Known(former) = context.session_rules().judge(visit.headers, visit.seconds(), |_| true) else {
+        return;
+    };
     if context.ended.is_replaced(&former) {
         return;
     }

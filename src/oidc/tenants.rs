@@ -115,7 +115,10 @@ mod tests {
             assert_eq!(check(V2, tenant, claims.clone(), &tenants), wanted, "{tenant} {claims}");
         }
         assert!(check(V2, "t3", json!({}), &[ANY_TENANT.to_owned()]));
-        assert!(check("https://login.example/t3/v2.0", "t3", json!({}), &[]), "an issuer of one tenant has no such list");
+        assert!(
+            check("https://login.example/t3/v2.0", "t3", json!({}), &[]),
+            "an issuer of one tenant has no such list"
+        );
     }
 
     #[test]

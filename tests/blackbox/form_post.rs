@@ -52,6 +52,25 @@ async fn each_flow_asks_for_what_it_needs_and_signs_in() {
 }
 
 #[tokio::test]
+async fn an_id_token_makes_one_session_whoever_kept_the_cookie_and_the_form() {
+    let (_forger, _app, gateway) = forged(IMPLICIT).await;
+    let person = Person::new();
+    let form = to_form(&person, &gateway).await;
+    let bounce = person.submit(&form).await;
+    let (kept, double) = (person.clone_with_own_jar(), person.clone_with_own_jar());
+    person.submit(&bounce).await;
+    assert_eq!(person.session().len(), 1);
+    let again = kept.submit(&bounce).await;
+    refused(&again, &kept, 400, "DW-3103", "the same form and cookie again");
+    gateway.log_line(&["audit", "sign_in", "deny", "DW-3103"]).await;
+    // Who clicks twice has the session of the first click, and goes on with it.
+    double.edit(|jar| jar.extend(person.session()));
+    let again = double.submit(&bounce).await;
+    assert_eq!(again.location().map(|url| url.path().to_owned()).as_deref(), Some("/"), "{}", again.text());
+    assert_eq!(double.session(), person.session());
+}
+
+#[tokio::test]
 async fn the_first_post_makes_nothing_and_brings_no_cookie() {
     let (_forger, _app, gateway) = forged(IMPLICIT).await;
     let person = Person::new();

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::app::App;
+use crate::support::eventually;
 use crate::support::forger::{Forger, now};
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, CURL, FETCH, NAVIGATION, Person};
@@ -82,6 +83,25 @@ async fn a_person_is_sent_through_the_provider_once_more_and_comes_back() {
         assert_eq!((answer.status, forger.token_requests()), (200, redeemed + 1), "{path}");
     }
     assert_eq!(app.seen_at("/again").len(), 3);
+}
+
+/// The session before the step-up was good for less, and nobody could sign out of it any more.
+#[tokio::test]
+async fn the_session_before_the_step_up_ends_after_a_moment() {
+    let (_forger, _app, gateway) = forged("").await;
+    let person = signed_in(&gateway).await;
+    let before = person.clone_with_own_jar();
+    person.browse(&gateway.url("/gold")).await.expect(200);
+    // What the page still had under way comes with the old cookie, and puts it into no browser again.
+    let answer = before.fetch(&gateway.url("/who")).await;
+    assert!(answer.expect(200).set_cookies().is_empty(), "{:?}", answer.set_cookies());
+    eventually("the end of the old session", || async {
+        let answer = before.fetch(&gateway.url("/who")).await;
+        (answer.status == 401 && answer.reason() == "DW-4006").then_some(())
+    })
+    .await;
+    person.open(&gateway.url("/gold")).await.expect(200);
+    gateway.log_line(&["audit", "session_ended", "allow", "anew"]).await;
 }
 
 #[tokio::test]
