@@ -373,7 +373,7 @@ impl Place {
             Place::SignedOut => "signed_out",
             Place::BackChannel => "back_channel",
             Place::FrontChannel => "front_channel",
-            Place::Unknown => "front_channel_unknown",
+            Place::Unknown => "unseen",
         }
     }
 

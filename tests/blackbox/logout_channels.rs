@@ -326,7 +326,7 @@ async fn only_a_session_that_was_seen_is_said_to_have_ended_by_a_frame() {
     let ended = |line: &String| line.contains("audit session_ended");
     assert_eq!(stage.gateway.log_lines().iter().filter(|line| ended(line)).count(), 1);
     assert_eq!(stage.gateway.metric("doorward_ended_sessions", &["front_channel"]).await, 1.0);
-    let unknown = stage.gateway.metric("doorward_ended_sessions", &["front_channel_unknown"]).await;
+    let unknown = stage.gateway.metric("doorward_ended_sessions", &["unseen"]).await;
     assert!((1.0..400.0).contains(&unknown), "{unknown}");
 }
 
