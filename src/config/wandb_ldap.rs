@@ -177,7 +177,7 @@ impl Overlay<'_> {
             if ALL.contains(&name.as_str()) || environment::is_service_link(name, value) {
                 continue;
             }
-            match nearest(name, ALL.into_iter()) {
+            match nearest(name, ALL) {
                 Some(near) => {
                     let origin = Origin::Variable { name: name.clone(), foreign: true };
                     let error = ConfigError::new("", "unknown variable").hint(format!("did you mean {near}?"));

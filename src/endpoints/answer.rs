@@ -2,6 +2,7 @@
 //!
 //! The reason decides status, page and body here and nowhere else.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ pub struct Refusal {
     /// What `WWW-Authenticate` says to a session that is not enough.
     pub authenticate: Option<HeaderValue>,
     /// Seconds after which asking again helps.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl From<Failure> for Refusal {
@@ -151,7 +152,7 @@ impl Answer {
             answer.headers.push((header::WWW_AUTHENTICATE, refusal.authenticate.take().unwrap_or_else(session)));
         }
         if let Some(seconds) = refusal.retry_after {
-            answer.headers.push((header::RETRY_AFTER, seconds.into()));
+            answer.headers.push((header::RETRY_AFTER, seconds.get().into()));
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }

@@ -610,3 +610,21 @@ async fn an_entry_without_the_attribute_that_names_people_is_told() {
     assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3509"));
     scene.gateway.log_line(&["audit", "DW-3509", "several values of `uid`"]).await;
 }
+
+#[tokio::test]
+async fn a_route_that_wants_a_recent_sign_in_shows_the_form_again() {
+    let routes = "[[route]]\npath = '/recent'\nmax_age = '2s'\nprovider = 'ldap'\n\
+        [[route]]\npath = '/strong'\nacr_values = ['gold']\n";
+    let scene = scene("", routes).await;
+    let person = Person::new();
+    send(&scene.gateway, &person, "bob", &password("bob")).await.expect(200);
+    person.open(&scene.gateway.url("/recent")).await.expect(200);
+    eventually("the sign-in is too old", || async {
+        let answer = person.open(&scene.gateway.url("/recent?x")).await;
+        answer.location().map(|there| assert!(there.as_str().contains("/oidc/password?return_to=%2Frecent%3Fx")))
+    })
+    .await;
+    // The session itself goes on; and a directory vouches for no kind of sign-in.
+    person.open(&scene.gateway.url("/page")).await.expect(200);
+    assert_eq!(person.open(&scene.gateway.url("/strong")).await.reason(), "DW-5005");
+}
