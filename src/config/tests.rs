@@ -227,12 +227,49 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     assert_eq!((errors.0[0].reason, errors.0[0].file.as_deref()), (Reason::ConfigUnreadable, Some(missing.as_path())));
 }
 
+/// The blocks of TOML in a page of docs/.
+fn blocks(page: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
+    let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+    text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_preset_has_a_page_whose_configurations_are_good() {
+    let place = Place::new();
+    for name in ["client.secret", "client.key", "client.pem"] {
+        place.file(name, "0123456789abcdef0123456789abcdef");
+    }
+    let all = crate::config::shape::settings().field("provider").expect("a key").shape.clone();
+    let shape::Shape::List(inner) = all else { panic!("a list") };
+    let shape::Shape::Table(provider) = *inner else { panic!("of tables") };
+    let Some(shape::Shape::Choice(presets)) = provider.field("provider").map(|field| &field.shape) else {
+        panic!("a choice")
+    };
+    let index = blocks("providers.md");
+    assert_eq!((presets.len(), index.len()), (13, 1));
+    let pages = presets.iter().flat_map(|preset| {
+        let found = blocks(&format!("providers/{}.md", preset.word));
+        assert!(!found.is_empty(), "{}", preset.word);
+        found
+    });
+    for block in pages.chain(index.clone()) {
+        let text = format!(
+            "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
+             {block}\n[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n"
+        );
+        match place.load(&text, &[]) {
+            Ok(config) => assert_eq!(config.warnings, [""; 0], "{block}"),
+            Err(errors) => panic!("{block}\n{errors}"),
+        }
+    }
+}
+
 #[test]
 fn the_configurations_in_the_page_about_tokens_are_good() {
     let place = Place::new();
     place.file("cluster-keys.json", "{\"keys\":[]}");
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tokens.md")).expect("page");
-    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks = blocks("tokens.md");
     assert!(blocks.len() > 10, "{}", blocks.len());
     for block in blocks {
         let text = format!(

@@ -44,7 +44,7 @@ pub struct Refusal {
     /// Cookies to set or end all the same.
     pub cookies: Vec<HeaderValue>,
     /// What was seen, a sentence each, for whoever reads the page.
-    pub seen: Vec<String>,
+    pub seen: Box<[String]>,
     /// Whether signing in helps.
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
@@ -52,7 +52,7 @@ pub struct Refusal {
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
-    pub authenticate: Option<HeaderValue>,
+    pub authenticate: Option<Arc<HeaderValue>>,
     /// Seconds after which asking again helps.
     pub retry_after: Option<NonZeroU32>,
 }
@@ -63,7 +63,7 @@ impl From<Failure> for Refusal {
         Refusal {
             failure,
             cookies: Vec::new(),
-            seen: Vec::new(),
+            seen: Box::default(),
             offer_sign_in,
             user: None,
             challenge: None,
@@ -118,7 +118,7 @@ impl Answer {
     }
 
     /// The answer to a refusal: a page for a person, JSON for a program.
-    pub fn refusal(context: &Context, visit: &Visit<'_>, mut refusal: Refusal) -> Self {
+    pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let sign_in = (refusal.offer_sign_in && context.offers_sign_in()).then(|| sign_in_href(context, visit, None));
@@ -149,7 +149,8 @@ impl Answer {
         } else if status == StatusCode::UNAUTHORIZED {
             // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a browser's session.
             let session = || HeaderValue::from_static("Session realm=\"doorward\"");
-            answer.headers.push((header::WWW_AUTHENTICATE, refusal.authenticate.take().unwrap_or_else(session)));
+            let told = refusal.authenticate.as_deref().cloned();
+            answer.headers.push((header::WWW_AUTHENTICATE, told.unwrap_or_else(session)));
         }
         if let Some(seconds) = refusal.retry_after {
             answer.headers.push((header::RETRY_AFTER, seconds.get().into()));

@@ -209,7 +209,7 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
     seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
     let detail = seen[1].clone();
     let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail));
-    refusal.seen = seen;
+    refusal.seen = seen.into();
     Err(refusal)
 }
 

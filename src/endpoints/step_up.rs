@@ -1,5 +1,7 @@
 //! What a route asks of a sign-in beside that there was one: which kind, and how long ago.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 
 use super::challenge::plain;
@@ -17,7 +19,7 @@ pub struct StepUp {
     /// Not remembering a hint, it is the same for everybody.
     wish: Wish,
     /// What a program is told (RFC 9470 §3).
-    challenge: HeaderValue,
+    challenge: Arc<HeaderValue>,
 }
 
 impl StepUp {
@@ -41,7 +43,7 @@ impl StepUp {
         // Every part was made plain.
         let challenge = HeaderValue::try_from(challenge).unwrap_or_else(|_| HeaderValue::from_static("Session"));
         let wish = Wish { acr_values: route.acr_values.clone(), max_age, fresh, login_hint: None };
-        Some(Box::new(StepUp { wish, challenge }))
+        Some(Box::new(StepUp { wish, challenge: Arc::new(challenge) }))
     }
 
     /// What to ask the provider for.
@@ -49,7 +51,7 @@ impl StepUp {
         &self.wish
     }
 
-    pub fn challenge(&self) -> &HeaderValue {
+    pub fn challenge(&self) -> &Arc<HeaderValue> {
         &self.challenge
     }
 

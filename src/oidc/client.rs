@@ -5,7 +5,7 @@
 //! a request, chosen once for each snapshot; secrets, keys and assertions are in no log, error or `Debug`.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use base64::Engine;
@@ -206,6 +206,6 @@ fn read(path: impl AsRef<Path>) -> Result<String, Failure> {
 }
 
 /// The failure with the file that it is about.
-fn named(path: &PathBuf, failure: Failure) -> Failure {
+fn named(path: &Path, failure: Failure) -> Failure {
     Failure::new(failure.reason, format!("{}: {}", path.display(), failure.detail))
 }

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::client::{Parameter, TOKEN_ENDPOINT};
 use super::provider::{Provider, Snapshot};
 use super::response::words;
+use crate::claims::{Members, TWICE};
 use crate::config::values::Secret;
 use crate::http_client::{HttpError, require_json, require_success};
 use crate::reason::{Failure, Reason};
@@ -122,8 +123,8 @@ impl std::fmt::Debug for Tokens {
 fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
     let unusable = |why: &str| TokenFailure::Unusable(format!("token endpoint: {why}"));
     // An error is told by its members: some are labelled as text.
-    let document: Result<Map<String, Value>, _> = serde_json::from_slice(response.body());
-    let error = document.as_ref().ok().and_then(|document| error(document));
+    let document = serde_json::from_slice(response.body()).map(|Members(document)| document);
+    let error = document.as_ref().ok().and_then(error);
     if let Some(refused) = error {
         return Err(refused);
     }
@@ -135,8 +136,10 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
         require_json(response).map_err(|error| unusable(&error.to_string()))?;
     }
     // The body and serde's message may hold tokens.
-    let document = document
-        .map_err(|error| unusable(&format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
+    let document = document.map_err(|error| {
+        let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
+        unusable(&format!("no JSON object of single members ({why} of line {})", error.line()))
+    })?;
     let text = |name: &str| match document.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),

@@ -277,6 +277,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_pages_show_of_refusals_is_what_the_log_says() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        let pages = std::fs::read_dir(docs.join("providers")).expect("pages").map(|page| page.expect("a page").path());
+        let mut shown = 0;
+        for page in pages.chain([docs.join("providers.md")]) {
+            let text = std::fs::read_to_string(&page).expect("a page");
+            for line in text.lines().filter(|line| line.starts_with("DW-") && line.contains("the provider said")) {
+                // The provider's words are in the first one or two pairs of back quotes.
+                let rest = line.split_once("the provider said `").expect("words").1;
+                let (error, rest) = rest.split_once('`').expect("an error");
+                let described = rest.strip_prefix(": `").and_then(|rest| rest.split_once("`; "));
+                let (description, advised) = match described {
+                    Some((description, advised)) => (Some(description), advised),
+                    None => (None, rest.strip_prefix("; ").expect("advice")),
+                };
+                assert_eq!(advice(error, description), Some(advised), "{}: {line}", page.display());
+                shown += 1;
+            }
+        }
+        assert!(shown > 12, "{shown}");
+    }
+
+    #[test]
     fn what_is_not_known_gets_no_advice() {
         for (error, description) in [
             ("access_denied", Some("The resource owner denied the request")),

@@ -332,7 +332,14 @@ async fn the_body_of_a_refused_post_is_never_the_next_request() {
     let smuggled = get("/public/smuggled", "");
     let long = smuggled.repeat(20_000);
     let chunked = format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len());
-    for (target, status) in [("/private", 401), ("/public/../x", 400), ("/oidc/login", 405)] {
+    for (target, statuses) in [
+        ("/private", &[401][..]),
+        ("/public/../x", &[400]),
+        ("/oidc/signed-out", &[405]),
+        ("/oidc/callback", &[400]),
+        // The gateway reads this one itself, as far as it goes.
+        ("/oidc/login", &[503, 413]),
+    ] {
         for (lines, body) in [
             (format!("Content-Length: {}\r\n", smuggled.len()), &smuggled),
             (format!("Content-Length: {}\r\n", long.len()), &long),
@@ -342,8 +349,11 @@ async fn the_body_of_a_refused_post_is_never_the_next_request() {
             let mut connection = Connection::open(gateway.address()).await;
             let head = format!("POST {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}\r\n");
             connection.send(head).await.send(body).await;
-            let reply = connection.reply().await.expect("an answer");
-            assert_eq!(reply.status, status, "{target} {lines:?}");
+            let mut reply = connection.reply().await.expect("an answer");
+            if reply.status == 100 {
+                reply = connection.reply().await.expect("an answer");
+            }
+            assert!(statuses.contains(&reply.status), "{target} {lines:?}: {}", reply.status);
             // On a connection that is kept, the next request is the next request.
             connection.send(get("/public/next", "")).await;
             if let Some(reply) = connection.reply().await {

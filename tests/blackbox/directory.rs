@@ -314,7 +314,7 @@ async fn groups_decide_who_may_and_are_bounded() {
     let search = format!("group_base_dn = 'ou=groups,{BASE}'\n");
     for keys in [
         format!("{search}max_groups = 20\ngroup_allow_list = ['ADMINS', 'g1']\n"),
-        format!("max_groups = 20\ngroup_names = 'first'\ngroup_allow_list = ['admins', 'g1']\n"),
+        "max_groups = 20\ngroup_names = 'first'\ngroup_allow_list = ['admins', 'g1']\n".to_owned(),
     ] {
         let scene = scene_of(slapd().await, &keys, "").await;
         assert_eq!(signs_in(&scene, "ada", &password("ada")).await, "ada");

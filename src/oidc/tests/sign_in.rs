@@ -210,6 +210,7 @@ async fn a_token_endpoint_that_refuses_has_a_reason() {
         Answer { headers: "Content-Type: text/html\r\n".into(), body: "<p>".into(), ..error("") }.with_status(200);
     let redirect = Answer { headers: "Location: https://evil.example/token\r\n".into(), ..error("") }.with_status(307);
     let only = |answer: Value| Answer::json(answer);
+    let twice = Answer { body: "{\"access_token\":\"leaked\",\"access_token\":\"leaked2\"}".into(), ..only(json!({})) };
     let table = [
         (error("invalid_grant"), Reason::CodeRefused),
         (error("invalid_client").with_status(401), Reason::ClientRefused),
@@ -220,6 +221,10 @@ async fn a_token_endpoint_that_refuses_has_a_reason() {
         (error("x").with_status(429), Reason::ProviderUnreachable),
         (redirect, Reason::TokenAnswer),
         (html, Reason::TokenAnswer),
+        (twice, Reason::TokenAnswer),
+        // Auth0's word for a wrong secret, and an error under a good status.
+        (error("access_denied").with_status(401), Reason::ClientRefused),
+        (error("invalid_grant").with_status(200), Reason::CodeRefused),
         (only(json!({})), Reason::TokenAnswer),
         (only(json!(["leaked-token"])), Reason::TokenAnswer),
         (only(json!({ "access_token": ["leaked-token"], "token_type": "Bearer" })), Reason::TokenAnswer),

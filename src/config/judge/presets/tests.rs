@@ -204,3 +204,43 @@ fn what_most_likely_will_not_work_is_a_warning() {
         assert_eq!(warnings(&provider, tail), [""; 0], "{provider}");
     }
 }
+
+#[test]
+fn what_the_pages_show_of_mistakes_is_what_the_start_says() {
+    let cognito = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC123";
+    let lark = "https://anycross.larksuite.com/sso/7301234567890";
+    let groups = "[[route]]\nallow = { groups = [\"a\"] }\n";
+    let mistakes = [
+        ("keycloak", "https://keycloak.example.com", "", ""),
+        ("okta", "https://example-admin.okta.com", "", ""),
+        ("entra", "https://login.microsoftonline.com/TENANT", "", ""),
+        ("entra-v1", "https://login.microsoftonline.com/TENANT/v2.0", "", ""),
+        ("auth0", "https://example.eu.auth0.com/", "", groups),
+        ("google", "https://google.com", "", ""),
+        ("google", "https://accounts.google.com", "authorization_params = { hd = \"example.com\" }", ""),
+        ("cognito", "https://example.auth.eu-central-1.amazoncognito.com", "", ""),
+        ("cognito", cognito, "auth_method = \"implicit\"", ""),
+        ("lark", lark, "auth_method = \"implicit\"", ""),
+        ("gitlab", "https://gitlab.example.com/oauth", "", ""),
+        ("authentik", "https://authentik.example.com/application/o/app", "", ""),
+        ("zitadel", "https://example.zitadel.cloud/ui/console", "", ""),
+        ("dex", "https://dex.example.com/auth", "", ""),
+        ("generic", "https://example.okta.com", "", ""),
+    ];
+    let said = mistakes.map(|(preset, issuer, more, tail)| match load(&entry(preset, issuer, more), tail) {
+        Ok(config) => config.warnings.join("\n"),
+        Err(errors) => errors.to_string(),
+    });
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/providers");
+    let mut shown = 0;
+    for page in std::fs::read_dir(pages).expect("pages") {
+        let text = std::fs::read_to_string(page.expect("a page").path()).expect("text");
+        for line in text.lines().filter(|line| line.starts_with("error: ") || line.starts_with("warning: ")) {
+            // Where in a file it stands differs with the file.
+            let message = &line[line.find("provider.").expect("a key")..];
+            assert!(said.iter().any(|said| said.contains(message)), "nobody says {message:?}\n{said:#?}");
+            shown += 1;
+        }
+    }
+    assert!(shown > 12, "{shown}");
+}
