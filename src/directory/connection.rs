@@ -4,6 +4,7 @@
 //! it. Every wait has an end, and what a search brings is bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -24,9 +25,11 @@ trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// How a connection is made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Way {
     pub addresses: Vec<DirectoryAddress>,
+    /// Which of them answered last.
+    pub last_good: AtomicUsize,
     pub start_tls: bool,
     /// Where any connection is TLS.
     pub tls: Option<Arc<ClientConfig>>,
@@ -70,13 +73,18 @@ fn malformed(error: Malformed) -> Failure {
 }
 
 impl Way {
-    /// A connection to the first address that takes one.
+    /// A connection to the first address that takes one, beginning with the one that did so last: else one that hangs would
+    /// cost everybody its time.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let mut last = unreachable("there is no address".into());
-        for address in &self.addresses {
+        let first = self.last_good.load(Ordering::Relaxed);
+        for (index, address) in self.addresses.iter().enumerate().cycle().skip(first).take(self.addresses.len()) {
             let made = tokio::time::timeout(self.connect_timeout, self.connect_to(address)).await;
             last = match made {
-                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Ok(connection)) => {
+                    self.last_good.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 Ok(Err(failure)) => Failure::new(failure.reason, format!("{address}: {}", failure.detail)),
                 Err(_) => unreachable(format!("{address}: no connection within {:?}", self.connect_timeout)),
             };
@@ -281,6 +289,7 @@ mod tests {
         let settings: Directory = toml::from_str(&settings).expect("settings");
         Way {
             addresses: vec![DirectoryAddress { host: "127.0.0.1".into(), port, tls: false }],
+            last_good: AtomicUsize::new(0),
             start_tls,
             tls: start_tls.then(|| trust::client(&settings).expect("TLS")),
             connect_timeout: Duration::from_secs(5),

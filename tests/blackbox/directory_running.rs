@@ -111,6 +111,7 @@ async fn a_right_password_is_not_asked_about_again_for_a_while_and_a_wrong_one_a
     for _ in 0..3 {
         assert_eq!(basic(&scene.gateway, "/api", "bob", "wrong").await.reason(), "DW-3501");
     }
+    scene.gateway.log_line(&["audit", "basic", "deny", "DW-3501", "route=/api"]).await;
     eventually("three more binds", || async { (binds(&scene.slapd) >= 4).then_some(()) }).await;
     let text = scene.gateway.log_text();
     assert!(
