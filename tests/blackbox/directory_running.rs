@@ -160,6 +160,36 @@ async fn login_false_tests_the_settings_says_what_it_found_and_offers_no_form() 
 }
 
 #[tokio::test]
+async fn a_deployment_s_own_names_are_enough_to_sign_in_with() {
+    let (slapd, app) = (Slapd::start().await, App::start().await);
+    let mut config = Config::new().add(&upstream_table(&app.url())).add(ROUTES);
+    for (name, value) in [
+        ("LOCAL_LDAP_ADDRESS", slapd.url().as_str()),
+        ("LOCAL_LDAP_BASE_DN", BASE),
+        ("LOCAL_LDAP_BIND_DN", ""),
+        ("LOCAL_LDAP_BIND_PW", ""),
+        ("LOCAL_LDAP_ATTRIBUTES", "email=mail,group=memberOf"),
+        ("LOCAL_LDAP_TLS_ENABLE", "True"),
+        ("LOCAL_LDAP_GROUP_ALLOW_LIST", &format!("cn=admins,ou=groups,{BASE}")),
+        ("LOCAL_LDAP_LOGIN", "True"),
+        ("DOORWARD_LDAP_CA_FILE", slapd.ca_file().to_str().expect("UTF-8")),
+    ] {
+        config.env.push((name.into(), value.into()));
+    }
+    let gateway = config.start().await;
+    gateway.ready().await;
+    gateway.log_line(&["the directory answers", "with StartTLS, anonymous"]).await;
+    for name in ["ada", "ada@example.org"] {
+        let person = Person::new();
+        send(&gateway, &person, name, &password("ada")).await.expect(200);
+        person.open(&gateway.url("/page")).await.expect(200);
+        let seen = app.seen().pop().expect("a request");
+        assert_eq!((seen.one("x-forwarded-user"), seen.one("x-forwarded-email")), ("ada", "ada@example.org"));
+    }
+    assert_eq!(send(&gateway, &Person::new(), "bob", &password("bob")).await.reason(), "DW-3507");
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_settings_is_found_before_anybody_signs_in() {
     let slapd = Slapd::start().await;
     let app = App::start().await;
