@@ -168,6 +168,7 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
             "provider.client_assertion_algorithm",
             "needs a private key",
         ),
+        ("client_assertion_audience = \"endpoint\"", "provider.client_assertion_audience", "no assertion is sent"),
         ("user_claim = \"\"", "provider.user_claim", "is empty"),
         ("timeout = \"0s\"", "provider.timeout", "no time"),
         ("ca_file = \"/does/not/exist\"", "provider.ca_file", "is no file"),
@@ -188,6 +189,10 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
         refuses(&with("", "", "").replace("https://login.example.com", issuer), "provider.issuer", wanted);
     }
     refuses(&with("", "", "").replace("\"app\"", "\"\""), "provider.client_id", "is empty");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let key = format!("client_key_file = {:?}\n", file.path());
+    let other = format!("{key}[[provider]]\nname = \"b\"\nissuer = \"https://b.example\"\nclient_id = \"app\"\n{key}");
+    warns(&with("", &other, ""), "provider[1].client_key_file", "is that of provider `main`");
     let plain = with("", "", "").replace("https://login", "http://login");
     warns(&plain, "provider.issuer", "https");
 }
