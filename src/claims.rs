@@ -167,7 +167,7 @@ pub fn identity(
 ) -> Result<Identity, Failure> {
     let all = names.made.add_to(claims);
     let at = |path: &str| identity::value_at(&all, path);
-    tell_claims_elsewhere(names, needed, &all);
+    tell_claims_elsewhere(names, needed, claims);
     let user = match at(&names.user_claim) {
         _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
@@ -214,13 +214,13 @@ pub fn identity(
     Ok(identity)
 }
 
-/// Whether the identity holds anything beyond who it is. ID tokens of a refresh need not (Core §12.2).
-pub fn says_something(identity: &Identity) -> bool {
-    identity.email.is_some()
-        || identity.preferred_username.is_some()
-        || identity.name.is_some()
-        || identity.groups.is_some()
-        || !identity.claims.is_empty()
+/// Whether `claims` say anything of what an identity is made of, beyond who it is. ID tokens of a refresh need not (Core
+/// §12.2).
+pub fn say_something(names: &ClaimNames, needed: &NeededClaims, claims: &Map<String, Value>) -> bool {
+    let said = |path: &str| identity::value_at(claims, path).is_some_and(|value| !value.is_null());
+    let own = [&*names.user_claim, &*names.email_claim, &*names.groups_claim, "preferred_username", "name"];
+    let others = names.made.sources().chain(needed.paths());
+    own.into_iter().chain(others).filter(|path| *path != "sub").any(said)
 }
 
 /// `email_verified` as a boolean, or as the text that Cognito sends.
@@ -268,11 +268,14 @@ fn tell_claims_elsewhere(names: &ClaimNames, needed: &NeededClaims, claims: &Map
     let elsewhere = |path: &str| {
         let first = path.split('.').next().unwrap_or(path);
         let pointed = pointers.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
-        (pointed || overage && path == &*names.groups_claim) && identity::value_at(claims, path).is_none()
+        (pointed || overage && (path == "groups" || path == &*names.groups_claim))
+            && identity::value_at(claims, path).is_none()
     };
-    let read = [&*names.user_claim, &*names.email_claim, &*names.groups_claim].into_iter().chain(needed.paths());
-    for claim in read.filter(|path| elsewhere(path)) {
-        let detail = format!("the claim {} is not in the token but elsewhere (`_claim_names`)", in_words(claim));
+    let read = [&*names.user_claim, &*names.email_claim, &*names.groups_claim].into_iter();
+    let read: BTreeSet<&str> = read.chain(names.made.sources()).chain(needed.paths()).collect();
+    let by = if pointers.is_some() { "_claim_names" } else { "hasgroups" };
+    for claim in read.into_iter().filter(|path| elsewhere(path)) {
+        let detail = format!("the claim {} is not in the token but elsewhere (`{by}`)", in_words(claim));
         let failure = Failure::new(Reason::ClaimsElsewhere, detail);
         tracing::warn!(provider = &*names.voucher, claim, %failure, remedy = failure.reason.info().remedy,
             "the provider keeps a claim elsewhere");

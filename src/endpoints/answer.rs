@@ -48,7 +48,7 @@ pub struct Refusal {
     /// Whether signing in helps.
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
-    pub user: Option<String>,
+    pub user: Option<Box<str>>,
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
@@ -160,7 +160,7 @@ impl Answer {
         if status == StatusCode::METHOD_NOT_ALLOWED {
             answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(context, visit.path))));
         }
-        answer.user = refusal.user;
+        answer.user = refusal.user.map(String::from);
         answer.outcome = Outcome::Refused(refusal.failure);
         answer.with_cookies(refusal.cookies)
     }

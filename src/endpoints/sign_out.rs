@@ -49,7 +49,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     if from_another_site(context, visit) {
         let mut refusal = Refusal::from(Failure::from(Reason::LogoutFromElsewhere));
         refusal.offer_sign_in = false;
-        refusal.user = session.map(|session| session.identity.user);
+        refusal.user = session.map(|session| session.identity.user.into());
         return Err(refusal);
     }
     let theirs = session.as_ref().and_then(|session| provider_logout(context, visit, session, &return_to));

@@ -169,7 +169,7 @@ fn may(route: &Route, identity: &Identity) -> Result<(), Failure> {
 /// Turns somebody away who is known.
 fn refuse(who: &Identity, failure: Failure, way: &mut Way) -> Refusal {
     let mut refusal = Refusal::from(failure).with_cookies(std::mem::take(&mut way.cookies));
-    refusal.user = Some(who.email.clone().unwrap_or_else(|| who.user.clone()));
+    refusal.user = Some(who.email.as_deref().unwrap_or(&who.user).into());
     refusal
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Expected<'a> {
 /// The claims of a token that passed every check.
 #[derive(Clone, Debug)]
 pub(super) struct VerifiedIdToken {
+    /// The signed token in compact form: as it came, or as it was inside where it came encrypted.
+    pub token: String,
     pub subject: String,
     /// Unix seconds.
     pub expires_at: u64,
@@ -79,7 +81,7 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
         return Err(form("`sub` is empty or too long"));
     }
-    Ok(VerifiedIdToken { subject: subject.to_owned(), expires_at, claims })
+    Ok(VerifiedIdToken { token: token.to_owned(), subject: subject.to_owned(), expires_at, claims })
 }
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {

@@ -69,7 +69,7 @@ pub enum Readiness {
 #[derive(Clone)]
 pub struct SignedIn {
     pub identity: Identity,
-    /// As it came, for `id_token_hint` at sign-out. `None` after a renewal that brought none: the old one stays.
+    /// Signed, and not encrypted, for `id_token_hint` at sign-out. `None` after a renewal that brought none: the old one stays.
     pub id_token: Option<String>,
     /// `None` where only an ID token was asked for.
     pub access_token: Option<Secret>,

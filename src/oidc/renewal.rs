@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use super::provider::{Provider, RefreshFailure, SignedIn};
 use super::sign_in::signed_in;
 use super::token::TokenFailure;
-use crate::claims;
 use crate::config::values::Secret;
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
@@ -47,10 +46,9 @@ impl Provider {
             let detail = "the renewed ID token is of another subject";
             return Err(RefreshFailure::Refused(Failure::new(Reason::RefreshRefused, detail)));
         }
-        let renewed = self.identity(&snapshot, &tokens, &verified).await;
+        let renewed = self.renewed_identity(&snapshot, &tokens, &verified, previous).await;
         let identity = match renewed {
-            Ok(renewed) if claims::says_something(&renewed) => renewed,
-            Ok(_) => previous.clone(),
+            Ok(identity) => identity,
             Err(failure) if failure.reason == Reason::ProviderUnreachable => {
                 return Err(RefreshFailure::Unavailable(failure));
             }

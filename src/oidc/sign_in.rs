@@ -233,7 +233,8 @@ pub(super) fn signed_in(
     let by_answer = tokens.expires_in.map(|seconds| unix_seconds(now).saturating_add(seconds));
     SignedIn {
         identity,
-        id_token: tokens.id_token,
+        // The provider cannot read a hint that it encrypted for us (Core §3.1.2.1).
+        id_token: verified.map(|verified| verified.token.clone()),
         access_token: tokens.access_token,
         refresh_token: tokens.refresh_token,
         tokens_expire_at: by_answer.or(verified.map(|verified| verified.expires_at)),

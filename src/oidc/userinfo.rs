@@ -9,7 +9,7 @@ use url::Url;
 
 use super::id_token::VerifiedIdToken;
 use super::provider::{Provider, Snapshot};
-use super::signed::{self, Signed};
+use super::signed::{self, Fault, Signed};
 use super::token::Tokens;
 use crate::claims::{self, ClaimNames};
 use crate::config::values::Secret;
@@ -28,16 +28,41 @@ impl Provider {
         tokens: &Tokens,
         verified: &VerifiedIdToken,
     ) -> Result<Identity, Failure> {
+        let claims = self.all_claims(snapshot, tokens, verified).await?;
+        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
+    }
+
+    /// The same after a renewal: what `previous` was where the provider says nothing but who it is.
+    pub(super) async fn renewed_identity(
+        &self,
+        snapshot: &Snapshot,
+        tokens: &Tokens,
+        verified: &VerifiedIdToken,
+        previous: &Identity,
+    ) -> Result<Identity, Failure> {
+        let claims = self.all_claims(snapshot, tokens, verified).await?;
+        let names = ClaimNames::of_provider(&self.settings);
+        match claims::say_something(&names, &self.needed, &claims) {
+            true => claims::identity(&names, &self.needed, &verified.subject, &claims),
+            false => Ok(previous.clone()),
+        }
+    }
+
+    /// Those of the ID token, and what the userinfo endpoint adds where it is to be asked.
+    async fn all_claims(
+        &self,
+        snapshot: &Snapshot,
+        tokens: &Tokens,
+        verified: &VerifiedIdToken,
+    ) -> Result<Map<String, Value>, Failure> {
         let mut claims = verified.claims.clone();
         let endpoint = snapshot.metadata.userinfo_endpoint.as_ref().filter(|_| self.settings.userinfo);
         if let (Some(endpoint), Some(access_token)) = (endpoint, &tokens.access_token) {
             let endpoint = snapshot.dialled("userinfo_endpoint", endpoint);
-            let said = self.userinfo(snapshot, endpoint, access_token, &verified.subject).await;
-            for (name, value) in self.counted("userinfo", said)? {
-                claims.entry(name).or_insert(value);
-            }
+            let said = self.userinfo(snapshot, endpoint, access_token, verified).await;
+            merge(&mut claims, self.counted("userinfo", said)?);
         }
-        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
+        Ok(claims)
     }
 
     /// The claims of the userinfo endpoint, of the same subject or not at all.
@@ -46,7 +71,7 @@ impl Provider {
         snapshot: &Snapshot,
         endpoint: &Url,
         access_token: &Secret,
-        subject: &str,
+        verified: &VerifiedIdToken,
     ) -> Result<Map<String, Value>, Failure> {
         let response = self.ask_userinfo(endpoint, access_token).await.map_err(|error| {
             let reason = match &error {
@@ -57,12 +82,12 @@ impl Provider {
             Failure::new(reason, format!("userinfo: {error}"))
         })?;
         let claims = match media_type(&response).as_deref() {
-            Some("application/jwt") => self.signed_userinfo(snapshot, response.body())?,
+            Some("application/jwt") => self.signed_userinfo(snapshot, response.body(), verified).await?,
             _ => serde_json::from_slice(response.body()).map_err(|_| unusable("the answer is no JSON object"))?,
         };
         // Core §5.3.2: else another person's claims could be put in.
         match claims.get("sub").and_then(Value::as_str) {
-            Some(sub) if sub == subject => Ok(claims),
+            Some(sub) if sub == verified.subject => Ok(claims),
             _ => Err(unusable("its `sub` is not that of the ID token")),
         }
     }
@@ -84,18 +109,27 @@ impl Provider {
     }
 
     /// The claims of a signed answer (Core §5.3.2): signed by the provider, and for this client where it says for whom.
-    fn signed_userinfo(&self, snapshot: &Snapshot, body: &[u8]) -> Result<Map<String, Value>, Failure> {
+    async fn signed_userinfo(
+        &self,
+        snapshot: &Snapshot,
+        body: &[u8],
+        verified: &VerifiedIdToken,
+    ) -> Result<Map<String, Value>, Failure> {
         let token = std::str::from_utf8(body).map_err(|_| unusable("the signed answer is no text"))?;
         let token = self.decrypted(token.trim()).map_err(|failure| unusable(&failure.detail))?;
         // What was encrypted for us need not be signed.
         if matches!(token, Cow::Owned(_)) && token.starts_with('{') {
             return serde_json::from_str(&token).map_err(|_| unusable("the answer is no JSON object"));
         }
-        let verified = signed::verify(&token, &snapshot.keys, &self.settings.id_token_algorithms, &TYPES);
-        let Signed { claims, .. } = verified.map_err(|fault| unusable(&fault.into_detail()))?;
-        let issuer = claims.get("iss").and_then(Value::as_str);
-        if let Some(other) = issuer.filter(|issuer| *issuer != snapshot.metadata.issuer) {
-            return Err(unusable(&format!("expected `iss` `{}`, got {}", snapshot.metadata.issuer, in_words(other))));
+        let algorithms = &self.settings.id_token_algorithms;
+        let of_keys = |fault: &Fault| matches!(fault, Fault::Key(_) | Fault::Signature(_));
+        let signed = self.with_keys(snapshot, |keys| signed::verify(&token, keys, algorithms, &TYPES), of_keys).await;
+        let Signed { claims, .. } = signed.map_err(|fault| unusable(&fault.into_detail()))?;
+        // The ID token's own, which the issuer of several tenants fills in.
+        let expected = verified.claims.get("iss");
+        if let Some(other) = claims.get("iss").filter(|issuer| Some(*issuer) != expected) {
+            let other = other.as_str().map_or_else(|| "what is no text".into(), in_words);
+            return Err(unusable(&format!("its `iss` is not that of the ID token: {other}")));
         }
         let client_id = self.settings.client_id.as_str();
         let for_us = match claims.get("aud") {
@@ -107,6 +141,14 @@ impl Provider {
             true => Ok(claims),
             false => Err(unusable(&format!("its `aud` does not hold `{client_id}`"))),
         }
+    }
+}
+
+/// Adds what the ID token does not say. That an address is verified is said of the address beside it.
+fn merge(claims: &mut Map<String, Value>, said: Map<String, Value>) {
+    let of_another = claims.contains_key("email") && claims.get("email") != said.get("email");
+    for (name, value) in said.into_iter().filter(|(name, _)| !(of_another && name == "email_verified")) {
+        claims.entry(name).or_insert(value);
     }
 }
 
