@@ -165,9 +165,16 @@ pub fn identity(
     subject: &str,
     claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    let all = names.made.add_to(claims);
+    // A rule or header that reads an address under another name could not know that its owner has not proved it.
+    let unproved = verified(claims)? == Some(false);
+    let all = names.made.add_to(claims, unproved.then_some("email"));
     let at = |path: &str| identity::value_at(&all, path);
     tell_claims_elsewhere(names, needed, claims);
+    let by_address = &*names.user_claim == "email" || names.made.makes_of(&names.user_claim, "email");
+    if by_address && unproved {
+        let detail = "the claim `email` names the user, and `email_verified` is false";
+        return Err(Failure::new(Reason::EmailUnverified, detail));
+    }
     let user = match at(&names.user_claim) {
         _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
         Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
@@ -186,10 +193,6 @@ pub fn identity(
         true => verified(claims)?.filter(|verified| !verified || !names.made.makes("email")),
         false => None,
     };
-    if &*names.user_claim == "email" && verified(claims)? == Some(false) {
-        let detail = "the claim `email` names the user, and `email_verified` is false";
-        return Err(Failure::new(Reason::EmailUnverified, detail));
-    }
     let groups = match at(&names.groups_claim) {
         None | Some(Value::Null) => None,
         // ZITADEL writes an object: each role by its name, with the organisations that granted it.

@@ -105,9 +105,10 @@ impl Answer {
 
     /// On to `location`, an address that was judged or made by the gateway, from whichever method. What a form is answered
     /// with is no redirect: see [`Pages::onward`](crate::pages::Pages::onward).
-    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str) -> Result<Self, Failure> {
+    /// `by_hand`: the page waits for the person to take the step.
+    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str, by_hand: bool) -> Result<Self, Failure> {
         match *visit.method {
-            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location))),
+            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location, !by_hand))),
             _ => Answer::redirect(context, location),
         }
     }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, header};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::new_session::make_session;
+use super::new_session::{WayOn, make_session};
 use super::sign_in::count;
 use super::{Answer, Context, Refusal, Visit, bounce};
 use crate::authn::Verdict;
@@ -58,7 +58,8 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, A
     // Used or not, the attempt is over: a second answer to it finds nothing.
     let over = context.cookies.end(&cookie, "/");
     let signed_in = redeem(context, visit, &attempt, &response).await;
-    match signed_in.and_then(|signed_in| make_session(context, visit, &attempt.return_to, signed_in)) {
+    let way_on = WayOn { to: &attempt.return_to, by_hand: attempt.from_another_site };
+    match signed_in.and_then(|signed_in| make_session(context, visit, way_on, signed_in)) {
         Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
             let denied = Audit {
@@ -131,7 +132,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
 fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
     let known = |provider: &str| context.accepts(provider);
     match context.session_rules().judge(visit.headers, visit.seconds(), known) {
-        Verdict::Known(_) => Answer::onward(context, visit, "/").ok(),
+        Verdict::Known(_) => Answer::onward(context, visit, "/", false).ok(),
         _ => None,
     }
 }

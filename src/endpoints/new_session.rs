@@ -10,12 +10,20 @@ use crate::reason::{Failure, Reason};
 use crate::session::{Session, Tokens};
 use crate::telemetry::{Audit, Decision, audit, metrics};
 
-/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go: `return_to` is
-/// judged once more.
+/// Where somebody goes who has signed in.
+pub struct WayOn<'a> {
+    /// Judged once more.
+    pub to: &'a str,
+    /// Whether the person has to take the step. A page of ours that led there by itself would have another site's link look
+    /// like one of this site to the app, which goes by Fetch metadata or `SameSite=Strict`.
+    pub by_hand: bool,
+}
+
+/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go.
 pub fn make_session(
     context: &Context,
     visit: &Visit<'_>,
-    return_to: &str,
+    way_on: WayOn<'_>,
     signed_in: SignedIn,
 ) -> Result<Answer, Failure> {
     let settings = &context.config.settings;
@@ -56,9 +64,9 @@ pub fn make_session(
     };
     audit::record(&granted, visit.now);
     // It was sealed by this gateway, but its address is judged again: rules may have changed since.
-    let return_to = context.return_address(return_to);
-    let mut answer = Answer::onward(context, visit, return_to.as_ref().map_or("/", |address| address.as_str()))?
-        .with_cookies(cookies);
+    let return_to = context.return_address(way_on.to);
+    let to = return_to.as_ref().map_or("/", |address| context.onward(address));
+    let mut answer = Answer::onward(context, visit, to, way_on.by_hand)?.with_cookies(cookies);
     answer.user = Some(session.identity.user);
     Ok(answer)
 }

@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::new_session::make_session;
+use super::new_session::{WayOn, make_session};
 use super::sign_in::{attempt_id, count, public_host};
 use super::{Answer, Context, Outcome, PASSWORD, Refusal, Visit};
 use crate::attempts::Refused;
@@ -62,7 +62,7 @@ pub async fn password(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
         let authentication = Authentication { at: Some(visit.seconds()), ..Authentication::default() };
         let (id_token, access_token, refresh_token, tokens_expire_at) = (None, None, None, None);
         let signed_in = SignedIn { identity, authentication, id_token, access_token, refresh_token, tokens_expire_at };
-        Ok(make_session(context, visit, &open.return_to, signed_in)?)
+        Ok(make_session(context, visit, WayOn { to: &open.return_to, by_hand: false }, signed_in)?)
     });
     match made {
         Ok(answer) => {

@@ -82,8 +82,13 @@ fn end(context: &Context, visit: &Visit<'_>, session: &Session) {
     audit::record(&ended, visit.now);
 }
 
-/// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`.
+/// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`; or
+/// a picture or the like in a page of this one, which the app may have from anybody.
 fn from_another_site(context: &Context, visit: &Visit<'_>) -> bool {
+    let opened = |dest: &HeaderValue| dest == "document" || dest == "empty";
+    if !visit.headers.get("sec-fetch-dest").is_none_or(opened) {
+        return true;
+    }
     match visit.headers.get("sec-fetch-site") {
         Some(site) => site == "cross-site",
         None => {

@@ -45,6 +45,9 @@ pub struct Attempt {
     pub(super) response_mode: ResponseMode,
     #[serde(rename = "w", default, skip_serializing_if = "Wish::is_empty")]
     pub(super) wish: Wish,
+    /// Whether a page of another site led here; told by whoever starts the attempt.
+    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_another_site: bool,
 }
 
 /// What one sign-in asks for that another at the same provider does not.
@@ -65,7 +68,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.acr_values.is_empty() && self.max_age.is_none() && !self.fresh
     }
 }
@@ -101,6 +104,7 @@ impl Attempt {
             flow: provider.auth_method,
             response_mode: provider.response_mode(),
             wish: wish.clone(),
+            from_another_site: false,
         })
     }
 

@@ -205,6 +205,9 @@ pub(super) fn check_authentication(
         return wrong("`max_age` was asked for, and there is no `auth_time`".into());
     };
     let age = unix_seconds(now) as f64 - time;
+    if age < -leeway.as_secs_f64() {
+        return wrong(format!("`auth_time` is {:.0} s ahead of the gateway's clock", -age));
+    }
     if age > (max_age + leeway).as_secs_f64() {
         return wrong(format!("`auth_time` is {age:.0} s past, more than `max_age` {} s", max_age.as_secs()));
     }

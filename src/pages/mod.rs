@@ -167,9 +167,9 @@ impl Pages {
 
     /// The page that goes on to `href` at once. It stands where a redirect would do, were it not for the policy of the page
     /// with the form: Chromium and Safari hold every address that a form's answer redirects to against `form-action`, the
-    /// app's and the provider's own redirects among them.
-    pub fn onward(&self, href: &str) -> Page {
-        render(&Onward { look: &self.look, href: safe_href(href) })
+    /// app's and the provider's own redirects among them. Not `by_itself` it waits for the person.
+    pub fn onward(&self, href: &str, by_itself: bool) -> Page {
+        render(&Onward { look: &self.look, href: safe_href(href), by_itself })
     }
 
     /// The Content-Security-Policy of [`Pages::bounce`]: its script may run, and no other.
@@ -270,6 +270,7 @@ struct Bounce<'a> {
 struct Onward<'a> {
     look: &'a Look,
     href: &'a str,
+    by_itself: bool,
 }
 
 #[derive(Template)]

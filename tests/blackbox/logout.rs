@@ -208,3 +208,14 @@ async fn a_form_of_another_origin_signs_nobody_out() {
     let answer = person.request(Method::POST, &scene.gateway.url("/logout"), &headers, None).await;
     assert_eq!(answer.status, 303);
 }
+
+#[tokio::test]
+async fn a_picture_in_a_page_of_the_app_signs_nobody_out() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let answer =
+        person.request(reqwest::Method::GET, &scene.gateway.url("/logout"), &crate::support::person::IMAGE, None).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3111"), "{}", answer.text());
+    person.fetch(&scene.gateway.url("/who")).await.expect(200);
+}

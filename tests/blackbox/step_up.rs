@@ -187,3 +187,44 @@ async fn a_certified_provider_asks_again_where_a_route_wants_it() {
     person.browse(&gateway.url("/lately")).await.expect(200);
     assert_eq!(scene.app.seen_at("/lately").len(), 1);
 }
+
+#[tokio::test]
+async fn the_sign_in_page_carries_what_the_route_asks_for() {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    forger.forges(|attempt, key| {
+        let mut claims = attempt.claims();
+        claims["acr"] = json!(attempt.asked("acr_values"));
+        key.token(&claims)
+    });
+    let provider = format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n", forger.issuer);
+    let routes = "[[route]]\npath = \"/\"\n[[route]]\npath = \"/gold\"\nacr_values = [\"gold\"]\nsign_in = \"page\"\n";
+    let gateway = Config::new().add(&provider).add(&upstream_table(&app.url())).add(routes).start().await;
+    gateway.ready().await;
+    let person = Person::new();
+    let page = person.open(&gateway.url("/gold")).await;
+    let href = page
+        .text()
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|h| h.starts_with("/oidc/login")).map(str::to_owned));
+    let href = href.expect("a button").replace("&amp;", "&").replace("&#38;", "&");
+    person.browse(&gateway.url(&href)).await.expect(200);
+    assert_eq!(forger.attempt().asked("acr_values"), Some("gold"), "one sign-in is enough");
+    assert_eq!(app.seen_at("/gold").len(), 1);
+    // What is not sealed for this address asks for nothing.
+    let other = href.replace("%2Fgold", "%2Fother");
+    Person::new().browse(&gateway.url(&other)).await.expect(200);
+    assert_eq!(forger.attempt().asked("acr_values"), None);
+}
+
+#[tokio::test]
+async fn a_sign_in_from_the_future_is_not_a_recent_one() {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    forger.claims(|claims| claims["auth_time"] = json!(now() + 10_000));
+    let provider = format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n", forger.issuer);
+    let gateway = Config::new().add(&provider).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+    gateway.ready().await;
+    let person = signed_in(&gateway).await;
+    let answer = person.browse(&gateway.url("/lately")).await;
+    assert_eq!(answer.reason(), "DW-3310", "{}", answer.text());
+    assert!(app.seen_at("/lately").is_empty());
+}
