@@ -241,8 +241,8 @@ reasons! {
         "It is not encrypted for a key of `decryption_key_file`, by an algorithm that is not accepted, or was altered.",
         "Register the public half of the key in `decryption_key_file` at the provider, with RSA-OAEP, RSA-OAEP-256 or ECDH-ES and AES-GCM or AES-CBC with HMAC.";
     TenantRefused = "DW-3313", 403, Person, "Your organisation may not sign in here",
-        "The provider serves several tenants, and the one of this account is not among `tenants`.",
-        "Sign in with the account of another organisation; an admin adds the tenant's id to `tenants`.";
+        "The provider serves several organisations, and that of this account is not among `tenants`, or not the one that `hd` of `authorization_params` names.",
+        "Sign in with the account of another organisation; an admin adds the tenant's id to `tenants`, or corrects `hd`.";
     SessionTooLarge = "DW-3401", 502, Admin, "What the provider says about you is too large",
         "The session would not fit into the cookies a browser keeps, or one value is longer than a header may be; most often far too many groups.",
         "Have the provider send fewer groups or claims to this client, or raise `session.max_bytes`.";

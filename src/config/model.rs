@@ -23,7 +23,8 @@ pub use programs::{
     Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer, tenant_in,
 };
 pub use providers::{
-    ANY_TENANT, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider, ResponseMode, callback,
+    ANY_TENANT, AssertionAudience, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider,
+    ResponseMode, callback,
 };
 
 /// The whole configuration file.

@@ -25,6 +25,8 @@ struct Known {
     userinfo: bool,
     /// How a client with a secret authenticates itself.
     client_auth: Option<&'static str>,
+    /// Whom the assertions of a client with a key name.
+    assertion_audience: Option<&'static str>,
     /// Public clients have to send `Origin`.
     send_origin: bool,
     logout: Option<&'static str>,
@@ -50,6 +52,7 @@ const NOTHING: Known = Known {
     claims: &[],
     userinfo: false,
     client_auth: None,
+    assertion_audience: None,
     send_origin: false,
     logout: None,
     refresh_tokens: RefreshTokens::Unasked,
@@ -62,20 +65,30 @@ const KNOWN: [Known; 13] = [
     Known { preset: Preset::Keycloak, claims: &[("groups", &["groups", "realm_access.roles"])], ..NOTHING },
     // Only the authorization server of the organisation knows the scope `groups`; others refuse what was not defined.
     // With an access token beside it the ID token is thin: e-mail address and groups are at the userinfo endpoint.
+    // Assertions have to name the very address that is asked.
     Known {
         preset: Preset::Okta,
         scopes_of_host: &["groups"],
         userinfo: true,
         client_auth: Some("client_secret_basic"),
+        assertion_audience: Some("endpoint"),
         refresh_tokens: RefreshTokens::OfflineAccess,
         ..NOTHING
     },
-    Known { preset: Preset::Entra, send_origin: true, refresh_tokens: RefreshTokens::OfflineAccess, ..NOTHING },
+    // The issuer of `common` is a template, which is nobody's name.
+    Known {
+        preset: Preset::Entra,
+        assertion_audience: Some("endpoint"),
+        send_origin: true,
+        refresh_tokens: RefreshTokens::OfflineAccess,
+        ..NOTHING
+    },
     // Tokens of version 1 have no `email` and no `preferred_username` unless they are added one by one.
     Known {
         preset: Preset::EntraV1,
         email_claim: Some("upn"),
         claims: &[("preferred_username", &["preferred_username", "upn", "unique_name"])],
+        assertion_audience: Some("endpoint"),
         send_origin: true,
         ..NOTHING
     },
@@ -197,6 +210,7 @@ impl Known {
         self.lay_claims(keys);
         keys.lay_flag("userinfo", self.userinfo && !implicit);
         keys.lay_text("client_auth", self.client_auth.filter(|_| has_secret && !has_key && !implicit));
+        keys.lay_text("client_assertion_audience", self.assertion_audience.filter(|_| has_key && !implicit));
         keys.lay_flag("send_origin", self.send_origin && !has_secret && !has_key && !implicit);
         keys.lay_text("logout", self.logout);
         if let (RefreshTokens::Parameter { name, value, prompt }, true, false) =

@@ -7,7 +7,7 @@ use super::environment;
 use super::error::{ConfigError, nearest};
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Shape};
-use super::tree::Node;
+use super::tree::{Node, Plain};
 
 const HOST: &str = "HOST";
 const AUTH_METHOD: &str = "OIDC_AUTH_METHOD";
@@ -33,7 +33,7 @@ pub(crate) fn overlay(
         }
     }
     match get(AUTH_METHOD).map(str::trim) {
-        None => {}
+        None => method_left_open(root, env, warnings),
         Some(method @ ("pkce" | "implicit")) => lay_provider(root, "auth_method", AUTH_METHOD, method, errors),
         Some(other) => {
             let unknown = variable(AUTH_METHOD, &format!("`{other}` is not known"));
@@ -44,6 +44,30 @@ pub(crate) fn overlay(
     federation(root, env, errors, warnings);
     cors(root, get(CORS_ORIGINS), errors);
     unknown(env, errors, warnings);
+}
+
+/// Deployments use the implicit flow unless they say otherwise, and so may their client be registered. A code needs no other
+/// redirect URI and keeps the ID token out of the browser, so it stays the default here; where the registration does not
+/// allow it, this is what to read. A secret or key says that codes are meant.
+fn method_left_open(root: &Node, env: &[(String, String)], warnings: &mut Vec<String>) {
+    let named = |name: &str| env.iter().any(|(n, value)| n == name && !value.trim().is_empty());
+    let first = match root.get("provider").map(|provider| &provider.plain) {
+        Some(Plain::List(list)) => list.first(),
+        _ => None,
+    };
+    let set = |key: &str| {
+        let own = key.to_ascii_uppercase();
+        first.is_some_and(|provider| provider.get(key).is_some())
+            || ["DOORWARD_PROVIDER_", "DOORWARD_PROVIDER_0_"].iter().any(|start| named(&format!("{start}{own}")))
+    };
+    let says = ["auth_method", "client_secret", "client_secret_file", "client_key_file"].into_iter().any(set)
+        || SECRETS.into_iter().any(named);
+    if PLAIN.iter().any(|(name, _)| named(name)) && !says {
+        warnings.push(format!(
+            "environment {AUTH_METHOD}: not set, so people sign in by `pkce`; set it to `pkce` if that is meant, or to \
+             `implicit` if the client is registered for that alone, as W&B's default is"
+        ));
+    }
 }
 
 fn variable(name: &str, message: &str) -> ConfigError {
@@ -163,7 +187,6 @@ fn unknown(env: &[(String, String)], errors: &mut Vec<ConfigError>, warnings: &m
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::Plain;
     use super::*;
 
     fn laid(env: &[(&str, &str)]) -> (Node, Vec<String>, Vec<String>) {
@@ -253,6 +276,33 @@ mod tests {
         let (root, errors, warnings) = laid(&[("OIDC_AUTH_METHOD", " implicit ")]);
         assert_eq!((errors, warnings), (Vec::new(), Vec::new()));
         assert_eq!(provider(&root, "auth_method").as_deref(), Some("implicit"));
+    }
+
+    #[test]
+    fn what_a_deployment_s_default_was_is_told_where_nobody_says_a_flow() {
+        let named = [("OIDC_ISSUER", "https://login.example.com"), ("OIDC_CLIENT_ID", "wandb")];
+        let (root, errors, warnings) = laid(&named);
+        assert!(errors.is_empty() && warnings.len() == 1, "{errors:?} {warnings:?}");
+        assert!(warnings[0].contains("OIDC_AUTH_METHOD") && warnings[0].contains("implicit"), "{warnings:?}");
+        assert_eq!(provider(&root, "auth_method"), None, "the default stays");
+        for said in [
+            (AUTH_METHOD, "pkce"),
+            ("DOORWARD_PROVIDER_AUTH_METHOD", "implicit"),
+            ("DOORWARD_PROVIDER_0_AUTH_METHOD", "pkce"),
+            ("OIDC_CLIENT_SECRET", "s"),
+            ("GORILLA_OIDC_SECRET", "s"),
+            ("DOORWARD_PROVIDER_CLIENT_SECRET_FILE", "/run/secret"),
+            ("DOORWARD_PROVIDER_0_CLIENT_KEY_FILE", "/run/key.pem"),
+        ] {
+            assert_eq!(laid(&[named[0], named[1], said]).2, [""; 0], "{said:?}");
+        }
+        assert_eq!(laid(&[]).2, [""; 0], "none of these names");
+        // What the file says counts as well.
+        let mut root = laid(&[("OIDC_AUTH_METHOD", "implicit")]).0;
+        let env: Vec<_> = named.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+        overlay(&mut root, &env, &mut errors, &mut warnings);
+        assert_eq!(warnings, [""; 0]);
     }
 
     #[test]

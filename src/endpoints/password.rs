@@ -205,12 +205,12 @@ fn again(context: &Context, visit: &Visit<'_>, open: &Open, refused: Refused) ->
     let problem = PasswordProblem {
         reason: refused.failure.reason,
         reference: visit.reference.as_str(),
-        wait: refused.retry_after,
+        wait: refused.retry_after.map(|seconds| seconds.get().into()),
     };
     let shown: String = user.chars().take(256).collect();
     let mut answer = page(context, status, &form(context, open, &shown, Some(problem)));
     match (refused.retry_after, info.status) {
-        (Some(seconds), _) => answer.headers.push((header::RETRY_AFTER, seconds.into())),
+        (Some(seconds), _) => answer.headers.push((header::RETRY_AFTER, seconds.get().into())),
         (None, 503) => answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5"))),
         // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a form.
         (None, 401) => {

@@ -17,6 +17,7 @@ use crate::endpoints::{self, Answer, Refusal, SignInWish, StepUp, Visit};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
+use crate::telemetry::{Audit, Decision, audit};
 
 /// Headers by which a client of W&B says whom it works for.
 const ATTRIBUTION: [HeaderName; 2] =
@@ -53,7 +54,17 @@ impl Gateway {
         }
         let programs = &self.context.programs;
         let program = match Pair::read(authorization).filter(|_| tokens.passwords) {
-            Some(pair) => programs.judge_password(&pair, visit.client).await?,
+            Some(pair) => programs.judge_password(&pair, visit.client).await.inspect_err(|refused| {
+                let denied = Audit {
+                    reason: Some(refused.failure.reason),
+                    detail: &refused.failure.detail,
+                    provider: self.context.directory().map(|directory| directory.name()),
+                    route: Some(&route.name),
+                    peer: visit.client,
+                    ..Audit::new(visit.reference, "basic", Decision::Deny)
+                };
+                audit::record(&denied, visit.now);
+            })?,
             None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
         };
         may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;

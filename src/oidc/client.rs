@@ -18,9 +18,9 @@ use url::{Url, form_urlencoded};
 
 use super::credentials::{ASSERTION_TYPE, AssertionSigner};
 use super::provider::{Provider, Snapshot};
-use crate::config::model::{ClientAuth, Provider as ProviderSettings};
+use crate::config::model::{AssertionAudience, ClientAuth, Provider as ProviderSettings};
 use crate::config::values::Secret;
-use crate::http_client::{HttpError, Identity};
+use crate::http_client::{HttpClient, HttpError, Identity};
 use crate::reason::{Failure, Reason};
 
 /// A parameter of a request: name and value.
@@ -44,7 +44,8 @@ pub(super) struct Client {
     secret: Option<Secret>,
     /// Of the key in `client_key_file`, or without one of the secret.
     signer: Option<AssertionSigner>,
-    /// Shown by the HTTP client where a server asks for it.
+    audience: AssertionAudience,
+    /// Shown where a server asks for it, and `tls_client_auth` is the way.
     identity: Option<Identity>,
     /// `Origin` of requests, where the provider demands it.
     origin: Option<HeaderValue>,
@@ -67,6 +68,7 @@ impl Client {
             id: settings.client_id.clone(),
             secret: settings.client_secret.clone(),
             signer: None,
+            audience: settings.client_assertion_audience,
             identity: None,
             origin,
             configured: settings.client_auth,
@@ -104,7 +106,7 @@ impl Client {
         &self.id
     }
 
-    /// What the HTTP client shows to servers that ask who we are.
+    /// What is shown to servers that ask who we are, where `tls_client_auth` is the way.
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.as_ref()
     }
@@ -117,17 +119,20 @@ impl Client {
         self.means
     }
 
-    /// Adds to a request what proves that it is ours, by `auth`, which is not [`ClientAuth::Auto`]. `token_endpoint` is
-    /// the audience of assertions, whichever endpoint is asked (OpenID Connect Core §9).
+    /// Adds to a request to `url` what proves that it is ours, by the way that was chosen.
+    ///
+    /// An assertion names nobody but who gets it: a provider's metadata can claim another's endpoints beside its own, and
+    /// where one of them became the audience of what is sent to another, the provider would collect assertions that
+    /// are good elsewhere. The issuer is safe, because it is the one that is configured.
     fn authenticate(
         &self,
-        auth: ClientAuth,
+        snapshot: &Snapshot,
+        url: &Url,
         form: &mut Vec<Parameter>,
         headers: &mut HeaderMap,
-        token_endpoint: &Url,
         now: SystemTime,
     ) -> Result<(), HttpError> {
-        match (auth, &self.secret, &self.signer) {
+        match (snapshot.client_auth, &self.secret, &self.signer) {
             (ClientAuth::ClientSecretBasic, Some(secret), _) => {
                 headers.insert(AUTHORIZATION, basic(&self.id, secret)?);
                 return Ok(());
@@ -136,7 +141,11 @@ impl Client {
                 form.push(("client_secret", secret.expose().to_owned()));
             }
             (ClientAuth::ClientSecretJwt | ClientAuth::PrivateKeyJwt, _, Some(signer)) => {
-                let assertion = signer.assertion(&self.id, token_endpoint.as_str(), now);
+                let audience = match self.audience {
+                    AssertionAudience::Issuer => snapshot.metadata.issuer.as_str(),
+                    AssertionAudience::Endpoint => url.as_str(),
+                };
+                let assertion = signer.assertion(&self.id, audience, now);
                 let assertion = assertion.map_err(|failure| HttpError::Setup(failure.detail))?;
                 form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
                 form.push(("client_assertion", assertion.expose().to_owned()));
@@ -174,18 +183,25 @@ impl Provider {
         mut form: Vec<Parameter>,
         now: SystemTime,
     ) -> Result<HttpResponse, HttpError> {
-        let (auth, url) = (snapshot.client_auth, snapshot.dialled(name, endpoint));
+        let url = snapshot.dialled(name, endpoint);
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         headers.extend(self.client.origin.clone().map(|origin| (ORIGIN, origin)));
-        self.client.authenticate(auth, &mut form, &mut headers, &snapshot.metadata.token_endpoint, now)?;
+        self.client.authenticate(snapshot, url, &mut form, &mut headers, now)?;
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into_bytes();
         let mut request = http::Request::post(url.as_str())
             .body(body)
             .map_err(|_| HttpError::Setup("the endpoint is not an address".into()))?;
         *request.headers_mut() = headers;
-        self.http.send(request).await
+        self.http_of(snapshot).send(request).await
+    }
+
+    /// What sends requests that our certificate may stand for. It shows the certificate only where that is the way that was
+    /// chosen, so that nobody sees two ways.
+    pub(super) fn http_of(&self, snapshot: &Snapshot) -> &HttpClient {
+        let with_certificate = self.http_with_certificate.as_ref();
+        with_certificate.filter(|_| snapshot.client_auth == ClientAuth::TlsClientAuth).unwrap_or(&self.http)
     }
 }
 

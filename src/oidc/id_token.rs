@@ -28,6 +28,8 @@ pub(super) struct Expected<'a> {
     pub issuer: &'a str,
     /// Whose people may come, where the issuer is for several tenants.
     pub tenants: &'a [String],
+    /// The Google Workspace whose people may come, where that is said.
+    pub hosted_domain: Option<&'a str>,
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
     pub algorithms: &'a [TokenAlgorithm],
@@ -90,7 +92,8 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
     let issuer = text(claims, "iss")?.ok_or_else(|| form("no `iss`"))?;
     if tenants::is_called(expected.issuer, issuer) {
-        return tenants::check(expected.issuer, issuer, claims, expected.tenants);
+        tenants::check(expected.issuer, issuer, claims, expected.tenants)?;
+        return expected.hosted_domain.map_or(Ok(()), |domain| tenants::check_hosted_domain(domain, claims));
     }
     let detail = format!("expected `{}`, got {}", expected.issuer, in_words(issuer));
     Err(Failure::new(Reason::IdTokenIssuer, detail))

@@ -30,6 +30,9 @@ use crate::reason::{Failure, Reason};
 pub struct Provider {
     pub(super) settings: ProviderSettings,
     pub(super) http: HttpClient,
+    /// The same, which shows the client's certificate; `None` where it has none, or where `http` shows it to everybody
+    /// at the provider, because `client_auth` says so.
+    pub(super) http_with_certificate: Option<HttpClient>,
     pub(super) client: Client,
     pub(super) decryption: Option<DecryptionKeys>,
     pub(super) needed: NeededClaims,
@@ -110,8 +113,12 @@ impl Provider {
         refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join(&callback);
         let client = Client::new(settings, public_url)?;
+        let http = |identity| HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), identity);
+        let always = client.identity().filter(|_| settings.client_auth == ClientAuth::TlsClientAuth);
+        let perhaps = client.identity().filter(|_| always.is_none());
         Ok(Provider {
-            http: HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), client.identity())?,
+            http: http(always)?,
+            http_with_certificate: perhaps.map(|identity| http(Some(identity))).transpose()?,
             client,
             decryption: decryption_keys(settings)?,
             settings: settings.clone(),

@@ -166,6 +166,7 @@ impl Provider {
         Expected {
             issuer: &snapshot.metadata.issuer,
             tenants: &self.settings.tenants,
+            hosted_domain: self.settings.hosted_domain(),
             client_id: &self.settings.client_id,
             trusted_audiences: &self.settings.trusted_audiences,
             algorithms: &self.settings.id_token_algorithms,

@@ -1,7 +1,10 @@
+//! Whose people may come, where an issuer lets everybody's come. Google says of each account which Workspace it is of.
+//!
 //! Issuers for several tenants, as Entra's `common` and `organizations` are: their metadata calls the issuer by a template
 //! with `{tenantid}` in it, and each token says in `iss` and `tid` whose tenant it is from.
 //!
-//! Promise: nobody signs in from a tenant that is not among `tenants`, and no tenant's key signs for another.
+//! Promise: nobody signs in from a tenant that is not among `tenants` or from another Workspace than `hd` asks
+//! for, and no tenant's key signs for another.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -53,6 +56,18 @@ fn may_come(tenant: &str, tenants: &[String]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("the tenant {} (`tid`) is not among `tenants`", in_words(tenant))),
     }
+}
+
+/// Checks that Google's ID token is of somebody of the Workspace `domain`, or of any Workspace where that is `*`. Private
+/// accounts have no `hd`, whatever their address.
+pub(super) fn check_hosted_domain(domain: &str, claims: &Map<String, Value>) -> Result<(), Failure> {
+    let named = signed::text(claims, "hd").map_err(|fault| Failure::new(Reason::IdTokenForm, fault.into_detail()))?;
+    let named = named.filter(|named| !named.is_empty());
+    if named.is_some_and(|named| domain == ANY_TENANT || named.eq_ignore_ascii_case(domain)) {
+        return Ok(());
+    }
+    let got = named.map_or_else(|| "none".to_owned(), in_words);
+    Err(Failure::new(Reason::TenantRefused, format!("expected `hd` {}, got {got}", in_words(domain))))
 }
 
 /// Whether a key that is published for `key_issuer` may sign what `iss` issued. A set of keys for several tenants says of

@@ -73,7 +73,7 @@ impl Provider {
         access_token: &Secret,
         verified: &VerifiedIdToken,
     ) -> Result<Map<String, Value>, Failure> {
-        let response = self.ask_userinfo(endpoint, access_token).await.map_err(|error| {
+        let response = self.ask_userinfo(snapshot, endpoint, access_token).await.map_err(|error| {
             let reason = match &error {
                 HttpError::Status(status, _) if *status < 500 && *status != 429 => Reason::UserinfoAnswer,
                 HttpError::ContentType(_) | HttpError::TooLarge | HttpError::Setup(_) => Reason::UserinfoAnswer,
@@ -92,13 +92,18 @@ impl Provider {
         }
     }
 
-    async fn ask_userinfo(&self, endpoint: &Url, access_token: &Secret) -> Result<HttpResponse, HttpError> {
+    async fn ask_userinfo(
+        &self,
+        snapshot: &Snapshot,
+        endpoint: &Url,
+        access_token: &Secret,
+    ) -> Result<HttpResponse, HttpError> {
         let request = http::Request::get(endpoint.as_str())
             .header(ACCEPT, "application/json, application/jwt")
             .header(AUTHORIZATION, format!("Bearer {}", access_token.expose()))
             .body(Vec::new())
             .map_err(|_| HttpError::Setup("not an address or token".into()))?;
-        let response = self.http.send(request).await?;
+        let response = self.http_of(snapshot).send(request).await?;
         require_success(&response)?;
         match media_type(&response).as_deref() {
             Some(kind) if kind == "application/jwt" || kind == "application/json" || kind.ends_with("+json") => {

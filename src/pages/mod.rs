@@ -111,9 +111,9 @@ impl Pages {
         Ok(Pages { look, headers, bounce_policy: HeaderValue::from_str(&with_script).map_err(unusable)? })
     }
 
-    /// The same pages, each of which says that only the way in is open.
-    pub fn in_restore_mode(mut self) -> Pages {
-        self.look.restore = true;
+    /// The same pages, each of which says that only the way in is open, and what has to be taken away: `set_by`.
+    pub fn in_restore_mode(mut self, set_by: &str) -> Pages {
+        self.look.restore = Some(set_by.to_owned());
         self
     }
 

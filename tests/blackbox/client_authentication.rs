@@ -74,6 +74,7 @@ impl Scene {
                 !request["authorization"].is_null(),
                 body.contains("client_secret="),
                 body.contains("client_assertion="),
+                request["certificate"] == true,
             ];
             assert!(ways.iter().filter(|way| **way).count() <= 1, "{why}: several ways at once");
         }
@@ -168,9 +169,37 @@ async fn a_certificate_is_shown_at_the_endpoints_that_ask_for_it() {
     let scene = sign_in(provider, metadata, keys).await;
     scene
         .came_in("tls_client_auth", |request, body| {
-            request["authorization"].is_null() && body.contains("client_id=") && !body.contains("client_assertion")
+            let shown = request["certificate"] == true && request["authorization"].is_null();
+            shown && body.contains("client_id=") && !body.contains("client_assertion")
         })
         .await;
+}
+
+/// A provider that asks everybody for a certificate sees none of a client that signs.
+#[tokio::test]
+async fn a_certificate_beside_a_key_that_signs_is_not_shown() {
+    let authority = Authority::new();
+    let dir = tempfile::tempdir().expect("a folder");
+    let known: Leaf = authority.client("client.example");
+    let (certificate, key) = known.write(dir.path());
+    let keys = |_: &Client| format!("client_key_file = {key:?}\nclient_certificate_file = {certificate:?}\n");
+    for (method, shown) in [("private_key_jwt", false), ("tls_client_auth", true)] {
+        let ways = if shown { json!(["tls_client_auth"]) } else { json!(["tls_client_auth", "private_key_jwt"]) };
+        let settings = json!({"access_token_ttl": 30, "mtls_aliases": false, "metadata": {"token_endpoint_auth_methods_supported": ways}});
+        let provider = Provider::start_https(settings, &authority);
+        let metadata = match shown {
+            false => json!({
+                "token_endpoint_auth_method": method, "token_endpoint_auth_signing_alg": "ES256",
+                "jwks_pem": [{"pem": known.certificate, "kid": "ours", "alg": "ES256", "use": "sig"}],
+            }),
+            true => json!({"token_endpoint_auth_method": method, "tls_client_auth_san_dns": "client.example"}),
+        };
+        let scene = sign_in(provider, metadata, keys).await;
+        let one = |request: &Value, body: &str| {
+            (request["certificate"] == true) == shown && body.contains("client_assertion=") != shown
+        };
+        scene.came_in(method, one).await;
+    }
 }
 
 #[tokio::test]

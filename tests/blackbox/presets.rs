@@ -9,7 +9,7 @@ use crate::support::standin::product::TENANT;
 use crate::support::standin::{Kind, Registration, StandIn, Which, get};
 
 /// Mistakes that are told before anything starts: keys of `[[provider]]`, and words of the message.
-const AT_START: [(Which, &str, &[&str]); 15] = [
+const AT_START: [(Which, &str, &[&str]); 16] = [
     (
         Which::Keycloak,
         "issuer = \"https://keycloak.example.com\"",
@@ -53,6 +53,7 @@ const AT_START: [(Which, &str, &[&str]); 15] = [
     ),
     (Which::Cognito, "auth_method = \"implicit\"", &["Cognito issues tokens for a code alone", "set it to `pkce`"]),
     (Which::Lark, "auth_method = \"implicit\"", &["Lark issues tokens for a code alone"]),
+    (Which::Lark, "client_auth = \"client_secret_basic\"", &["Lark takes a client secret in the form"]),
     (
         Which::Gitlab,
         "issuer = \"https://gitlab.example.com/oauth\"",
@@ -112,13 +113,7 @@ const AT_SIGN_IN: [AtSignIn; 22] = [
     (Which::Auth0, SAME, "auth_method = \"implicit\"\n", "DW-3107", &["Grant Types"]),
     (Which::Google, SAME, WRONG, "DW-3202", &["compare `client_secret`"]),
     (Which::Cognito, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
-    (
-        Which::Lark,
-        SAME,
-        "client_auth = \"client_secret_basic\"\n",
-        "DW-3202",
-        &["`client_auth` with what the application"],
-    ),
+    (Which::Lark, SAME, WRONG, "DW-3202", &["`client_auth` with what the application"]),
     (Which::Gitlab, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
     (Which::Gitlab, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3107", &["tick the scopes of `scopes`"]),
     (Which::Authentik, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
@@ -181,6 +176,28 @@ async fn people_of_listed_tenants_sign_in_at_entra_and_nobody_else() {
         let gateway = stand_in.gateway(&app.url(), &format!("tenants = [{TENANT:?}, {other:?}]\n")).await;
         stand_in.sign_in(&stand_in.person(), &gateway.url("/page")).await.expect(502);
         gateway.log_line(&["DW-3305", "`tid`"]).await;
+    }
+}
+
+#[tokio::test]
+async fn people_of_the_workspace_sign_in_at_google_and_nobody_else() {
+    let (app, stand_in) = (App::start().await, StandIn::start(Which::Google).await);
+    for (hd, status) in [("example.com", 200), ("*", 200), ("other.example", 403)] {
+        let keys = format!("authorization_params = {{ hd = {hd:?} }}\n");
+        let gateway = stand_in.gateway(&app.url(), &keys).await;
+        let answer = stand_in.sign_in(&stand_in.person(), &gateway.url("/page")).await;
+        answer.expect(status);
+        if status == 403 {
+            assert!(answer.text().contains("DW-3313"), "{}", answer.text());
+            gateway.log_line(&["DW-3313", "expected `hd` `other.example`, got `example.com`"]).await;
+        }
+    }
+    // Whoever takes `hd` out of the address can choose a private account, which has none.
+    stand_in.claims(|claims| drop(claims.remove("hd")));
+    for hd in ["example.com", "*"] {
+        let gateway = stand_in.gateway(&app.url(), &format!("authorization_params = {{ hd = {hd:?} }}\n")).await;
+        stand_in.sign_in(&stand_in.person(), &gateway.url("/page")).await.expect(403);
+        gateway.log_line(&["DW-3313", "got none"]).await;
     }
 }
 

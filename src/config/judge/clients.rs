@@ -2,7 +2,7 @@
 
 use super::Judge;
 use crate::config::model::TokenAlgorithm::{HS384, HS512};
-use crate::config::model::{ClientAuth, Provider};
+use crate::config::model::{AssertionAudience, ClientAuth, Provider};
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
 
@@ -67,6 +67,20 @@ impl Judge<'_> {
         }
     }
 
+    /// A provider that is not honest could try at another what it was sent.
+    pub(super) fn shared_key(&mut self, key: &KeyPath, provider: &Provider, before: &[Provider]) {
+        let same = |other: &&Provider| {
+            provider.client_key_file.is_some()
+                && other.client_key_file == provider.client_key_file
+                && other.client_id == provider.client_id
+                && other.issuer != provider.issuer
+        };
+        if let Some(other) = before.iter().find(same) {
+            let message = format!("is that of provider `{}` with the same `client_id`; make one for each", other.name);
+            self.warn(&key.key("client_key_file"), message);
+        }
+    }
+
     /// What belongs to a key, without one or with another use of it.
     fn key_options(&mut self, key: &KeyPath, provider: &Provider) {
         let signs = provider.client_key_file.is_some();
@@ -83,9 +97,20 @@ impl Judge<'_> {
             let message = "has no effect: `tls_client_auth` sends no assertion";
             self.error(&key.key("client_key_id"), message, "take it away");
         }
+        let by_secret = provider.client_auth == ClientAuth::ClientSecretJwt;
+        let place = key.key("client_assertion_audience");
+        if self.is_set(&place) && !(signs && !in_handshake || by_secret) {
+            let hint = "set `client_key_file`, or `client_auth = \"client_secret_jwt\"`, or take this away";
+            self.error(&place, "has no effect: no assertion is sent", hint);
+        } else if provider.client_assertion_audience == AssertionAudience::Issuer
+            && signs
+            && provider.tenant_template().is_some()
+        {
+            let message = "is `issuer`, and that of several tenants is a template, which is nobody's name";
+            self.error(&place, message, "set it to `endpoint`, or take it away");
+        }
         let Some(algorithm) = provider.client_assertion_algorithm else { return };
         let place = key.key("client_assertion_algorithm");
-        let by_secret = provider.client_auth == ClientAuth::ClientSecretJwt;
         match (signs && !in_handshake, by_secret, algorithm.is_hmac()) {
             (false, false, _) => {
                 let hint = "set `client_key_file`, or `client_auth = \"client_secret_jwt\"`, or take this away";

@@ -5,8 +5,8 @@
 
 use url::Url;
 
-use super::{Judge, is_loopback};
-use crate::config::model::{ANY_TENANT, AuthMethod, Preset, Provider};
+use super::{Judge, is_host, is_loopback};
+use crate::config::model::{ANY_TENANT, AuthMethod, ClientAuth, Preset, Provider};
 use crate::config::origin::KeyPath;
 
 /// The tenant of personal Microsoft accounts, which metadata names where `consumers` is written.
@@ -24,8 +24,15 @@ impl Judge<'_> {
             let message = format!("{} issues tokens for a code alone", title(provider.preset));
             self.error(&key.key("auth_method"), message, "set it to `pkce`, or take the line away");
         }
-        if is_entra(provider.preset) {
-            self.entra_client(key, provider);
+        match provider.preset {
+            preset if is_entra(preset) => self.entra_client(key, provider),
+            Preset::Google => self.hosted_domain(&key.key("authorization_params").key("hd"), provider),
+            // Lark takes the secret in the form and refuses every other way.
+            Preset::Lark if provider.client_auth != ClientAuth::ClientSecretPost => {
+                let message = "Lark takes a client secret in the form, and nothing else";
+                self.error(&key.key("client_auth"), message, "set `client_secret`, and take `client_auth` away");
+            }
+            _ => {}
         }
         self.product_groups(key, provider);
     }
@@ -84,6 +91,14 @@ impl Judge<'_> {
         }
     }
 
+    fn hosted_domain(&mut self, key: &KeyPath, provider: &Provider) {
+        let Some(domain) = provider.hosted_domain() else { return };
+        if domain != ANY_TENANT && !is_host(domain) {
+            let hint = "write the domain of the Workspace, as in \"example.com\", or \"*\" for any Workspace";
+            self.error(key, format!("`{}` is no domain", domain.escape_debug()), hint);
+        }
+    }
+
     fn entra_client(&mut self, key: &KeyPath, provider: &Provider) {
         if provider.client_secret.as_ref().is_some_and(|secret| is_guid(secret.expose().trim())) {
             let message = "looks like the Secret ID; Entra wants the Value, which it shows once, when the secret is made \
@@ -113,13 +128,6 @@ impl Judge<'_> {
         };
         if asks && !own && !hint.is_empty() {
             self.warn(&key.key("groups_claim"), format!("a route asks for groups: {hint}"));
-        }
-        let asks_hd = rules().flat_map(|allow| &allow.claims).any(|rule| rule.claim == "hd");
-        let hint_hd = provider.authorization_params.contains_key("hd");
-        if provider.preset == Preset::Google && hint_hd && !asks_hd {
-            let message = "only chooses what Google's page offers; `allow = { claims = [{ claim = \"hd\", equals = … }] }` \
-                           of a route keeps others out";
-            self.warn(&key.key("authorization_params").key("hd"), message);
         }
     }
 }

@@ -35,6 +35,7 @@ impl Judge<'_> {
             self.name(&key.key("name"), &provider.name, &mut names);
             self.issuer(&key.key("issuer"), provider);
             self.client(&key, provider);
+            self.shared_key(&key, provider, &self.settings.provider[..index]);
             self.product(&key, provider);
             self.parameters(&key.key("authorization_params"), provider);
             for (name, claim) in [

@@ -3,10 +3,10 @@
 use crate::config::{Config, ConfigErrors};
 
 const PROVIDER: &str = "[[provider]]\nissuer = \"https://login.example.com\"\nclient_id = \"app\"\n";
-const UPSTREAM: &str = "[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const UPSTREAM: &str = "[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
+pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-fn load(text: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn load(text: &str) -> Result<Config, ConfigErrors> {
     let file = tempfile::NamedTempFile::new().expect("file");
     std::fs::write(file.path(), text).expect("write");
     Config::load(Some(file.path()), &[])
@@ -19,7 +19,7 @@ pub(super) fn with(head: &str, provider: &str, tail: &str) -> String {
     format!("{public_url}{secrets}{head}\n{PROVIDER}{provider}\n{UPSTREAM}{tail}\n")
 }
 
-fn errors_of(text: &str) -> Vec<String> {
+pub(super) fn errors_of(text: &str) -> Vec<String> {
     match load(text) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.0.iter().map(|e| format!("{}: {}", e.line.unwrap_or(0), e)).collect(),
@@ -168,6 +168,7 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
             "provider.client_assertion_algorithm",
             "needs a private key",
         ),
+        ("client_assertion_audience = \"endpoint\"", "provider.client_assertion_audience", "no assertion is sent"),
         ("user_claim = \"\"", "provider.user_claim", "is empty"),
         ("timeout = \"0s\"", "provider.timeout", "no time"),
         ("ca_file = \"/does/not/exist\"", "provider.ca_file", "is no file"),
@@ -188,6 +189,10 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
         refuses(&with("", "", "").replace("https://login.example.com", issuer), "provider.issuer", wanted);
     }
     refuses(&with("", "", "").replace("\"app\"", "\"\""), "provider.client_id", "is empty");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let key = format!("client_key_file = {:?}\n", file.path());
+    let other = format!("{key}[[provider]]\nname = \"b\"\nissuer = \"https://b.example\"\nclient_id = \"app\"\n{key}");
+    warns(&with("", &other, ""), "provider[1].client_key_file", "is that of provider `main`");
     let plain = with("", "", "").replace("https://login", "http://login");
     warns(&plain, "provider.issuer", "https");
 }

@@ -115,6 +115,17 @@ impl ClientAuth {
     }
 }
 
+/// Whom an assertion names as its audience.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The issuer, as OpenID Connect Core §9 says since its second errata.
+    #[default]
+    Issuer,
+    /// The address that is asked, as Okta demands.
+    Endpoint,
+}
+
 /// How the provider's own session is ended at sign-out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -187,6 +198,9 @@ pub struct Provider {
     pub client_certificate_file: Option<PathBuf>,
     /// Algorithm of the assertions; by the key unless set, and HS256 with a secret.
     pub client_assertion_algorithm: Option<TokenAlgorithm>,
+    /// Audience of the assertions.
+    #[serde(default)]
+    pub client_assertion_audience: AssertionAudience,
     /// Send `Origin` with token requests, as Entra demands for public clients registered as single-page applications and
     /// forbids for all others.
     #[serde(default)]
@@ -277,6 +291,13 @@ impl Provider {
             .map(|word| format!("/{word}/"))
             .find(|part| self.issuer.path().starts_with(part.as_str()))
             .map(|part| text.replacen(&part, &format!("/{TENANT}/"), 1))
+    }
+
+    /// The Google Workspace whose people may sign in, `*` for those of any: `hd` of the authorization request, which by
+    /// itself only chooses what Google's page offers.
+    pub fn hosted_domain(&self) -> Option<&str> {
+        let asked = self.authorization_params.get("hd").filter(|_| self.preset == Preset::Google);
+        asked.map(String::as_str)
     }
 
     /// Whether ID tokens may be signed with the client secret.

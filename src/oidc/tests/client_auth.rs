@@ -76,11 +76,36 @@ async fn an_assertion_stands_in_for_the_secret_at_sign_in_and_renewal() {
             let (header, claims) = assertion(form);
             assert_eq!((&header["alg"], &header["kid"]), (&json!(algorithm), &kid));
             assert_eq!((&claims["iss"], &claims["sub"]), (&json!(CLIENT), &json!(CLIENT)));
-            assert_eq!(claims["aud"], json!(fake.issuer.replace("/realm", "/token")));
+            assert_eq!(claims["aud"], json!(fake.issuer));
             assert!(claims["exp"].as_u64().is_some_and(|exp| (NOW..=NOW + 120).contains(&exp)), "{claims}");
             ids.push(claims["jti"].clone());
         }
         assert_ne!(ids[0], ids[1], "an assertion is used once");
+    }
+}
+
+#[tokio::test]
+async fn no_assertion_is_good_anywhere_but_where_it_was_sent() {
+    let signer = Signer::new("k");
+    let key = KeyFiles::new();
+    let fake = Fake::start(&signer).await;
+    let at = |path: &str| fake.issuer.replace("/realm", path);
+    // As a provider would that wants to be us at another one.
+    let mut metadata = fake.metadata();
+    metadata["token_endpoint"] = json!("http://honest.example/token");
+    metadata["revocation_endpoint"] = json!(at("/revoke"));
+    fake.set("/realm/.well-known/openid-configuration", Answer::json(metadata));
+    fake.set("/revoke", Answer::json(json!({})));
+    for (more, audience) in [("", fake.issuer.clone()), ("client_assertion_audience = 'endpoint'\n", at("/revoke"))] {
+        let provider = ready(&fake, &format!("{}{more}", key.key)).await;
+        provider.revoke(&Secret::new("r"), now()).await;
+        let seen = fake.seen("/revoke").pop().expect("asked");
+        assert_eq!(assertion(&seen.form).1["aud"], json!(audience));
+    }
+    let fake = Fake::start(&signer).await;
+    let provider = ready(&fake, &format!("{}client_assertion_audience = 'endpoint'\n", key.key)).await;
+    for request in seen_at(&fake, &provider, &signer, "/token").await {
+        assert_eq!(assertion(&request.form).1["aud"], json!(fake.issuer.replace("/realm", "/token")));
     }
 }
 

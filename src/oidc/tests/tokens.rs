@@ -17,6 +17,7 @@ fn expected<'a>() -> Expected<'a> {
     Expected {
         issuer: ISSUER,
         tenants: &[],
+        hosted_domain: None,
         client_id: CLIENT,
         trusted_audiences: &[],
         algorithms: &[RS256, ES256, EdDSA],
@@ -296,6 +297,39 @@ fn a_failed_clock_names_the_difference() {
     let behind = verify(&signer.sign(&changed(json!({ "iat": NOW - 7500, "exp": NOW - 3900 }))), &keys, &expected());
     let detail = behind.expect_err("behind").detail;
     assert!(detail.contains("3900 s") && detail.contains("7500 s"), "{detail}");
+}
+
+#[test]
+fn google_s_account_is_of_the_workspace_that_was_asked_for() {
+    let signer = Signer::new("k");
+    let keys = keys(&[signer.jwk()]);
+    let (wrong, form) = (Some(Reason::TenantRefused), Some(Reason::IdTokenForm));
+    for (hd, wanted, refused) in [
+        (json!("corp.example"), "corp.example", None),
+        (json!("Corp.Example"), "corp.example", None),
+        (json!("any.example"), "*", None),
+        (json!("other.example"), "corp.example", wrong),
+        (json!("sub.corp.example"), "corp.example", wrong),
+        (json!("*"), "corp.example", wrong),
+        (json!(7), "corp.example", form),
+        (json!(["corp.example"]), "corp.example", form),
+        (json!(""), "*", wrong),
+    ] {
+        let expected = Expected { hosted_domain: Some(wanted), ..expected() };
+        let verified = verify(&signer.sign(&changed(json!({ "hd": hd }))), &keys, &expected);
+        assert_eq!(verified.map(drop).map_err(|failure| failure.reason).err(), refused, "{hd} {wanted}");
+    }
+    // A private account has none, whatever its address.
+    let private = signer.sign(&changed(json!({ "email": "a@corp.example", "email_verified": true })));
+    for wanted in ["corp.example", "*"] {
+        let expected = Expected { hosted_domain: Some(wanted), ..expected() };
+        let failure = verify(&private, &keys, &expected).expect_err("a private account");
+        assert_eq!(
+            failure.to_string(),
+            Failure::new(Reason::TenantRefused, format!("expected `hd` `{wanted}`, got none")).to_string()
+        );
+    }
+    assert!(verify(&private, &keys, &expected()).is_ok(), "nobody asked");
 }
 
 #[test]

@@ -41,7 +41,7 @@ const settings = {
 const users = new Map(Object.entries(settings.users));
 const store = new Map(); // 'Model:id' -> { payload, expires }; unlike the one that comes along, it forgets nothing early
 const faults = []; // { path, times, status, body, headers, delay_ms, drop }
-const seen = []; // every protocol request: { method, path, query, authorization, origin, body }
+const seen = []; // every protocol request: { method, path, query, authorization, origin, certificate, body }
 const sent = []; // what it sent by itself, to back-channel logout addresses: { url, body, status }
 const cookieKeys = [crypto.randomBytes(32).toString('hex')];
 
@@ -450,7 +450,8 @@ async function serve(req, res) {
     if (!command) return answer(res, 404, {});
     return answer(res, 200, (await command(JSON.parse((await bodyOf(req)) || '{}'))) ?? {});
   }
-  const entry = { method: req.method, path: pathname, query: search, authorization: req.headers.authorization, origin: req.headers.origin };
+  const entry = { method: req.method, path: pathname, query: search, authorization: req.headers.authorization, origin: req.headers.origin,
+    certificate: Boolean(req.socket.getPeerX509Certificate?.()) };
   seen.push(entry);
   if (await fail(req, res, pathname)) return undefined;
   if (pathname.startsWith('/interaction/')) return interaction(req, res);

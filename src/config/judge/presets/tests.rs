@@ -47,7 +47,6 @@ fn what_the_products_documents_say_is_taken_without_a_word() {
         ("auth0", "https://id.example.com/"),
         ("google", "https://accounts.google.com"),
         ("cognito", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEf"),
-        ("lark", "https://anycross.larksuite.com/sso/X"),
         ("gitlab", "https://gitlab.com"),
         ("gitlab", "https://example.com/gitlab"),
         ("authentik", "https://ak.example.com/application/o/app/"),
@@ -125,7 +124,7 @@ fn a_preset_that_does_not_fit_the_host_is_named() {
         ("entra", "https://login.example.com/TENANT/v2.0", "at no host of Entra"),
         ("lark", "https://login.example.com", "at no host of Lark"),
     ] {
-        let found = warnings(&entry(preset, issuer, ""), "");
+        let found = warnings(&entry(preset, issuer, "client_secret = \"x\""), "");
         assert!(found.len() == 1 && found[0].contains(named), "{preset} {issuer}: {found:?}");
     }
     // Whose name only ends alike, and who runs an emulator.
@@ -179,16 +178,36 @@ fn what_the_product_does_not_know_is_named() {
 }
 
 #[test]
+fn lark_is_asked_in_the_one_way_that_it_takes() {
+    let lark = |more: &str| entry("lark", "https://anycross.larksuite.com/sso/X", more);
+    for way in ["auto", "none", "client_secret_basic", "client_secret_jwt"] {
+        let error = refused(&lark(&format!("client_secret = \"x\"\nclient_auth = \"{way}\"")), "provider.client_auth");
+        assert!(error.contains("in the form") || error.contains("would not be used"), "{error}");
+    }
+    assert!(refused(&lark(""), "provider.client_auth").contains("set `client_secret`"), "a public client");
+    assert_eq!(warnings(&lark("client_secret = \"x\""), ""), [""; 0]);
+}
+
+#[test]
+fn a_workspace_is_named_by_its_domain() {
+    let google = |hd: &str| {
+        let more = format!("authorization_params = {{ hd = \"{hd}\" }}");
+        entry("google", "https://accounts.google.com", &more)
+    };
+    for hd in ["", "@example.com", "anna@example.com", "https://example.com", "example.com, example.org"] {
+        assert!(refused(&google(hd), "provider.authorization_params.hd").contains("is no domain"), "{hd}");
+    }
+}
+
+#[test]
 fn what_most_likely_will_not_work_is_a_warning() {
     let groups = "[[route]]\nallow = { groups = [\"a\"] }\n";
-    let hd = "[[route]]\nallow = { claims = [{ claim = \"hd\", equals = \"example.com\" }] }\n";
     let google = |more: &str| entry("google", "https://accounts.google.com", more);
     let auth0 = |more: &str| entry("auth0", "https://company.auth0.com", more);
     let entra = |more: &str| entry("entra", "https://login.microsoftonline.com/TENANT/v2.0", more);
-    let only_shown = "authorization_params = { hd = \"example.com\" }";
+    let workspace = "authorization_params = { hd = \"example.com\" }";
     for (provider, tail, named) in [
         (google(""), groups, "Google sends no groups"),
-        (google(only_shown), "", "only chooses what Google's page offers"),
         (auth0(""), groups, "lets no Action write"),
         (entra(&format!("client_secret = \"{TENANT}\"")), "", "looks like the Secret ID"),
         (entra("client_secret = \"a~b\"\nsend_origin = true"), "", "AADSTS9002326"),
@@ -197,7 +216,8 @@ fn what_most_likely_will_not_work_is_a_warning() {
         assert!(found.len() == 1 && found[0].contains(named), "{provider}: {found:?}");
     }
     for (provider, tail) in [
-        (google(only_shown), hd),
+        (google(workspace), ""),
+        (google(&workspace.replace("example.com", "*")), ""),
         (auth0("groups_claim = \"https://app.example.com/groups\""), groups),
         (entra("client_secret = \"a~b\""), groups),
     ] {
@@ -217,7 +237,8 @@ fn what_the_pages_show_of_mistakes_is_what_the_start_says() {
         ("entra-v1", "https://login.microsoftonline.com/TENANT/v2.0", "", ""),
         ("auth0", "https://example.eu.auth0.com/", "", groups),
         ("google", "https://google.com", "", ""),
-        ("google", "https://accounts.google.com", "authorization_params = { hd = \"example.com\" }", ""),
+        ("google", "https://accounts.google.com", "authorization_params = { hd = \"@example.com\" }", ""),
+        ("lark", lark, "client_auth = \"client_secret_basic\"\nclient_secret = \"x\"", ""),
         ("cognito", "https://example.auth.eu-central-1.amazoncognito.com", "", ""),
         ("cognito", cognito, "auth_method = \"implicit\"", ""),
         ("lark", lark, "auth_method = \"implicit\"", ""),
