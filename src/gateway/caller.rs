@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::Gateway;
 use super::account::Way;
 use super::route::{Route, RouteTokens};
+use super::watch::Watched;
 use crate::authn::password::Pair;
 use crate::authn::{Program, Verdict};
 use crate::authz;
@@ -76,6 +77,8 @@ impl Gateway {
     }
 
     async fn admit_person(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Result<Option<Answer>, Refusal> {
+        // Before the session is judged: what is said from here on is for whoever looks again.
+        let said = self.context.ended.said();
         let person = match self.authenticate(visit, route, way).await {
             Verdict::Known(person) => person,
             // A program that was let near the wrong route should not have to guess.
@@ -104,6 +107,7 @@ impl Gateway {
         // Written by `upstream_request_filter`.
         let headers = self.context.identity_headers.of(&person.identity);
         way.identity = headers.map_err(|failure| refuse(&person.identity, failure, way))?;
+        way.watched = Some(Watched { session: person, said, streams: false });
         Ok(None)
     }
 

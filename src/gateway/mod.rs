@@ -15,6 +15,7 @@ pub mod request;
 mod response;
 mod route;
 mod upstream;
+mod watch;
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -309,7 +310,14 @@ impl ProxyHttp for Gateway {
                 upstream_response.append_header(name, value)?;
             }
         }
+        if let Some(watched) = way.watched.as_mut().filter(|_| !interim) {
+            watched.streams = watch::streams(upstream_response);
+        }
         if way.cookies.is_empty() || interim {
+            return Ok(());
+        }
+        if self.is_replaced(way) {
+            way.cookies.clear();
             return Ok(());
         }
         // A slow answer must not bring a session back that was signed out meanwhile. A renewed one is sent all the
@@ -326,6 +334,26 @@ impl ProxyHttp for Gateway {
             upstream_response.insert_header(header::CACHE_CONTROL, "private, no-cache")?;
         }
         Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        way: &mut Box<Way>,
+    ) -> Result<()> {
+        self.check_stream(way)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        way: &mut Box<Way>,
+    ) -> Result<Option<Duration>> {
+        self.check_stream(way).map(|()| None)
     }
 
     /// Nothing was sent yet: another address of the app may be asked, whatever the method.

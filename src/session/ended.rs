@@ -13,7 +13,8 @@ mod rooms;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -95,6 +96,8 @@ type Digest = [u8; 16];
 pub struct Ended {
     /// Marks, floors and whether there is an `expired`, together.
     all: AtomicUsize,
+    /// Counts what was said here, so that a look again is needed only where it grew.
+    said: AtomicU64,
     /// Marks of each place.
     counts: [AtomicUsize; PLACES.len()],
     marks: papaya::HashMap<Digest, Placed, RandomState>,
@@ -133,6 +136,7 @@ impl Ended {
     fn with_room(absolute: Duration, limits: [Limit; PLACES.len()], seen: usize) -> Ended {
         Ended {
             all: AtomicUsize::new(0),
+            said: AtomicU64::new(0),
             counts: Default::default(),
             marks: papaya::HashMap::default(),
             floors: ArcSwap::default(),
@@ -178,7 +182,14 @@ impl Ended {
             self.make_room(&mut order, place, &owner, at);
         }
         self.recount(&order);
+        // After the marks: whoever sees the number sees them.
+        self.said.fetch_add(1, Release);
         place != Place::Unknown
+    }
+
+    /// Another number than before wherever more sessions may have ended.
+    pub fn said(&self) -> u64 {
+        self.said.load(Acquire)
     }
 
     /// How `session` ended by `now`; `None` where it did not.

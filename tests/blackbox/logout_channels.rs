@@ -1,18 +1,21 @@
 //! Sessions that end from elsewhere: the provider's logout tokens and frames, and a copy of a cookie after its sign-out.
 
 use base64::Engine;
+use futures::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
-use crate::support::eventually;
 use crate::support::forger::{Forger, Key, now, trip, unsigned};
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, NAVIGATION, Person};
 use crate::support::poster::{post_twice, posted_trip, to_form};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, Scene, provider_table, scene, scene_at, upstream_table};
+use crate::support::{eventually, in_time};
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -390,6 +393,45 @@ async fn an_encrypted_logout_token_ends_a_session() {
     assert_eq!(provider.back_channel_logout("carl", &client).await, [Value::Null]);
     let answer = person.fetch(&gateway.url("/who")).await;
     assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4006"), "{}", answer.text());
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// A WebSocket of the app's, opened with the cookies of `person`; its first message has been read.
+async fn socket(gateway: &Gateway, person: &Person) -> Socket {
+    let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
+    let cookies = person.cookie_header(&gateway.url("/ws").parse().expect("URL"));
+    request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
+    let open = || async {
+        let (mut socket, _) = tokio_tungstenite::connect_async(request.clone()).await.ok()?;
+        socket.next().await?.ok().map(|_| socket)
+    };
+    eventually("a WebSocket", open).await
+}
+
+/// What comes back for `text`; `None` where the connection has ended.
+async fn echo(socket: &mut Socket, text: &'static str) -> Option<String> {
+    socket.send(Message::text(text)).await.ok()?;
+    let answer = in_time("an echo or the end", socket.next()).await?.ok()?;
+    answer.to_text().ok().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn an_open_websocket_ends_with_its_session_and_no_other_does() {
+    let stage = Stage::set().await;
+    let (anna, berta) = (stage.person("anna", Some("s1")).await, stage.person("berta", Some("s2")).await);
+    let mut theirs = socket(&stage.gateway, &anna).await;
+    let mut other = socket(&stage.gateway, &berta).await;
+    assert_eq!(echo(&mut theirs, "before").await.as_deref(), Some("before"));
+    stage.send(&stage.token(json!({"sid": "s1"}))).await.expect(200);
+    assert_eq!(echo(&mut theirs, "after").await, None);
+    stage.gateway.log_line(&["access", "/ws", "DW-4006"]).await;
+    assert_eq!(echo(&mut other, "after").await.as_deref(), Some("after"));
+    // A new session of the same browser ends nothing that is under way with the old one.
+    let before = berta.session();
+    berta.browse(&stage.gateway.url("/oidc/login?return_to=/who")).await.expect(200);
+    assert_ne!(berta.session(), before);
+    assert_eq!(echo(&mut other, "still").await.as_deref(), Some("still"));
 }
 
 #[tokio::test]
