@@ -4,9 +4,7 @@
 mod made;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::config::model::{Issuer, Provider, Settings};
@@ -89,36 +87,6 @@ fn insert(into: &mut Map<String, Value>, names: &[&str], value: Value) {
                 insert(inner, rest, value);
             }
         }
-    }
-}
-
-/// How serde's message about a name that stands twice begins.
-pub const TWICE: &str = "a member comes twice at the end";
-
-/// A JSON object in which every name stands once, because two parsers may take different ones of two.
-pub struct Members(pub Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom(TWICE));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Each)
     }
 }
 

@@ -9,8 +9,8 @@ use crate::config::model::{ClientAuth, ResponseMode, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::jwt::KeySet;
-use crate::oidc::client::Means;
-use crate::oidc::metadata::Metadata;
+
+use crate::oidc::metadata::{Means, Metadata};
 use crate::oidc::{AuthorizationResponse, Granted};
 use crate::reason::{Failure, Reason};
 
