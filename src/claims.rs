@@ -4,9 +4,7 @@
 mod made;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::config::model::{Issuer, Provider, Settings};
@@ -92,36 +90,6 @@ fn insert(into: &mut Map<String, Value>, names: &[&str], value: Value) {
     }
 }
 
-/// How serde's message about a name that stands twice begins.
-pub const TWICE: &str = "a member comes twice at the end";
-
-/// A JSON object in which every name stands once, because two parsers may take different ones of two.
-pub struct Members(pub Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members, A::Error> {
-                let mut members = Map::new();
-                while let Some((name, value)) = access.next_entry::<String, Value>()? {
-                    if members.insert(name, value).is_some() {
-                        return Err(de::Error::custom(TWICE));
-                    }
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Each)
-    }
-}
-
 /// What the fields of [`Identity`] are called by whoever vouches for them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClaimNames {
@@ -165,56 +133,73 @@ pub fn identity(
     subject: &str,
     claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    // A rule or header that reads an address under another name could not know that its owner has not proved it.
-    let unproved = verified(claims)? == Some(false);
-    let all = names.made.add_to(claims, unproved.then_some("email"));
-    let at = |path: &str| identity::value_at(&all, path);
-    tell_claims_elsewhere(names, needed, claims);
-    let by_address = &*names.user_claim == "email" || names.made.makes_of(&names.user_claim, "email");
-    if by_address && unproved {
-        let detail = "the claim `email` names the user, and `email_verified` is false";
-        return Err(Failure::new(Reason::EmailUnverified, detail));
+    let unproved = names.made.sources().any(|source| source == "email") && verified(claims)? == Some(false);
+    if unproved && names.made.makes_of(&names.user_claim, "email") {
+        return Err(address_unproved());
     }
-    let user = match at(&names.user_claim) {
-        _ if &*names.user_claim == "sub" => Some(subject.to_owned()).filter(|user| !user.is_empty()),
-        Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value).filter(|user| !user.is_empty()),
-        Some(Value::Null) | None => None,
-        Some(_) => return Err(malformed(&names.user_claim, "is neither a text nor a number")),
-    };
-    let user = user.ok_or_else(|| malformed(&names.user_claim, "is missing or empty, and `user_claim` names it"))?;
-    let email = match at(&names.email_claim) {
-        None | Some(Value::Null) => None,
-        Some(Value::String(email)) => Some(email.clone()).filter(|email| !email.is_empty()),
-        Some(_) => return Err(malformed(&names.email_claim, "is no text")),
-    };
-    // The provider vouches for `email`; what it says about that is nothing about an address in another claim.
-    let email_verified = match &*names.email_claim == "email" {
-        // Nor about one that the configuration made; that it is not verified is believed all the same.
-        true => verified(claims)?.filter(|verified| !verified || !names.made.makes("email")),
-        false => None,
-    };
-    let groups = match at(&names.groups_claim) {
-        None | Some(Value::Null) => None,
-        // ZITADEL writes an object: each role by its name, with the organisations that granted it.
-        Some(Value::Object(roles)) if names.groups_claim.starts_with("urn:zitadel:") => {
-            Some(roles.keys().cloned().collect())
-        }
-        Some(Value::Object(_)) => return Err(malformed(&names.groups_claim, "is neither a list nor a text")),
-        Some(value) => Some(once_each(strings(value))),
-    };
+    // A rule or header that reads an address under another name could not know that its owner has not proved it.
+    let all = names.made.add_to(claims, unproved.then_some("email"));
+    tell_claims_elsewhere(names, needed, claims);
     let identity = Identity {
         provider: names.voucher.to_string(),
         subject: subject.to_owned(),
-        user,
-        email,
-        email_verified,
+        user: user(names, subject, &all)?,
+        email: email(names, &all)?,
+        email_verified: email_verified(names, claims)?,
         preferred_username: optional_text(&all, "preferred_username"),
         name: optional_text(&all, "name"),
-        groups,
+        groups: groups(names, &all)?,
         claims: needed.pick(&all),
     };
     refuse_control_characters(names, &identity)?;
     Ok(identity)
+}
+
+/// What the person is called; without it nobody is signed in.
+fn user(names: &ClaimNames, subject: &str, all: &Map<String, Value>) -> Result<String, Failure> {
+    let user = match identity::value_at(all, &names.user_claim) {
+        _ if &*names.user_claim == "sub" => Some(subject.to_owned()),
+        Some(value @ (Value::String(_) | Value::Number(_))) => scalar(value),
+        Some(Value::Null) | None => None,
+        Some(_) => return Err(malformed(&names.user_claim, "is neither a text nor a number")),
+    };
+    let missing = || malformed(&names.user_claim, "is missing or empty, and `user_claim` names it");
+    user.filter(|user| !user.is_empty()).ok_or_else(missing)
+}
+
+fn email(names: &ClaimNames, all: &Map<String, Value>) -> Result<Option<String>, Failure> {
+    match identity::value_at(all, &names.email_claim) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(email)) => Ok(Some(email.clone()).filter(|email| !email.is_empty())),
+        Some(_) => Err(malformed(&names.email_claim, "is no text")),
+    }
+}
+
+/// What is said of the address in `email_claim`. The provider vouches for `email`; what it says about that is nothing about
+/// an address in another claim, nor about one that the configuration made. That it is not verified is believed all the
+/// same, and then it names nobody.
+fn email_verified(names: &ClaimNames, claims: &Map<String, Value>) -> Result<Option<bool>, Failure> {
+    let (names_user, is_email) = (&*names.user_claim == "email", &*names.email_claim == "email");
+    if !names_user && !is_email {
+        return Ok(None);
+    }
+    let said = verified(claims)?;
+    if names_user && said == Some(false) {
+        return Err(address_unproved());
+    }
+    Ok(said.filter(|verified| is_email && (!verified || !names.made.makes("email"))))
+}
+
+fn address_unproved() -> Failure {
+    Failure::new(Reason::EmailUnverified, "the claim `email` names the user, and `email_verified` is false")
+}
+
+fn groups(names: &ClaimNames, all: &Map<String, Value>) -> Result<Option<Vec<String>>, Failure> {
+    match identity::value_at(all, &names.groups_claim) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(_)) => Err(malformed(&names.groups_claim, "is neither a list nor a text")),
+        Some(value) => Ok(Some(once_each(strings(value)))),
+    }
 }
 
 /// Whether `claims` say anything of what an identity is made of, beyond who it is. ID tokens of a refresh need not (Core

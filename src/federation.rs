@@ -14,9 +14,9 @@ use url::Url;
 
 use crate::authz::{self, Rules, Verdict};
 use crate::claims::ACCOUNT_CLAIM;
-use crate::claims::Members;
 use crate::config::model::{self, own_issuer};
 use crate::identity::{Claims, Identity};
+use crate::jose::Members;
 use crate::jwt::{Issuers, Signer};
 use crate::reason::{Failure, Reason};
 use crate::service_accounts::ServiceAccounts;
@@ -256,9 +256,9 @@ fn email_verified(claims: &Claims, address: &str) -> Option<bool> {
 /// The claims of a JWT whose signature was verified.
 fn claims_of(token: &str) -> Result<Claims, Failure> {
     let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
-    let claims = payload.and_then(|json| serde_json::from_slice(&json).ok());
+    let claims = payload.and_then(|json| Members::read(&json).ok());
     let form = || Failure::new(Reason::TokenForm, "an assertion has to be a JWT whose claims stand once each");
-    claims.map(|Members(claims)| Claims(claims)).ok_or_else(form)
+    claims.map(Claims).ok_or_else(form)
 }
 
 #[cfg(test)]

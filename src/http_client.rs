@@ -19,7 +19,7 @@ use url::{Host, Url};
 
 use crate::config::values::Secret;
 use crate::pem::{self, unusable};
-use crate::reason::{Failure, Reason};
+use crate::reason::Failure;
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +60,7 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     /// The chain in `certificate_pem`, ours first, and the one private key in `key_pem`: PKCS#8, PKCS#1 or SEC1.
-    /// [`Reason::CertificateUnusable`] says what is wrong with them, and the caller names the file.
+    /// [`CertificateUnusable`](crate::reason::Reason::CertificateUnusable) says what is wrong with them, and the caller names the file.
     pub fn from_pem(certificate_pem: &str, key_pem: &str) -> Result<Identity, Failure> {
         let chain = pem::certificates(certificate_pem)?;
         let key = pem::private_key(key_pem)?;
@@ -97,17 +97,17 @@ impl Way {
 impl HttpClient {
     /// A client whose requests end within `timeout`. Trusts the system's certificate authorities, or those in the PEM
     /// file `ca_file` and no others. A server that asks who we are is shown `identity`. Fails with
-    /// [`Reason::CertificateUnusable`] where the file cannot be used.
+    /// [`CertificateUnusable`](crate::reason::Reason::CertificateUnusable) where the file cannot be used.
     pub fn new(timeout: Duration, ca_file: Option<&Path>, identity: Option<&Identity>) -> Result<HttpClient, Failure> {
         let authorities = match ca_file {
             None => None,
             Some(path) => {
-                let unusable =
-                    |why: String| Failure::new(Reason::CertificateUnusable, format!("{}: {why}", path.display()));
-                let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-                let found = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| unusable(deepest(&error)))?;
+                let named = |failure| pem::named(path, failure);
+                let pem = pem::read(path)?;
+                let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
+                let found = found.map_err(|error| named(unusable(deepest(&error))))?;
                 if found.is_empty() {
-                    return Err(unusable("it holds no PEM certificate".into()));
+                    return Err(named(unusable("it holds no PEM certificate")));
                 }
                 Some(found)
             }

@@ -25,6 +25,7 @@ pub mod http_client;
 pub mod identity;
 pub mod identity_headers;
 pub mod issuer_metadata;
+pub mod jose;
 pub mod jwe;
 pub mod jwk;
 pub mod jwt;

@@ -3,6 +3,9 @@
 //! Promise: a failure is [`Reason::CertificateUnusable`] and says in one sentence part what is wrong with the text,
 //! without a byte of it; the caller names the file.
 
+use std::path::Path;
+
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -11,6 +14,19 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::reason::{Failure, Reason};
+
+/// The text of the file at `path`; a failure names it. PEM is ASCII, and what is not UTF-8 is a remark between its
+/// sections.
+pub fn read(path: impl AsRef<Path>) -> Result<String, Failure> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|error| named(path, unusable(error.to_string())))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The failure with the file that it is about.
+pub fn named(path: &Path, failure: Failure) -> Failure {
+    Failure::new(failure.reason, format!("{}: {}", path.display(), failure.detail))
+}
 
 /// All private keys in `pem`, at least one: PKCS#8, PKCS#1 or SEC1, and none behind a password.
 pub fn private_keys(pem: &str) -> Result<Vec<PrivateKeyDer<'static>>, Failure> {
@@ -44,6 +60,70 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Failure> 
         return Err(unusable("it holds no PEM certificate"));
     }
     Ok(certificates)
+}
+
+/// The RSA key that `der` is; `None` where it is a key of another kind, or one that cannot be read.
+pub fn rsa(der: &PrivateKeyDer<'static>) -> Result<Option<RsaKeyPair>, Failure> {
+    let (pair, inner) = match der {
+        PrivateKeyDer::Pkcs8(der) => {
+            let der = der.secret_pkcs8_der();
+            (RsaKeyPair::from_pkcs8(der), inside_pkcs8(der))
+        }
+        PrivateKeyDer::Pkcs1(der) => (RsaKeyPair::from_der(der.secret_pkcs1_der()), Some(der.secret_pkcs1_der())),
+        _ => return Ok(None),
+    };
+    match pair {
+        Ok(pair) => Ok(Some(pair)),
+        Err(_) if inner.and_then(modulus_bits).is_some_and(|bits| bits < MIN_RSA) => {
+            Err(unusable(format!("its RSA key is shorter than {MIN_RSA} bit")))
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// Bits of an RSA key's modulus (RFC 7518 §3.3).
+const MIN_RSA: usize = 2048;
+
+/// Bits of the modulus in an `RSAPrivateKey` (RFC 8017 §A.1.2): version, modulus, and what is nobody's business here.
+fn modulus_bits(der: &[u8]) -> Option<usize> {
+    let (inner, _) = element(der, SEQUENCE)?;
+    let (_, rest) = element(inner, INTEGER)?;
+    let (modulus, _) = element(rest, INTEGER)?;
+    let zeros: usize = modulus.iter().position(|&byte| byte != 0)?;
+    let first = modulus.get(zeros)?;
+    Some((modulus.len() - zeros) * 8 - first.leading_zeros() as usize)
+}
+
+/// The `privateKey` of a `PrivateKeyInfo` whose algorithm is rsaEncryption (RFC 5958 §2).
+fn inside_pkcs8(der: &[u8]) -> Option<&[u8]> {
+    const RSA_ENCRYPTION: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+    let (inner, _) = element(der, SEQUENCE)?;
+    let (_, rest) = element(inner, INTEGER)?;
+    let (algorithm, rest) = element(rest, SEQUENCE)?;
+    let (name, _) = element(algorithm, OBJECT_IDENTIFIER)?;
+    let (key, _) = element(rest, OCTET_STRING)?;
+    Some(key).filter(|_| name == RSA_ENCRYPTION)
+}
+
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+
+/// The content of the DER element of that tag at the front, and what is behind it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&found, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first().filter(|_| found == tag)?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        // No key takes more than three bytes to say how long it is.
+        0x81..=0x83 => {
+            let (length, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (length.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte)), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
 }
 
 /// Whether the first of `certificates` is of the key `key`.
@@ -120,6 +200,52 @@ mod tests {
         }
         assert_eq!(certificates(&key).map(drop), Err(unusable("it holds no PEM certificate")));
         assert!(private_key(&key).is_ok() && certificates(&certificate).is_ok());
+    }
+
+    /// A `PrivateKeyInfo` with the modulus `modulus`, and the one inside; it is no key otherwise.
+    fn rsa_with(modulus: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+            let content = parts.concat();
+            let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+            [&[tag, 0x82], &length[..], &content].concat()
+        }
+        let inner = wrap(SEQUENCE, &[&[INTEGER, 1, 0], &wrap(INTEGER, &[modulus]), &[INTEGER, 1, 3]]);
+        let name = [OBJECT_IDENTIFIER, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 5, 0];
+        let key = wrap(OCTET_STRING, &[&inner]);
+        (wrap(SEQUENCE, &[&[INTEGER, 1, 0], &wrap(SEQUENCE, &[&name]), &key]), inner)
+    }
+
+    #[test]
+    fn how_long_an_rsa_key_is_is_read_from_its_modulus() {
+        for (modulus, bits) in [(&[0, 0x80, 0][..], 16), (&[0x7f][..], 7), (&[1, 0][..], 9)] {
+            let (pkcs8, pkcs1) = rsa_with(modulus);
+            assert_eq!((modulus_bits(&pkcs1), inside_pkcs8(&pkcs8)), (Some(bits), Some(&pkcs1[..])));
+            // Cut anywhere it is no key, and nothing else happens.
+            for end in 0..pkcs8.len() {
+                assert!(inside_pkcs8(&pkcs8[..end]).is_none());
+            }
+        }
+        assert_eq!(modulus_bits(&rsa_with(&[0, 0]).1), None);
+        let short = PrivateKeyDer::Pkcs8(rsa_with(&[0xff; 255]).0.into());
+        assert_eq!(rsa(&short).map(drop), Err(unusable("its RSA key is shorter than 2048 bit")));
+        // Long enough, and no key all the same.
+        let (pkcs8, pkcs1) = rsa_with(&[0xff; 256]);
+        for der in [PrivateKeyDer::Pkcs8(pkcs8.into()), PrivateKeyDer::Pkcs1(pkcs1.into())] {
+            assert!(matches!(rsa(&der), Ok(None)));
+        }
+        let (_, key) = made();
+        assert!(matches!(rsa(&private_key(&key).expect("a key")), Ok(None)), "of another kind");
+    }
+
+    #[test]
+    fn a_remark_in_another_encoding_does_not_spoil_a_file() {
+        let (certificate, _) = made();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let bytes = [b"Soci\xe9t\xe9\n", certificate.as_bytes()].concat();
+        std::fs::write(file.path(), bytes).expect("written");
+        assert_eq!(certificates(&read(file.path()).expect("text")).map(|found| found.len()), Ok(1));
+        let missing = read("/does/not/exist.pem").expect_err("no file");
+        assert!(missing.reason == Reason::CertificateUnusable && missing.detail.contains("exist.pem: "), "{missing}");
     }
 
     #[test]

@@ -52,11 +52,15 @@ impl MadeClaims {
 
 fn make(map: &ClaimMap, claims: &Map<String, Value>, without: Option<&str>) -> Option<Value> {
     let sources = map.from.iter().filter(|path| Some(path.as_str()) != without);
-    let mut said = sources.filter_map(|path| value_at(claims, path)).filter(|value| says_something(value));
+    let said = sources.filter_map(|path| value_at(claims, path)).filter(|value| says_something(value));
+    let mut said = said.map(|value| match value {
+        Value::Object(members) if map.names => Value::Array(members.keys().cloned().map(Value::String).collect()),
+        value => value.clone(),
+    });
     let made = match &map.join {
-        None => said.next().cloned(),
+        None => said.next(),
         Some(between) => {
-            let texts: Vec<String> = said.flat_map(strings).filter(|text| !text.is_empty()).collect();
+            let texts: Vec<String> = said.flat_map(|value| strings(&value)).filter(|text| !text.is_empty()).collect();
             (!texts.is_empty()).then(|| Value::String(texts.join(between)))
         }
     };
@@ -96,6 +100,10 @@ mod tests {
             (json!({"name": "all", "from": ["ids", "org.team"], "join": "+"}), "all", json!("1+2+math")),
             (json!({"name": "team", "from": ["missing"], "default": "none"}), "team", json!("none")),
             (json!({"name": "team", "from": ["missing"], "join": ",", "default": "none"}), "team", json!("none")),
+            (json!({"name": "teams", "from": ["org"], "names": true}), "teams", json!(["team"])),
+            (json!({"name": "teams", "from": ["ids"], "names": true}), "teams", json!([1, 2])),
+            (json!({"name": "teams", "from": ["org"]}), "teams", json!({"team": "math"})),
+            (json!({"name": "teams", "from": ["org", "ids"], "names": true, "join": "+"}), "teams", json!("team+1+2")),
             (json!({"name": "given_name", "from": ["missing"]}), "given_name", Value::Null),
             (json!({"name": "given_name", "from": ["family_name"]}), "given_name", json!("Lovelace")),
         ] {

@@ -21,6 +21,8 @@ struct Known {
     groups_claim: Option<&'static str>,
     /// Claims made from others: name, and what it is taken from.
     claims: &'static [(&'static str, &'static [&'static str])],
+    /// These are objects, of whose members the names are taken.
+    names: bool,
     /// The ID token of a sign-in with a code lacks claims that the userinfo endpoint has.
     userinfo: bool,
     /// How a client with a secret authenticates itself.
@@ -50,6 +52,7 @@ const NOTHING: Known = Known {
     email_claim: None,
     groups_claim: None,
     claims: &[],
+    names: false,
     userinfo: false,
     client_auth: None,
     assertion_audience: None,
@@ -119,12 +122,12 @@ const KNOWN: [Known; 13] = [
         ..NOTHING
     },
     Known { preset: Preset::Authentik, refresh_tokens: RefreshTokens::OfflineAccess, ..NOTHING },
-    // An object whose members are the roles, which `claims.rs` reads as their names. What scopes ask for is at the
-    // userinfo endpoint.
+    // An object whose members are the roles. What scopes ask for is at the userinfo endpoint.
     Known {
         preset: Preset::Zitadel,
         scopes: &["urn:zitadel:iam:org:projects:roles"],
-        groups_claim: Some("urn:zitadel:iam:org:project:roles"),
+        claims: &[("groups", &["urn:zitadel:iam:org:project:roles"])],
+        names: true,
         userinfo: true,
         refresh_tokens: RefreshTokens::OfflineAccess,
         ..NOTHING
@@ -243,8 +246,9 @@ impl Known {
 
     fn lay_claims(&self, keys: &mut Keys<'_>) {
         let made = |(name, from): &(&str, &[&'static str])| {
+            let names = self.names.then(|| ("names", keys.node(Plain::Flag(true))));
             let entries = [("name", keys.text(name)), ("from", keys.texts(from.iter().copied()))];
-            let entries = entries.into_iter().map(|(key, node)| (key.to_owned(), node));
+            let entries = entries.into_iter().chain(names).map(|(key, node)| (key.to_owned(), node));
             keys.node(Plain::Table(entries.collect()))
         };
         let claims: Vec<Node> = self.claims.iter().map(made).collect();
@@ -359,7 +363,7 @@ mod tests {
             ),
             ("auth0", "https://company.eu.auth0.com/", "groups", LogoutForm::Auth0),
             ("google", "https://accounts.google.com", "groups", LogoutForm::None),
-            ("zitadel", "https://company.zitadel.cloud", "urn:zitadel:iam:org:project:roles", LogoutForm::EndSession),
+            ("zitadel", "https://company.zitadel.cloud", "groups", LogoutForm::EndSession),
             ("keycloak", "https://kc.example.com/realms/r", "groups", LogoutForm::EndSession),
             ("lark", "https://anycross.larksuite.com/sso/X", "groups", LogoutForm::None),
             ("dex", "https://dex.example.com", "groups", LogoutForm::EndSession),
@@ -368,7 +372,13 @@ mod tests {
             assert_eq!((found.groups_claim.as_str(), found.logout), (groups, logout), "{name}");
         }
         let keycloak = provider("provider = \"keycloak\"\nissuer = \"https://kc.example.com/realms/r\"", "");
-        assert_eq!(keycloak.claims[0].from, ["groups", "realm_access.roles"]);
+        assert_eq!(
+            (&keycloak.claims[0].from[..], keycloak.claims[0].names),
+            (&["groups".to_owned(), "realm_access.roles".to_owned()][..], false)
+        );
+        let zitadel = provider("provider = \"zitadel\"\nissuer = \"https://company.zitadel.cloud\"", "");
+        let made = &zitadel.claims[0];
+        assert!(made.name == "groups" && made.names && made.from == ["urn:zitadel:iam:org:project:roles"], "{made:?}");
     }
 
     #[test]

@@ -22,11 +22,10 @@ pub fn client(settings: &Directory) -> Result<Arc<ClientConfig>, Failure> {
         };
         return Ok(Arc::new(builder.with_platform_verifier().map_err(unusable)?.with_no_client_auth()));
     };
-    let unusable = |why: String| Failure::new(Reason::CertificateUnusable, format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let named = |failure| pem::named(file, failure);
     let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(&text).map_err(|failure| unusable(failure.detail))? {
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    for certificate in pem::certificates(&pem::read(file)?).map_err(named)? {
+        roots.add(certificate).map_err(|error| named(pem::unusable(error.to_string())))?;
     }
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::new_session::{WayOn, make_session};
 use super::sign_in::count;
+use super::token::is_form;
 use super::{Answer, Context, Refusal, Visit, bounce};
 use crate::authn::Verdict;
 use crate::keys::Purpose;
@@ -86,9 +87,10 @@ fn read(visit: &Visit<'_>) -> Result<AuthorizationResponse, Failure> {
     if *visit.method != Method::POST {
         return AuthorizationResponse::parse(visit.query);
     }
-    let kind = visit.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)) {
-        return Err(Failure::new(Reason::CallbackParameter, format!("expected {FORM}, got {}", in_words(kind))));
+    if !is_form(visit.headers) {
+        let kind = visit.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let detail = format!("expected one `Content-Type`, {FORM}, got {}", in_words(kind));
+        return Err(Failure::new(Reason::CallbackParameter, detail));
     }
     AuthorizationResponse::parse_form(visit.body)
 }

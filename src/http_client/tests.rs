@@ -6,6 +6,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
 use super::*;
+use crate::reason::Reason;
 
 #[test]
 fn a_document_is_fresh_as_long_as_its_answer_says() {

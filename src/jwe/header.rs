@@ -4,9 +4,8 @@ use aws_lc_rs::agreement::{self, ParsedPublicKey, UnparsedPublicKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::decode;
-use crate::claims::{Members, TWICE};
-use crate::words::{in_words, json_fault};
+use crate::jose::{self, Members, base64url};
+use crate::words::in_words;
 
 /// How the content's key comes to us (RFC 7518 §4.1). ECDH-ES+A192KW is optional there, and the cryptography that we use
 /// has no AES key wrap with 192 bit.
@@ -93,7 +92,7 @@ struct Ephemeral {
 
 impl Header {
     pub fn read(json: &[u8]) -> Result<Header, String> {
-        let Members(members) = serde_json::from_slice(json).map_err(|error| fault("header", &error))?;
+        let members = Members::read(json).map_err(|why| format!("its header is {why}"))?;
         if let Some(name) = REFUSED.into_iter().find(|name| members.contains_key(*name)) {
             return Err(format!("its header has `{name}`, which is not supported"));
         }
@@ -112,7 +111,8 @@ impl Agreement {
         if !members.contains_key("epk") {
             return Err("its header has no `epk`".into());
         }
-        let Ephemeral { epk: Members(epk) } = serde_json::from_slice(json).map_err(|error| fault("`epk`", &error))?;
+        let Ephemeral { epk: Members(epk) } = serde_json::from_slice(json)
+            .map_err(|error| format!("its `epk` is no JSON object of single members ({})", jose::fault(&error)))?;
         if epk.get("kty").and_then(Value::as_str) != Some("EC") {
             return Err("its `epk` is not of `kty` EC".into());
         }
@@ -208,14 +208,7 @@ fn one_of<T: Copy>(members: &Map<String, Value>, name: &str, table: &[(&'static 
 fn octets(members: &Map<String, Value>, name: &str) -> Result<Option<Vec<u8>>, String> {
     match members.get(name) {
         None => Ok(None),
-        Some(Value::String(text)) => decode(text, &format!("`{name}`")).map(Some),
+        Some(Value::String(text)) => base64url(text, &format!("`{name}`")).map(Some),
         Some(_) => Err(format!("its `{name}` is no text")),
-    }
-}
-
-fn fault(what: &str, error: &serde_json::Error) -> String {
-    match error.to_string().starts_with(TWICE) {
-        true => format!("its {what} has a member twice"),
-        false => format!("its {what} is no JSON object ({})", json_fault(error)),
     }
 }

@@ -1,8 +1,9 @@
 //! Our private keys, and the content's key that each of them makes of a token's second part (RFC 7518 §4).
 
+use std::path::Path;
+
 use aws_lc_rs::agreement::{self, PrivateKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-use aws_lc_rs::error::KeyRejected;
 use aws_lc_rs::kdf::{SskdfDigestAlgorithmId, get_sskdf_digest_algorithm, sskdf_digest};
 use aws_lc_rs::key_wrap::{AES_128, AES_256, AesKek, KeyWrap};
 use aws_lc_rs::rand;
@@ -41,8 +42,13 @@ impl std::fmt::Debug for DecryptionKeys {
 }
 
 impl DecryptionKeys {
-    /// Reads PEM text with up to four keys: RSA of 2048 bit or more (PKCS#8, PKCS#1), or P-256, P-384, P-521 (PKCS#8,
+    /// Reads a PEM file with up to four keys: RSA of 2048 bit or more (PKCS#8, PKCS#1), or P-256, P-384, P-521 (PKCS#8,
     /// SEC1). [`CertificateUnusable`](crate::reason::Reason::CertificateUnusable) says what is wrong with it.
+    pub fn from_file(path: &Path) -> Result<DecryptionKeys, Failure> {
+        DecryptionKeys::from_pem(&pem::read(path)?).map_err(|failure| pem::named(path, failure))
+    }
+
+    /// The same of a text.
     pub fn from_pem(pem: &str) -> Result<DecryptionKeys, Failure> {
         let found = pem::private_keys(pem)?;
         if found.len() > MAX_KEYS {
@@ -87,30 +93,22 @@ impl DecryptionKeys {
 
 impl Key {
     fn read(der: &PrivateKeyDer<'static>) -> Result<Key, Failure> {
-        let pair = match der {
-            PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
-            PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            _ => Err(unspecified()),
-        };
-        let rsa = pair.and_then(|pair| {
-            let pkcs8: Pkcs8V1Der = pair.as_der().map_err(|_| unspecified())?;
-            let key = PrivateDecryptingKey::from_pkcs8(pkcs8.as_ref())?;
-            let key = OaepPrivateDecryptingKey::new(key).map_err(|_| unspecified())?;
-            Ok(Key::Rsa(Box::new(key), jwk::rsa(pair.public_key())))
-        });
-        let weak = match rsa {
-            Ok(key) => return Ok(key),
-            Err(rejected) => rejected.to_string() == "TooSmall",
-        };
+        if let Some(key) = pem::rsa(der)?.and_then(|pair| Key::of_rsa(&pair)) {
+            return Ok(key);
+        }
         let ec = |(_, curve): &(&str, Curve)| {
             let key = PrivateKey::from_private_key_der(curve.algorithm(), der.secret_der()).ok()?;
             Some(Key::Ec(*curve, key))
         };
-        match CURVES.iter().find_map(ec) {
-            Some(key) => Ok(key),
-            None if weak => Err(unusable("its RSA key is shorter than 2048 bit")),
-            None => Err(unusable("its private key cannot be used; expected RSA, P-256, P-384 or P-521")),
-        }
+        let cannot = || unusable("its private key cannot be used; expected RSA, P-256, P-384 or P-521");
+        CURVES.iter().find_map(ec).ok_or_else(cannot)
+    }
+
+    fn of_rsa(pair: &KeyPair) -> Option<Key> {
+        let pkcs8: Pkcs8V1Der = pair.as_der().ok()?;
+        let key = PrivateDecryptingKey::from_pkcs8(pkcs8.as_ref()).ok()?;
+        let key = OaepPrivateDecryptingKey::new(key).ok()?;
+        Some(Key::Rsa(Box::new(key), jwk::rsa(pair.public_key())))
     }
 
     fn fits(&self, header: &Header) -> bool {
@@ -180,8 +178,4 @@ pub(super) fn derive(
     let algorithm = get_sskdf_digest_algorithm(SskdfDigestAlgorithmId::Sha256)?;
     sskdf_digest(algorithm, secret, &info, &mut key).ok()?;
     Some(key)
-}
-
-fn unspecified() -> KeyRejected {
-    aws_lc_rs::error::Unspecified.into()
 }

@@ -4,7 +4,7 @@
 //! Promise: bounds come before parsing; the algorithms are those listed here and no others, so never RSA1_5, a shared
 //! key or compression; and once the header is read, whatever fails gives one and the same answer, so that nobody learns
 //! from it which step failed (RFC 7516 §11.5, RFC 7518 §5.2.2.2). That a token can be decrypted says nothing about who made
-//! it: anybody has our public key. The signed JWT inside is for others to verify.
+//! it: anybody has our public key. What is inside is for others to verify.
 
 mod content;
 mod header;
@@ -12,12 +12,10 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 pub use self::keys::DecryptionKeys;
 
 use self::header::Header;
+use crate::jose::base64url;
 use crate::reason::{Failure, Reason};
 
 /// Bytes of a whole token: a signed one as large as is looked at, encrypted.
@@ -33,7 +31,7 @@ pub fn is_encrypted(token: &str) -> bool {
 }
 
 impl DecryptionKeys {
-    /// The plaintext of `token`, which is itself a signed JWT. Fails with `reason`: callers differ in what a token that
+    /// The plaintext of `token`: most often a signed JWT, and of userinfo perhaps plain JSON. Fails with `reason`: callers differ in what a token that
     /// cannot be read means.
     pub fn decrypt(&self, token: &str, reason: Reason) -> Result<String, Failure> {
         self.open(token).map_err(|why| Failure::new(reason, why))
@@ -41,11 +39,11 @@ impl DecryptionKeys {
 
     fn open(&self, token: &str) -> Result<String, String> {
         let parts = Parts::read(token)?;
-        let header = Header::read(&decode(parts.header, "header")?)?;
-        let key = decode(parts.key, "encrypted key")?;
-        let nonce = decode(parts.nonce, "initialization vector")?;
-        let ciphertext = decode(parts.ciphertext, "ciphertext")?;
-        let tag = decode(parts.tag, "authentication tag")?;
+        let header = Header::read(&base64url(parts.header, "header")?)?;
+        let key = base64url(parts.key, "encrypted key")?;
+        let nonce = base64url(parts.nonce, "initialization vector")?;
+        let ciphertext = base64url(parts.ciphertext, "ciphertext")?;
+        let tag = base64url(parts.tag, "authentication tag")?;
         let plaintext = self
             .content_keys(&header, &key)?
             .find_map(|key| content::open(header.encryption, &key, parts.header.as_bytes(), &nonce, &ciphertext, &tag));
@@ -83,9 +81,4 @@ impl<'t> Parts<'t> {
         }
         Ok(Parts { header, key, nonce, ciphertext, tag })
     }
-}
-
-/// Base64url without padding (RFC 7515 §2), and nothing else.
-fn decode(part: &str, name: &str) -> Result<Vec<u8>, String> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| format!("its {name} is no base64url"))
 }

@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 
 use super::provider::Provider;
-use crate::config::model::Provider as ProviderSettings;
-use crate::jwe::{self, DecryptionKeys};
+use crate::jwe;
 use crate::reason::{Failure, Reason};
 
 impl Provider {
@@ -18,12 +17,4 @@ impl Provider {
             None => Err(Failure::new(Reason::IdTokenEncrypted, "it has five parts (a JWE)")),
         }
     }
-}
-
-/// The keys in `decryption_key_file`.
-pub(super) fn decryption_keys(settings: &ProviderSettings) -> Result<Option<DecryptionKeys>, Failure> {
-    let Some(path) = &settings.decryption_key_file else { return Ok(None) };
-    let unusable = |why: &str| Failure::new(Reason::CertificateUnusable, format!("{}: {why}", path.display()));
-    let pem = std::fs::read_to_string(path).map_err(|error| unusable(&error.to_string()))?;
-    DecryptionKeys::from_pem(&pem).map(Some).map_err(|failure| unusable(&failure.detail))
 }

@@ -58,7 +58,7 @@ pub(super) struct VerifiedIdToken {
 
 impl VerifiedIdToken {
     /// How and when the person authenticated. What is of another type is as good as absent here: where it is asked for,
-    /// [`verify`] has refused it.
+    /// [`check_authentication`] refuses it.
     pub fn authentication(&self) -> Authentication {
         let text = |name: &str| {
             let text = self.claims.get(name).and_then(Value::as_str);

@@ -1,6 +1,7 @@
 //! What the provider says about itself (OpenID Connect Discovery §3).
 //!
-//! Only what the code flow needs is read, and only that can be wrong: a document with members of odd types, unknown
+//! Only what signing in, renewing and signing out need is read, and only the endpoints that no flow can do without can be
+//! wrong: a document with members of odd types, unknown
 //! algorithms or empty addresses elsewhere is a document that many providers publish.
 
 use std::collections::BTreeMap;
@@ -8,10 +9,17 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::client::Means;
 use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode, TENANT};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
 use crate::reason::{Failure, Reason};
+
+/// What there is to authenticate with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Means {
+    pub secret: bool,
+    pub key: bool,
+    pub certificate: bool,
+}
 
 /// The part of the provider's metadata that the gateway uses.
 #[derive(Clone, Debug, PartialEq)]

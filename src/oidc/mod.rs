@@ -9,6 +9,7 @@
 //! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
 //! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
+mod ask;
 mod attempt;
 mod client;
 mod credentials;
@@ -106,11 +107,6 @@ impl Providers {
             keys.extend(provider.client.public_jwk().into_iter().chain(decryption));
         }
         json!({ "keys": keys })
-    }
-
-    /// The default provider.
-    pub fn first(&self) -> Option<&Arc<Provider>> {
-        self.all.first()
     }
 
     pub fn is_empty(&self) -> bool {

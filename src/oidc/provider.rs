@@ -1,4 +1,5 @@
-//! One provider: beginning and finishing a sign-in, renewing a session, ending it.
+//! One provider: its settings, and what is known of it at a time. What is done with it is told in the rooms beside this
+//! one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,10 +12,8 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::client::Client;
-use super::encrypted::decryption_keys;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
-use super::sign_in::refuse_reserved_parameters;
 use super::tenants;
 use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
@@ -110,7 +109,6 @@ impl Provider {
         callback: String,
         needed: NeededClaims,
     ) -> Result<Provider, Failure> {
-        refuse_reserved_parameters(settings)?;
         let redirect_uri = public_url.join(&callback);
         let client = Client::new(settings, public_url)?;
         let http = |identity| HttpClient::new(settings.timeout.0, settings.ca_file.as_deref(), identity);
@@ -120,7 +118,7 @@ impl Provider {
             http: http(always)?,
             http_with_certificate: perhaps.map(|identity| http(Some(identity))).transpose()?,
             client,
-            decryption: decryption_keys(settings)?,
+            decryption: settings.decryption_key_file.as_deref().map(DecryptionKeys::from_file).transpose()?,
             settings: settings.clone(),
             needed,
             redirect_uri: redirect_uri

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use url::Url;
 
-use super::client::REVOCATION_ENDPOINT;
+use super::ask::REVOCATION_ENDPOINT;
 use super::provider::{Provider, Snapshot};
 use crate::config::values::Secret;
 use crate::http_client::{HttpError, require_success};

@@ -14,7 +14,7 @@ use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
 use super::tenants;
 use super::token::{TokenFailure, Tokens};
-use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
+use crate::config::model::{AuthMethod, ResponseMode};
 use crate::config::values::Secret;
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
@@ -243,35 +243,4 @@ pub(super) fn signed_in(
         authentication: verified.map(VerifiedIdToken::authentication).unwrap_or_default(),
         proven_at: None,
     }
-}
-
-/// What the gateway says itself cannot be said a second time, differently, by `authorization_params`.
-pub(super) fn refuse_reserved_parameters(settings: &ProviderSettings) -> Result<(), Failure> {
-    const ALWAYS: [&str; 10] = [
-        "response_type",
-        "response_mode",
-        "client_id",
-        "redirect_uri",
-        "scope",
-        "state",
-        "nonce",
-        "code_challenge",
-        "code_challenge_method",
-        "client_secret",
-    ];
-    let set = [
-        ("prompt", settings.prompt.is_some()),
-        ("max_age", settings.max_age.is_some()),
-        ("acr_values", !settings.acr_values.is_empty()),
-        ("login_hint", settings.login_hint.is_some()),
-        ("domain_hint", settings.domain_hint.is_some()),
-    ];
-    for name in settings.authorization_params.keys() {
-        let own_key = set.iter().any(|(key, set)| *set && key == name);
-        if own_key || ALWAYS.contains(&name.as_str()) {
-            let detail = format!("`authorization_params` of provider `{}` must not set `{name}`", settings.name);
-            return Err(Failure::new(Reason::ConfigInvalid, detail));
-        }
-    }
-    Ok(())
 }

@@ -7,16 +7,14 @@
 //! A member that is there twice in the header or at the top of the claims is refused, because two parsers may take
 //! different ones (RFC 7519 §4); inside a claim's value the last one counts.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::tenants;
-use crate::claims::{Members, TWICE};
 use crate::config::model::TokenAlgorithm;
+use crate::jose::{self, Members};
 use crate::jwt::{KeySet, token};
 use crate::reason::Reason;
-use crate::words::{in_words, json_fault};
+use crate::words::in_words;
 
 /// Bytes of a whole token. Four hundred groups make about 20 kB.
 pub(super) const MAX_TOKEN: usize = 512 * 1024;
@@ -116,7 +114,8 @@ impl Header {
     fn read(parts: &Parts<'_>, allowed: &[TokenAlgorithm], types: &[&str]) -> Result<Self, Fault> {
         let header = object(&decode(parts.header, "header")?, "header")?;
         let named = text(&header, "alg")?.ok_or_else(|| Fault::form("its header has no `alg`"))?;
-        // Not among them: `none` in any case, and the HMAC family, for which a public key would be a secret.
+        // Not among them: `none` in any case. The HMAC family is there only where the configuration lists it, and its key
+        // is then the client secret alone, so that no public key becomes a secret.
         let Some(algorithm) = token::algorithm(named).filter(|algorithm| allowed.contains(algorithm)) else {
             return Err(Fault::Algorithm(format!("expected one of {allowed:?}, got {}", in_words(named))));
         };
@@ -169,21 +168,12 @@ fn check_key_issuer(key_issuer: Option<&str>, claims: &Map<String, Value>) -> Re
     }
 }
 
-/// Base64url without padding (RFC 7515 §2), and nothing else.
 fn decode(part: &str, name: &str) -> Result<Vec<u8>, Fault> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Fault::form(format!("its {name} is no base64url")))
+    jose::base64url(part, name).map_err(Fault::Form)
 }
 
 fn object(json: &[u8], name: &str) -> Result<Map<String, Value>, Fault> {
-    // serde_json goes 128 levels deep and no deeper.
-    match serde_json::from_slice::<Members>(json) {
-        Ok(Members(members)) => Ok(members),
-        Err(error) => {
-            let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
-            let line = error.line();
-            Err(Fault::form(format!("its {name} are no JSON object of single members ({why} of line {line})")))
-        }
-    }
+    Members::read(json).map_err(|why| Fault::form(format!("its {name} are {why}")))
 }
 
 /// The member `name`, which is a text where it is there.

@@ -9,14 +9,14 @@ use http::header::CONTENT_TYPE;
 use openidconnect::HttpResponse;
 use serde_json::{Map, Value};
 
-use super::client::{Parameter, TOKEN_ENDPOINT};
+use super::ask::TOKEN_ENDPOINT;
+use super::client::Parameter;
 use super::provider::{Provider, Snapshot};
 use super::response::words;
-use crate::claims::{Members, TWICE};
 use crate::config::values::Secret;
 use crate::http_client::{HttpError, require_json, require_success};
+use crate::jose::Members;
 use crate::reason::{Failure, Reason};
-use crate::words::json_fault;
 
 impl Provider {
     /// Redeems `code` with the verifier whose challenge was sent (RFC 7636 §4.5).
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Tokens {
 fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
     let unusable = |why: &str| TokenFailure::Unusable(format!("token endpoint: {why}"));
     // An error is told by its members: some are labelled as text.
-    let document = serde_json::from_slice(response.body()).map(|Members(document)| document);
+    let document = Members::read(response.body());
     let error = document.as_ref().ok().and_then(error);
     if let Some(refused) = error {
         return Err(refused);
@@ -135,11 +135,7 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
     if response.headers().contains_key(CONTENT_TYPE) {
         require_json(response).map_err(|error| unusable(&error.to_string()))?;
     }
-    // The body and serde's message may hold tokens.
-    let document = document.map_err(|error| {
-        let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
-        unusable(&format!("no JSON object of single members ({why} of line {})", error.line()))
-    })?;
+    let document = document.map_err(|why| unusable(&why))?;
     let text = |name: &str| match document.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),

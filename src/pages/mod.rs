@@ -3,8 +3,7 @@
 //!
 //! Promise: everything that came from outside is escaped, and the Content-Security-Policy allows nothing but the one
 //! style sheet, embedded images and on that one page that one line, so that what slipped through escaping could still do
-//! nothing. A page shows the
-//! text of a [`Reason`], never the detail of a failure.
+//! nothing. A page shows the text of a [`Reason`], never the detail of a failure.
 
 mod brand;
 
@@ -194,12 +193,6 @@ impl Pages {
             seen: failure.seen,
             actions: actions(failure),
         })
-    }
-
-    /// The Content-Security-Policy of every page.
-    pub fn csp(&self) -> &str {
-        // Made in `new`, of ASCII.
-        self.headers.first().and_then(|(_, value)| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The headers that go with every page, the Content-Security-Policy among them.

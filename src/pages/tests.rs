@@ -21,6 +21,12 @@ fn failure(reason: Reason) -> FailurePage<'static> {
 
 const EVIL: &str = r#"<script>alert("1")</script>'"&"#;
 
+/// The Content-Security-Policy of every page.
+fn csp(pages: &Pages) -> &str {
+    let found = pages.security_headers().iter().find(|(name, _)| name == "content-security-policy");
+    found.and_then(|(_, value)| value.to_str().ok()).expect("a policy")
+}
+
 #[test]
 fn what_comes_from_outside_is_shown_escaped() {
     let pages =
@@ -54,8 +60,8 @@ fn the_page_that_posts_again_holds_what_came_escaped_and_runs_one_line() {
     assert!(html.contains(&format!("<script>{SEND}</script>")) && html.contains("<button"), "{html}");
     let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, SEND.as_bytes()));
     let policy = pages.bounce_policy().to_str().expect("ASCII");
-    assert_eq!(policy, format!("{}; script-src 'sha256-{hash}'", pages.csp()));
-    assert!(!pages.csp().contains("script-src"));
+    assert_eq!(policy, format!("{}; script-src 'sha256-{hash}'", csp(&pages)));
+    assert!(!csp(&pages).contains("script-src"));
 }
 
 #[test]
@@ -83,8 +89,8 @@ fn the_policy_names_the_hash_of_the_style_and_nothing_else_may_load() {
     let (_, rest) = html.split_once("<style>").expect("style");
     let (style, rest) = rest.split_once("</style>").expect("end of style");
     let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, style.as_bytes()));
-    assert!(pages.csp().contains(&format!("style-src 'sha256-{hash}'")), "{}", pages.csp());
-    assert!(pages.csp().starts_with("default-src 'none'"));
+    assert!(csp(&pages).contains(&format!("style-src 'sha256-{hash}'")), "{}", csp(&pages));
+    assert!(csp(&pages).starts_with("default-src 'none'"));
     assert!(!rest.contains("style=") && !rest.contains("<style") && !html.contains("<script"));
     assert!(pages.security_headers().iter().any(|(name, value)| name == "cache-control" && value == "no-store"));
 }

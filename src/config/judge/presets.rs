@@ -80,12 +80,24 @@ impl Judge<'_> {
             }
             _ => {}
         }
+        self.tenant_list(key, tenants, true);
+    }
+
+    /// What a list of tenants may hold. Entra numbers its tenants, and its tokens call them by their numbers alone; elsewhere
+    /// it is what `iss` says, ids and domain names.
+    pub(super) fn tenant_list(&mut self, key: &KeyPath, tenants: &[String], of_entra: bool) {
+        // What holds a slash would be another issuer altogether.
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         for (index, tenant) in tenants.iter().enumerate() {
-            if !is_guid(tenant) {
-                let message = format!("`{}` is no tenant id", tenant.escape_debug());
-                let hint = "write the Directory (tenant) ID, as in \"11111111-2222-3333-4444-555555555555\"";
-                self.error(&key.index(index), message, hint);
-            } else if tenants[..index].contains(tenant) {
+            let known = if of_entra { is_guid(tenant) } else { !tenant.is_empty() && tenant.chars().all(plain) };
+            if !known {
+                let hint = match of_entra {
+                    true => "write the Directory (tenant) ID, as in \"11111111-2222-3333-4444-555555555555\"",
+                    false => "write its id, as `iss` of its tokens has it",
+                };
+                self.error(&key.index(index), format!("`{}` is no tenant id", tenant.escape_debug()), hint);
+            }
+            if tenants[..index].iter().any(|other| other.eq_ignore_ascii_case(tenant)) {
                 self.error(&key.index(index), format!("`{tenant}` is listed twice"), "take one of them away");
             }
         }

@@ -86,8 +86,10 @@ impl Judge<'_> {
         if written.clone().any(String::is_empty) {
             self.error(&key.key("issuer"), "is empty", "set it to the `iss` of the tokens");
         }
-        let several = written.any(|text| text.contains(TENANT)) || found.is_some_and(|p| p.tenant_template().is_some());
-        self.tenants(&key.key("tenants"), &issuer.tenants, several);
+        let several = written.any(|text| text.contains(TENANT));
+        // Only a provider says which product it is.
+        let of_entra = found.is_some_and(|provider| provider.tenant_template().is_some());
+        self.tenants(&key.key("tenants"), &issuer.tenants, several || of_entra, of_entra);
         let own = own_issuer(&settings.public_url);
         for text in issuer.texts(found).into_iter().filter(|text| !text.is_empty()) {
             if settings.federation.is_some() && text == own {
@@ -103,7 +105,7 @@ impl Judge<'_> {
     }
 
     /// `placeholder`: whether they have a place in `issuer` or an alias.
-    fn tenants(&mut self, key: &KeyPath, tenants: &[String], placeholder: bool) {
+    fn tenants(&mut self, key: &KeyPath, tenants: &[String], placeholder: bool, of_entra: bool) {
         match (placeholder, tenants.is_empty()) {
             (true, true) => {
                 let hint = "list the tenants that may come; anybody can make one of their own";
@@ -114,17 +116,7 @@ impl Judge<'_> {
             }
             _ => {}
         }
-        // Ids and domain names. What holds a slash would be another issuer altogether.
-        let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-        for (index, tenant) in tenants.iter().enumerate() {
-            if tenant.is_empty() || tenant.contains(odd) {
-                let message = format!("`{}` is no tenant", tenant.escape_debug());
-                self.error(&key.index(index), message, "write its id, as `iss` of its tokens has it");
-            }
-            if tenants[..index].contains(tenant) {
-                self.error(&key.index(index), format!("`{tenant}` is listed twice"), "take one of them away");
-            }
-        }
+        self.tenant_list(key, tenants, of_entra);
     }
 
     /// Exactly one place where keys come from.

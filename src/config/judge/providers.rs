@@ -10,8 +10,11 @@ use crate::reason::Reason;
 
 /// Parameters of the authorization request that the gateway writes itself: a second value would be a second opinion
 /// about what protects the sign-in.
-const OWN_PARAMETERS: [&str; 11] = [
+const OWN_PARAMETERS: [&str; 14] = [
     "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
     "redirect_uri",
     "response_type",
     "response_mode",

@@ -177,6 +177,11 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
     ] {
         refuses(&with("", more, ""), key, wanted);
     }
+    for name in ["client_secret", "nonce", "scope", "redirect_uri", "response_mode", "code_challenge_method", "request"]
+    {
+        let place = format!("provider.authorization_params.{name}");
+        refuses(&with("", &format!("authorization_params = {{ {name} = \"x\" }}"), ""), &place, "gateway itself");
+    }
     for (issuer, wanted) in [
         ("ftp://a.example", "no scheme"),
         ("https://u@a.example", "user or password"),

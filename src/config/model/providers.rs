@@ -151,6 +151,9 @@ pub struct ClaimMap {
     pub from: Vec<String>,
     /// Put between the texts of all claims in `from`, which then make one text.
     pub join: Option<String>,
+    /// Take the names of the members where one of `from` is an object, as ZITADEL writes roles.
+    #[serde(default)]
+    pub names: bool,
     /// What it is where none of `from` says anything.
     pub default: Option<String>,
 }

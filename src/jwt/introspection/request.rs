@@ -9,12 +9,12 @@ use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
 use super::Said;
-use crate::claims::{Members, TWICE};
 use crate::config::model::{ClientAuth, Issuer};
 use crate::config::values::Secret;
 use crate::http_client::{HttpClient, HttpError, require_json, require_success};
+use crate::jose::Members;
 use crate::reason::{Failure, Reason};
-use crate::words::{in_words, json_fault};
+use crate::words::in_words;
 
 /// Most bytes of an answer about one token.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -135,10 +135,7 @@ fn read(body: &[u8]) -> Result<Option<Active>, Failure> {
         return Err(unusable(format!("the answer is larger than {} kB", MAX_ANSWER / 1024)));
     }
     // With a member twice it would say two things.
-    let Members(said) = serde_json::from_slice(body).map_err(|error| {
-        let why = if error.to_string().starts_with(TWICE) { TWICE } else { json_fault(&error) };
-        unusable(format!("no JSON object of single members ({why} of line {})", error.line()))
-    })?;
+    let said = Members::read(body).map_err(unusable)?;
     match said.get("active") {
         Some(Value::Bool(true)) => {
             Said::read(&said).map_err(unusable)?;

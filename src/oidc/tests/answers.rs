@@ -9,8 +9,8 @@ use crate::config::model::{ClientAuth, ResponseMode, Settings, TokenAlgorithm};
 use crate::identity::{Identity, strings};
 use crate::issuer_metadata::{is_issuer, openid_configuration};
 use crate::jwt::KeySet;
-use crate::oidc::client::Means;
-use crate::oidc::metadata::Metadata;
+
+use crate::oidc::metadata::{Means, Metadata};
 use crate::oidc::{AuthorizationResponse, Granted};
 use crate::reason::{Failure, Reason};
 
@@ -390,10 +390,12 @@ fn groups_may_be_one_or_none_or_absent() {
 #[test]
 fn zitadel_s_roles_are_the_names_in_an_object() {
     let claim = "urn:zitadel:iam:org:project:roles";
-    let settings = settings("https://idp.example", &format!("groups_claim = '{claim}'"));
+    let made = |names: bool| format!("[[provider.claims]]\nname = 'groups'\nfrom = ['{claim}']\nnames = {names}\n");
+    let settings = |names| settings("https://idp.example", &made(names));
     let roles = json!({ "admin": { "1": "a.example" }, "reader": { "1": "a.example", "2": "b.example" } });
-    let made = identity_of(&settings, json!({ "sub": "u-1", claim: roles })).map(|made| made.groups);
-    assert_eq!(made, Ok(Some(vec!["admin".into(), "reader".into()])));
+    let groups = |names| identity_of(&settings(names), json!({ "sub": "u-1", claim: roles })).map(|made| made.groups);
+    assert_eq!(groups(true), Ok(Some(vec!["admin".into(), "reader".into()])));
+    assert_eq!(groups(false).map_err(|failure| failure.reason), Err(Reason::ClaimMalformed));
 }
 
 #[test]

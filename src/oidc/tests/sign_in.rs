@@ -391,17 +391,3 @@ async fn a_reload_keeps_what_is_known() {
     elsewhere.inherit(&first);
     assert!(matches!(elsewhere.first().expect("one").readiness(), Readiness::NotReady(_)));
 }
-
-#[test]
-fn what_the_gateway_says_itself_is_not_for_the_configuration() {
-    for name in ["state", "nonce", "redirect_uri", "scope", "code_challenge_method", "response_mode"] {
-        let settings = settings("https://a.example", &format!("authorization_params = {{ {name} = 'x' }}\n"));
-        let refused = Providers::new(&settings).map(drop).expect_err(name);
-        assert_eq!(refused.reason, Reason::ConfigInvalid);
-        assert!(refused.detail.contains(name));
-    }
-    let twice = settings("https://a.example", "prompt = 'login'\nauthorization_params = { prompt = 'none' }\n");
-    assert!(Providers::new(&twice).is_err());
-    let once = settings("https://a.example", "authorization_params = { prompt = 'none' }\n");
-    assert!(Providers::new(&once).is_ok());
-}

@@ -197,6 +197,12 @@ pub async fn ready(fake: &Fake, more: &str) -> Arc<Provider> {
     provider
 }
 
+impl Providers {
+    pub fn first(&self) -> Option<&Arc<Provider>> {
+        self.iter().next()
+    }
+}
+
 /// Short forms for what most tests do: a plain sign-in, and a code in the address.
 impl Provider {
     pub fn begin(&self, return_to: &str, id: &str, now: SystemTime) -> Result<Begun, Failure> {
