@@ -24,6 +24,16 @@ const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct LastKeyFetch(Option<Instant>);
 
+/// Who sent what is signed. Each has a fetch of the keys to use up, so that whoever may send what they like leaves one to
+/// those who come from the provider.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sender {
+    /// The provider, or a browser that began a sign-in.
+    Known,
+    /// Anybody.
+    Anybody,
+}
+
 impl Provider {
     /// Fetches metadata and keys until `shutdown` turns true or its sender is gone.
     pub(super) async fn keep_fresh(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
@@ -83,12 +93,13 @@ impl Provider {
         known: &Snapshot,
         verify: impl Fn(&KeySet) -> Result<T, E>,
         of_keys: impl Fn(&E) -> bool,
+        sender: Sender,
     ) -> Result<T, E> {
         let first = verify(&known.keys);
         if !first.as_ref().is_err_and(of_keys) {
             return first;
         }
-        match self.newer_keys(known).await {
+        match self.newer_keys(known, sender).await {
             Some(newer) => verify(&newer.keys),
             None => first,
         }
@@ -96,9 +107,9 @@ impl Provider {
 
     /// Keys that are newer than those of `known`, if the provider has any: the way key rotation goes unnoticed
     /// (OpenID Connect Core §10.1.1).
-    async fn newer_keys(&self, known: &Snapshot) -> Option<Arc<Snapshot>> {
+    async fn newer_keys(&self, known: &Snapshot, sender: Sender) -> Option<Arc<Snapshot>> {
         // Held while fetching: whoever waits here finds the keys fetched.
-        let mut last = self.key_fetch.lock().await;
+        let mut last = self.key_fetch[sender as usize].lock().await;
         let current = self.snapshot()?;
         if current.keys != known.keys {
             return Some(current);

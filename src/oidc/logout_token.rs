@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::Providers;
 use super::attempt::unix_seconds;
+use super::fresh::Sender;
 use super::provider::Provider;
 use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT};
 use super::tenants;
@@ -127,7 +128,7 @@ impl Provider {
         }
         let snapshot = self.ready()?;
         let verify = |keys: &_| signed::verify(token, keys, &self.settings.id_token_algorithms, &TYPES);
-        let signed = self.with_keys(&snapshot, verify, Fault::is_of_keys).await.map_err(refused)?;
+        let signed = self.with_keys(&snapshot, verify, Fault::is_of_keys, Sender::Anybody).await.map_err(refused)?;
         let expected = Expected {
             issuer: &snapshot.metadata.issuer,
             tenants: &self.settings.tenants,
@@ -164,7 +165,11 @@ pub(super) fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Res
         return fault("it has a `nonce`, as ID tokens have".into());
     }
     let subject = limited(claims, "sub", |text| text.chars().count() <= MAX_SUBJECT)?;
-    let session = limited(claims, "sid", |text| text.len() <= MAX_SESSION)?;
+    let session = match limited(claims, "sid", |text| text.len() <= MAX_SESSION) {
+        // Sessions are made without a `sid` that cannot be used, and must not be without an end.
+        Err(_) if subject.is_some() => None,
+        session => session?,
+    };
     let sessions = match (session, subject) {
         (Some(session), subject) => LoggedOut::Session { session, subject },
         (None, Some(subject)) => LoggedOut::Subject(subject),

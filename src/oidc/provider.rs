@@ -40,7 +40,8 @@ pub struct Provider {
     pub(super) snapshot: ArcSwapOption<Snapshot>,
     /// Why the last fetch failed; none where it did not.
     pub(super) trouble: ArcSwapOption<Failure>,
-    pub(super) key_fetch: Mutex<LastKeyFetch>,
+    /// By [`Sender`](super::fresh::Sender).
+    pub(super) key_fetch: [Mutex<LastKeyFetch>; 2],
 }
 
 /// openidconnect's client, knowing where to send people and no other endpoint.
@@ -125,7 +126,7 @@ impl Provider {
                 .map_err(|error| Failure::new(Reason::ConfigInvalid, format!("public_url: {error}")))?,
             snapshot: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
-            key_fetch: Mutex::default(),
+            key_fetch: Default::default(),
         })
     }
 

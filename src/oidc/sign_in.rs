@@ -9,6 +9,7 @@ use openidconnect::{
 };
 
 use super::attempt::{Attempt, Begun, Wish, unix_seconds};
+use super::fresh::Sender;
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
@@ -187,7 +188,7 @@ impl Provider {
     ) -> Result<VerifiedIdToken, Failure> {
         let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
         let id_token = &self.decrypted(id_token)?;
-        self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys).await
+        self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys, Sender::Known).await
     }
 }
 

@@ -7,6 +7,7 @@ use openidconnect::HttpResponse;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::fresh::Sender;
 use super::id_token::VerifiedIdToken;
 use super::provider::{Provider, Snapshot};
 use super::signed::{self, Fault, Signed};
@@ -128,7 +129,9 @@ impl Provider {
         }
         let algorithms = &self.settings.id_token_algorithms;
         let of_keys = |fault: &Fault| matches!(fault, Fault::Key(_) | Fault::Signature(_));
-        let signed = self.with_keys(snapshot, |keys| signed::verify(&token, keys, algorithms, &TYPES), of_keys).await;
+        let signed = self
+            .with_keys(snapshot, |keys| signed::verify(&token, keys, algorithms, &TYPES), of_keys, Sender::Known)
+            .await;
         let Signed { claims, .. } = signed.map_err(|fault| unusable(&fault.into_detail()))?;
         // The ID token's own, which the issuer of several tenants fills in.
         let expected = verified.claims.get("iss");

@@ -56,6 +56,9 @@ pub enum Ending {
     Expired,
 }
 
+const ENDINGS: [Ending; 5] =
+    [Ending::SignedOut, Ending::Replaced, Ending::BackChannel, Ending::FrontChannel, Ending::Expired];
+
 /// Seconds for which a session goes on after its browser got another: what the browser sent before it had the new cookie
 /// is answered as if nothing had happened.
 pub const GRACE: u64 = 10;
@@ -130,6 +133,14 @@ struct Order {
 impl Ended {
     /// A list for sessions that live for `absolute` at most.
     pub fn new(absolute: Duration) -> Ended {
+        // Each is there from the start, as 0: what a graph cannot find looks like a fault of the graph.
+        for place in PLACES {
+            let _ = metrics().ended_sessions.with_label_values(&[place.name()]);
+            let _ = metrics().ended_sessions_dropped.with_label_values(&[place.name()]);
+        }
+        for ending in ENDINGS {
+            let _ = metrics().ended_session_uses.with_label_values(&[ending.name()]);
+        }
         Ended::with_room(absolute, LIMITS, SEEN)
     }
 
