@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const MOST_KNOWN: usize = 20_000;
 pub struct Refused {
     pub failure: Failure,
     /// In seconds.
-    pub retry_after: Option<u64>,
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl From<Failure> for Refused {
@@ -122,7 +123,7 @@ impl Try<'_> {
                 Ok(())
             }
             Err(wait) => {
-                let wait = wait.as_secs().max(1);
+                let wait = u32::try_from(wait.as_secs()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
                 let detail = format!(
                     "{capacity} wrong tries {whose} within {}; one more in {wait} s",
                     self.attempts.limits.window
@@ -199,7 +200,7 @@ fn drop_oldest<T>(map: &mut HashMap<u64, T>, at: impl Fn(&T) -> Instant) {
 }
 
 /// Who has an IPv6 address has at least the 2⁶⁴ beside it.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -229,7 +230,7 @@ mod tests {
             assert!(attempts.begin_at("bob", ip(&format!("10.0.0.{n}")), start).is_ok());
         }
         let refused = attempts.begin_at("bob", ip("10.0.0.9"), start).expect_err("none left");
-        assert_eq!((refused.failure.reason, refused.retry_after), (Reason::TooManyAttempts, Some(200)));
+        assert_eq!((refused.failure.reason, refused.retry_after), (Reason::TooManyAttempts, NonZeroU32::new(200)));
         assert!(attempts.begin_at("ada", ip("10.0.0.9"), start).is_ok());
         let later = start + Duration::from_secs(201);
         assert!(attempts.begin_at("bob", ip("10.0.0.9"), later).is_ok());

@@ -133,7 +133,12 @@ pub fn identity(
     subject: &str,
     claims: &Map<String, Value>,
 ) -> Result<Identity, Failure> {
-    let all = names.made.add_to(claims);
+    let unproved = names.made.sources().any(|source| source == "email") && verified(claims)? == Some(false);
+    if unproved && names.made.makes_of(&names.user_claim, "email") {
+        return Err(address_unproved());
+    }
+    // A rule or header that reads an address under another name could not know that its owner has not proved it.
+    let all = names.made.add_to(claims, unproved.then_some("email"));
     tell_claims_elsewhere(names, needed, claims);
     let identity = Identity {
         provider: names.voucher.to_string(),
@@ -180,10 +185,13 @@ fn email_verified(names: &ClaimNames, claims: &Map<String, Value>) -> Result<Opt
     }
     let said = verified(claims)?;
     if names_user && said == Some(false) {
-        let detail = "the claim `email` names the user, and `email_verified` is false";
-        return Err(Failure::new(Reason::EmailUnverified, detail));
+        return Err(address_unproved());
     }
     Ok(said.filter(|verified| is_email && (!verified || !names.made.makes("email"))))
+}
+
+fn address_unproved() -> Failure {
+    Failure::new(Reason::EmailUnverified, "the claim `email` names the user, and `email_verified` is false")
 }
 
 fn groups(names: &ClaimNames, all: &Map<String, Value>) -> Result<Option<Vec<String>>, Failure> {

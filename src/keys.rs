@@ -33,15 +33,18 @@ pub enum Purpose {
     LogoutState,
     /// One open form for name and password.
     PasswordForm,
+    /// What a route asks of a sign-in, on the way through the page where people choose a provider.
+    Demand,
 }
 
-const PURPOSES: [Purpose; 6] = [
+const PURPOSES: [Purpose; 7] = [
     Purpose::Session,
     Purpose::Attempt,
     Purpose::Trips,
     Purpose::LogoutHint,
     Purpose::LogoutState,
     Purpose::PasswordForm,
+    Purpose::Demand,
 ];
 
 impl Purpose {
@@ -53,6 +56,7 @@ impl Purpose {
             Purpose::LogoutHint => b"logout hint",
             Purpose::LogoutState => b"logout state",
             Purpose::PasswordForm => b"password form",
+            Purpose::Demand => b"sign-in demand",
         }
     }
 }
@@ -222,8 +226,8 @@ impl KeySet {
         };
         let mut id = [0; 4];
         extracted.expand(&[b"key id"], Length(4)).ok()?.fill(&mut id).ok()?;
-        let [session, attempt, trips, hint, state, form] = PURPOSES.map(key);
-        Some(KeySet { id, keys: [session?, attempt?, trips?, hint?, state?, form?] })
+        let [session, attempt, trips, hint, state, form, demand] = PURPOSES.map(key);
+        Some(KeySet { id, keys: [session?, attempt?, trips?, hint?, state?, form?, demand?] })
     }
 }
 

@@ -136,7 +136,7 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
     let programs = Programs { issuers, accounts, passwords: passwords.transpose()? };
     let (cookies, pages) = (Cookies::new(&settings.session, &settings.public_url), Pages::new(&settings.brand)?);
     let (cookies, pages) = match &way_in {
-        Some(way_in) => (cookies.also_sealed_for(way_in.seal()), pages.in_restore_mode()),
+        Some(way_in) => (cookies.also_sealed_for(way_in.seal()), pages.in_restore_mode(way_in.set_by())),
         None => (cookies, pages),
     };
     Ok(Context {

@@ -48,7 +48,7 @@ impl WayIn {
         let seal = bytes[LENGTH..].iter().map(|byte| format!("{byte:02x}")).collect();
         let set_by = match config.origins.nearest(&KeyPath::of("restore.enabled")) {
             Origin::Variable { name, .. } => name.clone(),
-            _ => "`enabled` of [restore]".to_owned(),
+            _ => "enabled = true".to_owned(),
         };
         let identity = Identity {
             provider: RESTORE.into(),

@@ -52,7 +52,7 @@ impl SessionRules<'_> {
         };
         let session = Session::open(self.keys, self.cookies.sealed_for(), &sealed)
             .and_then(|session| session.check(self.limits, now).map(|()| session))
-            .and_then(|session| match self.ended.and_then(|ended| ended.ended(&session)) {
+            .and_then(|session| match self.ended.and_then(|ended| ended.ended(&session, now)) {
                 None => Ok(session),
                 Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
             });

@@ -28,14 +28,20 @@ impl MadeClaims {
         self.0.iter().any(|map| map.name == name)
     }
 
+    /// Whether the claim `name` is made of the claim `source`, among others.
+    pub fn makes_of(&self, name: &str, source: &str) -> bool {
+        self.0.iter().any(|map| map.name == name && map.from.iter().any(|path| path == source))
+    }
+
     /// `claims` with those that are made. One of the same name is replaced, or gone where there is nothing to make it of.
-    pub fn add_to<'c>(&self, claims: &'c Map<String, Value>) -> Cow<'c, Map<String, Value>> {
+    /// `without` names a source of which nothing is made: under another name it would no longer be known for what it is.
+    pub fn add_to<'c>(&self, claims: &'c Map<String, Value>, without: Option<&str>) -> Cow<'c, Map<String, Value>> {
         if self.0.is_empty() {
             return Cow::Borrowed(claims);
         }
         let mut all = claims.clone();
         for map in &self.0 {
-            match make(map, claims) {
+            match make(map, claims, without) {
                 Some(value) => all.insert(map.name.clone(), value),
                 None => all.remove(&map.name),
             };
@@ -44,8 +50,9 @@ impl MadeClaims {
     }
 }
 
-fn make(map: &ClaimMap, claims: &Map<String, Value>) -> Option<Value> {
-    let said = map.from.iter().filter_map(|path| value_at(claims, path)).filter(|value| says_something(value));
+fn make(map: &ClaimMap, claims: &Map<String, Value>, without: Option<&str>) -> Option<Value> {
+    let sources = map.from.iter().filter(|path| Some(path.as_str()) != without);
+    let said = sources.filter_map(|path| value_at(claims, path)).filter(|value| says_something(value));
     let mut said = said.map(|value| match value {
         Value::Object(members) if map.names => Value::Array(members.keys().cloned().map(Value::String).collect()),
         value => value.clone(),
@@ -73,7 +80,7 @@ mod tests {
     fn made(map: Value, claims: Value) -> Value {
         let map: ClaimMap = serde_json::from_value(map).expect("a map");
         let claims: Map<String, Value> = serde_json::from_value(claims).expect("claims");
-        Value::Object(MadeClaims::new(&[map]).add_to(&claims).into_owned())
+        Value::Object(MadeClaims::new(&[map]).add_to(&claims, None).into_owned())
     }
 
     #[test]
@@ -105,11 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_made_of_a_source_that_must_keep_its_name() {
+        let map = json!([{"name": "login", "from": ["email", "upn"]}, {"name": "email", "from": ["email"]}]);
+        let maps: Vec<ClaimMap> = serde_json::from_value(map).expect("maps");
+        let claims: Map<String, Value> = serde_json::from_value(json!({"email": "a@x.example"})).expect("claims");
+        let made = MadeClaims::new(&maps);
+        assert_eq!(made.add_to(&claims, None)["login"], "a@x.example");
+        assert!(!made.add_to(&claims, Some("email")).contains_key("login"));
+        assert!(made.makes_of("login", "email") && !made.makes_of("login", "sub") && !made.makes_of("upn", "email"));
+    }
+
+    #[test]
     fn the_order_of_claims_that_are_made_means_nothing() {
         let swap = [json!({"name": "a", "from": ["b"]}), json!({"name": "b", "from": ["a"]})];
         let maps: Vec<ClaimMap> = swap.into_iter().map(|map| serde_json::from_value(map).expect("a map")).collect();
         let claims: Map<String, Value> = serde_json::from_value(json!({"a": 1, "b": 2})).expect("claims");
-        let swapped = MadeClaims::new(&maps).add_to(&claims).into_owned();
+        let swapped = MadeClaims::new(&maps).add_to(&claims, None).into_owned();
         assert_eq!((&swapped["a"], &swapped["b"]), (&json!(2), &json!(1)));
     }
 }

@@ -7,7 +7,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::model::{
-    Access, Allow, AuthMethod, ClientAuth, Federation, Issuer, Provider, ResponseMode, Route, callback, own_issuer,
+    Access, Allow, AuthMethod, ClientAuth, Directory, Federation, Issuer, Provider, ResponseMode, Route, callback,
+    own_issuer,
 };
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
@@ -105,7 +106,15 @@ fn without_user(text: &str) -> String {
 /// What follows from the settings, a sentence each.
 fn follows(settings: &Settings) -> Vec<String> {
     let mut sentences: Vec<String> = settings.provider.iter().map(|p| sign_in(p, settings)).collect();
-    if settings.provider.is_empty() {
+    let people = settings.ldap.iter().filter(|directory| directory.login);
+    sentences.extend(people.clone().map(directory));
+    if settings.restore.enabled {
+        sentences.insert(
+            0,
+            "restore mode: only the password that the log shows at start signs in, and nothing below does".into(),
+        );
+    }
+    if settings.provider.is_empty() && people.count() == 0 {
         sentences.push("sign-in: none, there is no provider".into());
     } else {
         sentences.extend(settings.provider.iter().enumerate().map(|(n, provider)| redirect_uri(n, provider, settings)));
@@ -146,6 +155,20 @@ fn sign_in(provider: &Provider, settings: &Settings) -> String {
         AuthMethod::Hybrid => format!("hybrid flow: code with PKCE and ID token, posted by the browser, {client}"),
     };
     format!("sign-in{name}: OpenID Connect at {issuer} ({flow})")
+}
+
+fn directory(directory: &Directory) -> String {
+    let tls = match directory.start_tls {
+        true => " with StartTLS",
+        false if directory.address.iter().all(|address| address.starts_with("ldaps://")) => "",
+        false => " without TLS",
+    };
+    let who = directory.bind_dn.as_deref().unwrap_or("nobody");
+    format!(
+        "sign-in by name and password: {}{tls}, below {}, searched as {who}",
+        directory.address.join(", "),
+        directory.base_dn
+    )
 }
 
 fn redirect_uri(index: usize, provider: &Provider, settings: &Settings) -> String {

@@ -275,6 +275,38 @@ mod tests {
         }
     }
 
+    /// What a gateway that is configured by the environment alone says of these.
+    fn told(env: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("gateway.toml");
+        let text = "public_url = 'https://a.example'\nsecrets = ['0123456789abcdef0123456789abcdef']\n\
+            [[upstream]]\nurl = 'http://127.0.0.1:1'\n";
+        std::fs::write(&file, text).expect("a file");
+        let env: Vec<_> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        match super::super::Config::load(Some(&file), &env) {
+            Ok(config) => config.warnings,
+            Err(errors) => errors.0.iter().map(ConfigError::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn what_the_judge_says_names_the_variable_that_was_set() {
+        let base = (BASE_DN, "dc=example,dc=com");
+        for (env, name, wanted) in [
+            (&[WHOLE[0], (BASE_DN, "email=mail,group=gidNumber")][..], BASE_DN, "LOCAL_LDAP_ATTRIBUTES"),
+            (&[WHOLE[0], base, WHOLE[2], (BIND_PASSWORD, "")], BIND_DN, "has no password"),
+            (&[WHOLE[0], base, (BIND_DN, ""), WHOLE[3]], BIND_PASSWORD, "does not say whose it is"),
+            (&[(ADDRESS, "ldap.example.com:636"), base], ADDRESS, "has no scheme"),
+            (&[(ADDRESS, "ldaps://ldap.example.com"), base, WHOLE[5]], TLS_ENABLE, "TLS from its first byte"),
+            (&[WHOLE[0], base, (BIND_DN, ""), (BIND_PASSWORD, "")], "ldap.bind_dn", "anonymous"),
+        ] {
+            let told = told(env);
+            assert!(told.iter().any(|one| one.contains(name) && one.contains(wanted)), "{name} {wanted}: {told:#?}");
+            assert!(!told.concat().contains("secret"), "{told:#?}");
+        }
+        assert_eq!(told(&[WHOLE[0], base, WHOLE[2], WHOLE[3], WHOLE[4], WHOLE[5]]), [""; 0]);
+    }
+
     #[test]
     fn without_an_address_no_directory_comes_into_being() {
         let (root, errors, warnings) = laid(&[(TLS_ENABLE, "true"), (LOGIN, "True")]);

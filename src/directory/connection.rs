@@ -4,6 +4,7 @@
 //! it. Every wait has an end, and what a search brings is bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -24,9 +25,11 @@ trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
 
 /// How a connection is made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Way {
     pub addresses: Vec<DirectoryAddress>,
+    /// Which of them answered last.
+    pub last_good: AtomicUsize,
     pub start_tls: bool,
     /// Where any connection is TLS.
     pub tls: Option<Arc<ClientConfig>>,
@@ -70,13 +73,18 @@ fn malformed(error: Malformed) -> Failure {
 }
 
 impl Way {
-    /// A connection to the first address that takes one.
+    /// A connection to the first address that takes one, beginning with the one that did so last: else one that hangs would
+    /// cost everybody its time.
     pub async fn connect(&self) -> Result<Connection, Failure> {
         let mut last = unreachable("there is no address".into());
-        for address in &self.addresses {
+        let first = self.last_good.load(Ordering::Relaxed);
+        for (index, address) in self.addresses.iter().enumerate().cycle().skip(first).take(self.addresses.len()) {
             let made = tokio::time::timeout(self.connect_timeout, self.connect_to(address)).await;
             last = match made {
-                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Ok(connection)) => {
+                    self.last_good.store(index, Ordering::Relaxed);
+                    return Ok(connection);
+                }
                 Ok(Err(failure)) => Failure::new(failure.reason, format!("{address}: {}", failure.detail)),
                 Err(_) => unreachable(format!("{address}: no connection within {:?}", self.connect_timeout)),
             };
@@ -249,5 +257,95 @@ impl Connection {
             let _ = self.exchange.stream.shutdown().await;
         };
         let _ = tokio::time::timeout(Duration::from_millis(200), bye).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::model::Directory;
+    use crate::directory::trust;
+
+    /// A server that says `answers`, one for each message that comes, and keeps the connection open.
+    async fn server(answers: &'static [&'static [u8]]) -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            for answer in answers {
+                let mut asked = [0; 4096];
+                let _ = stream.read(&mut asked).await;
+                let _ = stream.write_all(answer).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        port
+    }
+
+    fn way(port: u16, start_tls: bool) -> Way {
+        let settings = format!("address = []\nbase_dn = 'dc=x'\nstart_tls = {start_tls}");
+        let settings: Directory = toml::from_str(&settings).expect("settings");
+        Way {
+            addresses: vec![DirectoryAddress { host: "127.0.0.1".into(), port, tls: false }],
+            last_good: AtomicUsize::new(0),
+            start_tls,
+            tls: start_tls.then(|| trust::client(&settings).expect("TLS")),
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_millis(300),
+        }
+    }
+
+    fn everything(size_limit: i32) -> Query<'static> {
+        let filter = crate::ldap::filter::Filter::everything().encode(Default::default());
+        Query { base: "dc=x", scope: Scope::Subtree, size_limit, filter, attributes: &[] }
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_the_answer_to_starttls_is_not_read_as_the_directory_s() {
+        // Success, and behind it a bind's success that nobody asked for yet.
+        let injected: &[&[u8]] =
+            &[b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x00\x04\x00\x04\x00"];
+        let failure = way(server(injected).await, true).connect().await.err().expect("refused");
+        assert_eq!(failure.reason, Reason::DirectoryTls);
+        assert!(failure.detail.contains("more came behind the answer"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_start_tls_gets_no_password() {
+        let unavailable: &[&[u8]] = &[b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x34\x04\x00\x04\x00"];
+        let bound: &[&[u8]] = &[b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00"];
+        for answers in [unavailable, bound] {
+            let failure = way(server(answers).await, true).connect().await.err().expect("refused");
+            assert_eq!(failure.reason, Reason::DirectoryTls, "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_no_directory_or_says_nothing_is_told_and_left() {
+        for (answers, reason) in [
+            (&[b"HTTP/1.1 400 Bad Request\r\n\r\n" as &[u8]] as &'static [&'static [u8]], Reason::DirectoryAnswer),
+            (&[b"\x30\x84\x7f\xff\xff\xff"], Reason::DirectoryAnswer),
+            (&[b"\x30\x0c\x02\x01\x09\x65\x07\x0a\x01\x00\x04\x00\x04\x00"], Reason::DirectoryAnswer),
+            (&[b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00"], Reason::DirectoryAnswer),
+            (&[b"\x30\x0c\x02\x01\x00\x78\x07\x0a\x01\x34\x04\x00\x04\x00"], Reason::DirectoryUnreachable),
+            (&[b"\x30\x0c\x02"], Reason::DirectoryUnreachable),
+            (&[], Reason::DirectoryUnreachable),
+        ] {
+            let mut connection = way(server(answers).await, false).connect().await.expect("a connection");
+            let failure = connection.search(&everything(2)).await.expect_err("no answer");
+            assert_eq!(failure.reason, reason, "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_entries_than_were_asked_for_are_not_kept() {
+        let entries: &[&[u8]] =
+            &[b"\x30\x0b\x02\x01\x01\x64\x06\x04\x02a=\x30\x00\x30\x0b\x02\x01\x01\x64\x06\x04\x02b=\x30\x00\
+            \x30\x0b\x02\x01\x01\x64\x06\x04\x02c=\x30\x00"];
+        let mut connection = way(server(entries).await, false).connect().await.expect("a connection");
+        let failure = connection.search(&everything(2)).await.expect_err("too many");
+        assert!(failure.detail.contains("more entries"), "{failure}");
     }
 }

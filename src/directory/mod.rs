@@ -149,7 +149,7 @@ impl Directory {
             Looked::One(entry) => (Some(entry), String::new()),
             Looked::None(said) => (None, said),
             Looked::Several => {
-                let detail = format!("more than one entry for {:?}", name.typed());
+                let detail = format!("more than one entry for {:?}", name.searched());
                 // As many steps as for anybody else.
                 let _ = self.bind(&self.nobody()?, password).await?;
                 return Err(Failure::new(Reason::NameAmbiguous, detail).into());
@@ -326,7 +326,11 @@ impl Directory {
     }
 
     async fn check(&self) {
-        let found = self.counted("check", self.look().await);
+        let known = match self.state.load().as_deref() {
+            Some(State { found: Ok(said), .. }) => Some(said.clone()),
+            _ => None,
+        };
+        let found = self.counted("check", self.look(known).await);
         metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(found.is_ok()));
         let before = self.state.swap(Some(Arc::new(State { at: SystemTime::now(), found: found.clone() })));
         let was = before.as_ref().map(|state| &state.found);
@@ -344,8 +348,9 @@ impl Directory {
         }
     }
 
-    /// What signing in needs, tried out: the connection, the bind, the base, and whether anybody is there.
-    async fn look(&self) -> Result<String, Failure> {
+    /// What signing in needs, tried out: the connection, the bind, the base; and whether anybody is there where that is not
+    /// `known`, since looking for people may cost a large directory something.
+    async fn look(&self, known: Option<String>) -> Result<String, Failure> {
         let base = &self.settings.base_dn;
         let none = ["1.1".to_owned()];
         let query = |scope, size_limit, filter: &Filter| Query {
@@ -358,6 +363,9 @@ impl Directory {
         let found = self.pool.search(&query(Scope::Base, 1, &Filter::everything())).await?;
         if found.outcome.code != SUCCESS {
             return Err(self.search_failed("base_dn", base, &found));
+        }
+        if let Some(known) = known {
+            return Ok(known);
         }
         let how = self.pool.said();
         if self.settings.user_filter.is_some() {

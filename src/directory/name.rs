@@ -51,11 +51,6 @@ impl Name {
     pub fn counted(&self) -> &str {
         &self.counted
     }
-
-    /// For the log.
-    pub fn typed(&self) -> &str {
-        &self.searched
-    }
 }
 
 /// Control characters, and those that take no room: two names that look the same must not be two.

@@ -1,5 +1,6 @@
 //! Connections for searches, kept for the next one. Nobody's password goes over them.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ impl Pool {
         Ok(Pool {
             way: Way {
                 addresses,
+                last_good: AtomicUsize::new(0),
                 start_tls: settings.start_tls,
                 tls: tls.then(|| trust::client(settings)).transpose()?,
                 connect_timeout: settings.connect_timeout.0,

@@ -16,7 +16,11 @@ pub fn client(settings: &Directory) -> Result<Arc<ClientConfig>, Failure> {
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(internal)?;
     let Some(file) = &settings.ca_file else {
-        return Ok(Arc::new(builder.with_platform_verifier().map_err(internal)?.with_no_client_auth()));
+        let unusable = |e: rustls::Error| {
+            let detail = format!("the system's authorities cannot be used ({e}); `ca_file` of [ldap] names others");
+            Failure::new(Reason::CertificateUnusable, detail)
+        };
+        return Ok(Arc::new(builder.with_platform_verifier().map_err(unusable)?.with_no_client_auth()));
     };
     let named = |failure| pem::named(file, failure);
     let mut roots = RootCertStore::empty();

@@ -2,6 +2,7 @@
 //!
 //! The reason decides status, page and body here and nowhere else.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ pub struct Refusal {
     /// What `WWW-Authenticate` says to a session that is not enough.
     pub authenticate: Option<Arc<HeaderValue>>,
     /// Seconds after which asking again helps.
-    pub retry_after: Option<u32>,
+    pub retry_after: Option<NonZeroU32>,
 }
 
 impl From<Failure> for Refusal {
@@ -74,10 +75,7 @@ impl From<Failure> for Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        Refusal {
-            retry_after: refused.retry_after.and_then(|seconds| seconds.try_into().ok()),
-            ..refused.failure.into()
-        }
+        Refusal { retry_after: refused.retry_after, ..refused.failure.into() }
     }
 }
 
@@ -107,9 +105,10 @@ impl Answer {
 
     /// On to `location`, an address that was judged or made by the gateway, from whichever method. What a form is answered
     /// with is no redirect: see [`Pages::onward`](crate::pages::Pages::onward).
-    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str) -> Result<Self, Failure> {
+    /// `by_hand`: the page waits for the person to take the step.
+    pub fn onward(context: &Context, visit: &Visit<'_>, location: &str, by_hand: bool) -> Result<Self, Failure> {
         match *visit.method {
-            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location))),
+            Method::POST => Ok(Answer::page(context, StatusCode::OK, context.pages.onward(location, !by_hand))),
             _ => Answer::redirect(context, location),
         }
     }
@@ -155,7 +154,7 @@ impl Answer {
             answer.headers.push((header::WWW_AUTHENTICATE, told.unwrap_or_else(session)));
         }
         if let Some(seconds) = refusal.retry_after {
-            answer.headers.push((header::RETRY_AFTER, seconds.into()));
+            answer.headers.push((header::RETRY_AFTER, seconds.get().into()));
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5")));
         }

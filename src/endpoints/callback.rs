@@ -6,11 +6,13 @@
 //! Promise: a session is made only for the browser that started the attempt, once, from tokens that were verified.
 //! Whatever else comes here is a refusal with a name and leaves no session.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Method, header};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::new_session::make_session;
+use super::new_session::{WayOn, make_session};
 use super::sign_in::count;
 use super::token::is_form;
 use super::{Answer, Context, Refusal, Visit, bounce};
@@ -59,9 +61,14 @@ async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, A
     // Used or not, the attempt is over: a second answer to it finds nothing.
     let over = context.cookies.end(&cookie, "/");
     let signed_in = redeem(context, visit, &attempt, &response).await;
-    match signed_in.and_then(|signed_in| make_session(context, visit, &attempt.return_to, signed_in)) {
+    let way_on = WayOn { to: &attempt.return_to, by_hand: attempt.from_another_site };
+    match signed_in.and_then(|signed_in| make_session(context, visit, way_on, signed_in)) {
         Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
+            let used = failure.reason == Reason::AttemptUnknown;
+            if let Some(answer) = already_signed_in(context, visit).filter(|_| used) {
+                return Ok(("callback", answer.with_cookies(over)));
+            }
             let denied = Audit {
                 reason: Some(failure.reason),
                 detail: &failure.detail,
@@ -133,7 +140,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
 fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
     let known = |provider: &str| context.accepts(provider);
     match context.session_rules().judge(visit.headers, visit.seconds(), known) {
-        Verdict::Known(_) => Answer::onward(context, visit, "/").ok(),
+        Verdict::Known(_) => Answer::onward(context, visit, "/", false).ok(),
         _ => None,
     }
 }
@@ -155,7 +162,15 @@ async fn redeem(
         return Err(Failure::new(Reason::IssuerMixUp, detail));
     }
     match response {
-        AuthorizationResponse::Granted(granted) => provider.complete(attempt, granted, visit.now).await,
+        AuthorizationResponse::Granted(granted) => {
+            let signed_in = provider.complete(attempt, granted, visit.now).await?;
+            // A code is taken once by the provider. Of an ID token there is nobody else to know.
+            if granted.id_token.is_some() {
+                let left = context.config.settings.sign_in.attempt_lifetime.0 + Duration::from_secs(1);
+                context.providers.use_up(attempt, visit.now + left, visit.now)?;
+            }
+            Ok(signed_in)
+        }
         AuthorizationResponse::Error { iss, .. } => {
             provider.check_response_issuer(iss.as_deref())?;
             Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))

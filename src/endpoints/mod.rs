@@ -29,6 +29,7 @@ use url::Url;
 
 use crate::attempts::Attempts;
 use crate::authn::{Programs, SessionRules};
+use crate::canonical::CanonicalPath;
 use crate::clock::unix_seconds;
 use crate::config::Config;
 pub use crate::config::model::CALLBACK;
@@ -117,6 +118,22 @@ impl Context {
         ReturnAddress::parse(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
     }
 
+    /// Where somebody who signed in goes: to `address`, unless it is one of the gateway's own. `/logout` would undo what was
+    /// done, for whoever made the link.
+    fn onward<'a>(&self, address: &'a ReturnAddress) -> &'a str {
+        let text = address.as_str();
+        let (host, path) = match Url::parse(text) {
+            Ok(url) => (url.host_str().unwrap_or_default().to_owned(), url.path().to_owned()),
+            Err(_) => {
+                let path = text.split(['?', '#']).next().unwrap_or_default();
+                (self.public_url().host_str().unwrap_or_default().to_owned(), path.to_owned())
+            }
+        };
+        // An address is judged to have one reading before it becomes one.
+        let own = CanonicalPath::parse(path.as_bytes()).is_ok_and(|path| is_own(self, &host, path.as_str()));
+        if own { "/" } else { text }
+    }
+
     /// The same where `text` may name this host.
     pub fn own_address(&self, text: &str) -> Option<ReturnAddress> {
         ReturnAddress::parse_own(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
@@ -166,12 +183,9 @@ impl Visit<'_> {
         Self::one(self.query.unwrap_or_default().as_bytes(), name)
     }
 
-    /// The same of the form where one was posted.
-    fn parameter_or_field(&self, name: &str) -> Result<Option<String>, Failure> {
-        match *self.method {
-            Method::POST => Self::one(self.body, name),
-            _ => self.parameter(name),
-        }
+    /// The field `name` of the form that was posted; one that comes twice is refused.
+    fn field(&self, name: &str) -> Result<Option<String>, Failure> {
+        Self::one(self.body, name)
     }
 
     fn one(encoded: &[u8], name: &str) -> Result<Option<String>, Failure> {
@@ -278,14 +292,17 @@ fn sign_in_href(context: &Context, visit: &Visit<'_>, provider: Option<&str>) ->
     } else {
         visit.target()
     };
-    login_href(&return_to, provider)
+    login_href(&return_to, provider, None)
 }
 
-fn login_href(return_to: &str, provider: Option<&str>) -> String {
+fn login_href(return_to: &str, provider: Option<&str>, asked: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("return_to", return_to);
     if let Some(provider) = provider {
         query.append_pair("provider", provider);
+    }
+    if let Some(asked) = asked {
+        query.append_pair("asked", asked);
     }
     format!("{LOGIN}?{}", query.finish())
 }

@@ -3,19 +3,31 @@
 use http::HeaderValue;
 
 use super::callback::Trips;
+use super::sign_out::revoke;
 use super::{Answer, Context, LOGOUT, Visit};
+use crate::authn::Verdict;
 use crate::keys::Purpose;
 use crate::oidc::SignedIn;
 use crate::reason::{Failure, Reason};
+use crate::session::ended::Mark;
 use crate::session::{Session, Tokens};
 use crate::telemetry::{Audit, Decision, audit, metrics};
 
-/// A new session, whatever the browser brought before (no fixation), and the way to where the person wanted to go: `return_to` is
-/// judged once more.
+/// Where somebody goes who has signed in.
+pub struct WayOn<'a> {
+    /// Judged once more.
+    pub to: &'a str,
+    /// Whether the person has to take the step. A page of ours that led there by itself would have another site's link look
+    /// like one of this site to the app, which goes by Fetch metadata or `SameSite=Strict`.
+    pub by_hand: bool,
+}
+
+/// A new session, whatever the browser brought before (no fixation), which ends; and the way to where the
+/// person wanted to go.
 pub fn make_session(
     context: &Context,
     visit: &Visit<'_>,
-    return_to: &str,
+    way_on: WayOn<'_>,
     signed_in: SignedIn,
 ) -> Result<Answer, Failure> {
     let settings = &context.config.settings;
@@ -29,7 +41,7 @@ pub fn make_session(
     let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
     let session = Session {
         id: context.keys.random_id().map_err(internal)?,
-        signed_in_at: now,
+        signed_in_at: signed_in.proven_at.map_or(now, |proven_at| proven_at.min(now)),
         last_used: now,
         authentication: signed_in.authentication,
         tokens: refresh_token.map(|token| Tokens {
@@ -41,6 +53,8 @@ pub fn make_session(
     };
     let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
     metrics().session_bytes.observe(sealed.len() as f64);
+    context.ended.saw(&session);
+    end_former(context, visit, &session);
     let mut cookies = context.cookies.store_session(&sealed, visit.headers);
     cookies.extend(Trips::of(context, visit).one_more(context, now));
     let hint = signed_in.id_token.as_deref().and_then(|token| hint_cookie(context, token));
@@ -56,11 +70,37 @@ pub fn make_session(
     };
     audit::record(&granted, visit.now);
     // It was sealed by this gateway, but its address is judged again: rules may have changed since.
-    let return_to = context.return_address(return_to);
-    let mut answer = Answer::onward(context, visit, return_to.as_ref().map_or("/", |address| address.as_str()))?
-        .with_cookies(cookies);
+    let return_to = context.return_address(way_on.to);
+    let to = return_to.as_ref().map_or("/", |address| context.onward(address));
+    let mut answer = Answer::onward(context, visit, to, way_on.by_hand)?.with_cookies(cookies);
     answer.user = Some(session.identity.user);
     Ok(answer)
+}
+
+/// Ends the session that the browser brought to the sign-in: its cookie is overwritten, and nobody could sign out of it.
+fn end_former(context: &Context, visit: &Visit<'_>, session: &Session) {
+    let Verdict::Known(former) = context.session_rules().judge(visit.headers, visit.seconds(), |_| true) else {
+        return;
+    };
+    if context.ended.is_replaced(&former) {
+        return;
+    }
+    context.ended.end(Mark::Replaced { id: &former.id }, visit.seconds());
+    let (who, now_who) = (&former.identity, &session.identity);
+    let same_person = (&who.provider, &who.subject) == (&now_who.provider, &now_who.subject);
+    // With one refresh token many providers take back all that the person granted, and the new one with it.
+    if !(same_person && session.tokens.is_some()) {
+        revoke(context, &former, visit.now);
+    }
+    let ended = Audit {
+        detail: "its browser signed in anew",
+        provider: Some(&who.provider),
+        subject: Some(&who.subject),
+        user: Some(&who.user),
+        peer: visit.client,
+        ..Audit::new(visit.reference, "session_ended", Decision::Allow)
+    };
+    audit::record(&ended, visit.now);
 }
 
 /// For providers that do not say how long their tokens hold (`expires_in` is only recommended, RFC 6749 §5.1).

@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::new_session::make_session;
+use super::new_session::{WayOn, make_session};
 use super::sign_in::{attempt_id, count, public_host};
 use super::{Answer, Context, Outcome, PASSWORD, Refusal, Visit};
 use crate::attempts::Refused;
@@ -60,9 +60,16 @@ pub async fn password(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
     let judged = judge(context, visit).await;
     let made = judged.and_then(|identity| {
         let authentication = Authentication { at: Some(visit.seconds()), ..Authentication::default() };
-        let (id_token, access_token, refresh_token, tokens_expire_at) = (None, None, None, None);
-        let signed_in = SignedIn { identity, authentication, id_token, access_token, refresh_token, tokens_expire_at };
-        Ok(make_session(context, visit, &open.return_to, signed_in)?)
+        let signed_in = SignedIn {
+            identity,
+            authentication,
+            id_token: None,
+            access_token: None,
+            refresh_token: None,
+            tokens_expire_at: None,
+            proven_at: None,
+        };
+        Ok(make_session(context, visit, WayOn { to: &open.return_to, by_hand: false }, signed_in)?)
     });
     match made {
         Ok(answer) => {
@@ -198,12 +205,12 @@ fn again(context: &Context, visit: &Visit<'_>, open: &Open, refused: Refused) ->
     let problem = PasswordProblem {
         reason: refused.failure.reason,
         reference: visit.reference.as_str(),
-        wait: refused.retry_after,
+        wait: refused.retry_after.map(|seconds| seconds.get().into()),
     };
     let shown: String = user.chars().take(256).collect();
     let mut answer = page(context, status, &form(context, open, &shown, Some(problem)));
     match (refused.retry_after, info.status) {
-        (Some(seconds), _) => answer.headers.push((header::RETRY_AFTER, seconds.into())),
+        (Some(seconds), _) => answer.headers.push((header::RETRY_AFTER, seconds.get().into())),
         (None, 503) => answer.headers.push((header::RETRY_AFTER, HeaderValue::from_static("5"))),
         // A 401 names how to authenticate (RFC 9110 §11.6.1); there is no registered scheme for a form.
         (None, 401) => {

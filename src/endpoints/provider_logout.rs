@@ -11,6 +11,7 @@ use serde_json::json;
 use super::sign_in::count;
 use super::token::is_form;
 use super::{Answer, Context, Outcome, Refusal, Visit, challenge};
+use crate::attempts::network;
 use crate::oidc::{LoggedOut, Logout};
 use crate::reason::{Failure, Reason};
 use crate::session::ended::Mark;
@@ -144,10 +145,15 @@ fn end_by_browser(context: &Context, visit: &Visit<'_>) -> Result<Answer, Failur
     }
     let mut ancestors = Vec::new();
     for provider in providers {
-        context.ended.end(Mark::FrontChannel { provider: provider.name(), session: &session }, visit.seconds());
         ancestors.extend(provider.origins());
+        let from = visit.client.map(network);
+        let mark = Mark::FrontChannel { provider: provider.name(), session: &session, from };
+        // Anybody can name a session that there is not, and nothing is said to have ended then.
+        if !context.ended.end(mark, visit.seconds()) {
+            continue;
+        }
         let ended = Audit {
-            detail: "by a frame of the provider: one session, if there is one",
+            detail: "by a frame of the provider: one session",
             provider: Some(provider.name()),
             peer: visit.client,
             ..Audit::new(visit.reference, "session_ended", Decision::Allow)

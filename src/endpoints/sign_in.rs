@@ -2,10 +2,10 @@
 
 use std::time::UNIX_EPOCH;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
-use super::{Answer, Context, Refusal, SignInWish, StepUp, Visit, Visitor, login_href, password};
+use super::{Answer, Context, LOGIN, Refusal, SignInWish, StepUp, Visit, Visitor, login_href, password};
 use crate::authn::Verdict;
 use crate::config::model::{SignInStyle, own_issuer};
 use crate::keys::Purpose;
@@ -18,6 +18,8 @@ use crate::telemetry::metrics;
 const MAX_ATTEMPTS: usize = 5;
 /// Characters of `login_hint`.
 const MAX_HINT: usize = 512;
+/// Bytes of one parameter of such a form: a return address, or an issuer.
+const MAX_VALUE: usize = 2000;
 /// Bytes of a form by which somebody else has a person sign in.
 pub const MAX_BODY: usize = 16 * 1024;
 
@@ -25,18 +27,22 @@ pub const MAX_BODY: usize = 16 * 1024;
 /// a portal or the provider has somebody sign in here (OpenID Connect Core §4). Any site may: it starts a sign-in, as a link
 /// does, and no more.
 pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    if *visit.method == Method::POST {
+        return by_get(context, visit);
+    }
     let return_to = wanted_address(context, visit)?;
-    let hint = visit.parameter_or_field("login_hint")?.filter(|hint| is_hint(hint));
-    let wish = Wish { login_hint: hint, ..Wish::default() };
+    let hint = visit.parameter("login_hint")?.filter(|hint| is_hint(hint));
+    let asked = visit.parameter("asked")?.and_then(|sealed| open_demand(context, &return_to, &sealed));
+    let wish = Wish { login_hint: hint, ..asked.unwrap_or_default() };
     let unknown = |text: &str| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(text)));
-    let named = match visit.parameter_or_field("provider")? {
+    let named = match visit.parameter("provider")? {
         name if by_password(context, name.as_deref()) => {
-            return Ok(Answer::onward(context, visit, &password::href(&return_to))?);
+            return Ok(Answer::redirect(context, &password::href(&return_to))?);
         }
         Some(name) => Some(context.providers.get(&name).ok_or_else(|| unknown(&name))?),
         None => None,
     };
-    let issued = match visit.parameter_or_field("iss")? {
+    let issued = match visit.parameter("iss")? {
         Some(iss) => {
             let provider = match named {
                 Some(named) => Some(named).filter(|named| named.is_issuer(&iss)),
@@ -48,14 +54,42 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     };
     match issued.or_else(|| only_provider(context)) {
         Some(provider) => start(context, visit, provider, &wish, &return_to),
-        None => Ok(page(context, &return_to)),
+        None => Ok(page(context, &wish, &return_to)),
     }
+}
+
+/// A form of another site comes without the cookies of the attempts that are open, and would open one more each time, until
+/// the browser holds more cookies than a request may have. The same as a link comes with them.
+fn by_get(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for name in ["iss", "login_hint", "target_link_uri", "return_to", "provider"] {
+        if let Some(value) = visit.field(name)? {
+            if value.len() > MAX_VALUE {
+                return Err(Failure::new(Reason::ReturnAddress, format!("`{name}` has {} bytes", value.len())).into());
+            }
+            query.append_pair(name, &value);
+        }
+    }
+    Ok(Answer::redirect(context, &format!("{LOGIN}?{}", query.finish()))?)
+}
+
+/// What a route asks of the sign-in that leads back to `return_to`, as the sign-in page carries it.
+fn open_demand(context: &Context, return_to: &str, sealed: &str) -> Option<Wish> {
+    let mut buffer = Vec::new();
+    let range = context.keys.open(Purpose::Demand, return_to, sealed.as_bytes(), &mut buffer).ok()?;
+    serde_json::from_slice(&buffer[range]).ok()
+}
+
+/// The same, sealed; `None` where nothing is asked.
+fn demand(context: &Context, return_to: &str, wish: &Wish) -> Option<String> {
+    let plain = serde_json::to_vec(wish).ok().filter(|_| !wish.is_empty())?;
+    context.keys.seal(Purpose::Demand, return_to, &plain).ok()
 }
 
 /// `return_to` or `target_link_uri`, of which there may be one.
 fn wanted_address(context: &Context, visit: &Visit<'_>) -> Result<String, Failure> {
-    let by_link = visit.parameter_or_field("return_to")?;
-    let by_third_party = visit.parameter_or_field("target_link_uri")?;
+    let by_link = visit.parameter("return_to")?;
+    let by_third_party = visit.parameter("target_link_uri")?;
     let (address, text) = match (by_link, by_third_party) {
         (None, None) => return Ok("/".to_owned()),
         (Some(_), Some(_)) => {
@@ -64,7 +98,7 @@ fn wanted_address(context: &Context, visit: &Visit<'_>) -> Result<String, Failur
         (Some(text), None) => (context.return_address(&text), text),
         (None, Some(text)) => (context.own_address(&text), text),
     };
-    address.map(|address| address.as_str().to_owned()).ok_or_else(|| {
+    address.map(|address| context.onward(&address).to_owned()).ok_or_else(|| {
         let detail = format!("{:?}", cut(&text));
         Failure::new(Reason::ReturnAddress, detail)
     })
@@ -104,13 +138,13 @@ pub fn send_to_sign_in(
                 Some(name) => context.providers.get(name),
                 None => only_provider(context),
             };
+            let asked = wish.step_up.map_or_else(Wish::default, |step_up| step_up.wish().clone());
             match (provider, wish.style) {
-                (Some(provider), SignInStyle::Redirect) => {
-                    let asked = wish.step_up.map_or_else(Wish::default, |step_up| step_up.wish().clone());
-                    start(context, visit, provider, &asked, &return_to)
+                (Some(provider), SignInStyle::Redirect) => start(context, visit, provider, &asked, &return_to),
+                (Some(provider), SignInStyle::Page) => {
+                    Ok(page_of(context, [provider].into_iter(), false, &asked, &return_to))
                 }
-                (Some(provider), SignInStyle::Page) => Ok(page_of(context, [provider].into_iter(), false, &return_to)),
-                (None, _) => Ok(page(context, &return_to)),
+                (None, _) => Ok(page(context, &asked, &return_to)),
             }
         }
     }
@@ -234,19 +268,21 @@ fn only_provider(context: &Context) -> Option<&std::sync::Arc<Provider>> {
     all.next().filter(|_| all.next().is_none())
 }
 
-fn page(context: &Context, return_to: &str) -> Answer {
-    page_of(context, context.providers.iter(), true, return_to)
+fn page(context: &Context, wish: &Wish, return_to: &str) -> Answer {
+    page_of(context, context.providers.iter(), true, wish, return_to)
 }
 
 fn page_of<'a>(
     context: &Context,
     providers: impl Iterator<Item = &'a std::sync::Arc<Provider>>,
     with_directory: bool,
+    wish: &Wish,
     return_to: &str,
 ) -> Answer {
+    let asked = demand(context, return_to, wish);
     let directory = context.directory().map(|d| (d.name(), d.display_name(), password::href(return_to)));
     let providers: Vec<_> = providers
-        .map(|p| (p.name(), p.display_name(), login_href(return_to, Some(p.name()))))
+        .map(|p| (p.name(), p.display_name(), login_href(return_to, Some(p.name()), asked.as_deref())))
         .chain(directory.filter(|_| with_directory))
         .collect();
     let buttons: Vec<_> =
@@ -265,7 +301,8 @@ fn start(
 ) -> Result<Answer, Refusal> {
     let begin = |id: String| Ok((provider.begin_with(wish, return_to, &id, visit.now)?, id));
     let begun = attempt_id(context, visit).and_then(begin);
-    let (begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
+    let (mut begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
+    begun.attempt.from_another_site = visit.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let name = context.cookies.attempt(&id);
     let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
     let sealed = context

@@ -57,7 +57,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         Some((url, waiting)) => (url.into(), waiting),
         None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
     };
-    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session).is_none()) {
+    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
         end(context, visit, session);
     }
     count("logout", None);
@@ -82,8 +82,13 @@ fn end(context: &Context, visit: &Visit<'_>, session: &Session) {
     audit::record(&ended, visit.now);
 }
 
-/// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`.
+/// Whether a page of another site is behind the request, by Fetch metadata, and where a browser sends none by `Origin`; or
+/// a picture or the like in a page of this one, which the app may have from anybody.
 fn from_another_site(context: &Context, visit: &Visit<'_>) -> bool {
+    let opened = |dest: &HeaderValue| dest == "document" || dest == "empty";
+    if !visit.headers.get("sec-fetch-dest").is_none_or(opened) {
+        return true;
+    }
     match visit.headers.get("sec-fetch-site") {
         Some(site) => site == "cross-site",
         None => {
@@ -105,7 +110,7 @@ fn ended_cookies(context: &Context, visit: &Visit<'_>) -> Vec<HeaderValue> {
 }
 
 /// Takes the session's refresh token back, which nobody has to wait for.
-fn revoke(context: &Context, session: &Session, now: SystemTime) {
+pub(super) fn revoke(context: &Context, session: &Session, now: SystemTime) {
     let Some(provider) = context.providers.get(&session.identity.provider).filter(|provider| provider.revokes()) else {
         return;
     };

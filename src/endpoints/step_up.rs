@@ -71,6 +71,9 @@ impl StepUp {
         let Some(at) = authentication.at else {
             return needed(format!("expected `auth_time` within {max_age} s, and the provider did not say it"));
         };
+        if at > now.saturating_add(leeway) {
+            return needed(format!("expected `auth_time` within {max_age} s, got {} s ahead", at - now));
+        }
         let age = now.saturating_sub(at);
         if age > max_age.saturating_add(leeway) {
             return needed(format!("expected `auth_time` within {max_age} s, got {age} s ago"));

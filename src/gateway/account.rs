@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
+use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
 use crate::reason::{Failure, Reason};
@@ -31,6 +32,8 @@ pub struct Way {
     /// The program that sent a good credential.
     pub(super) program: Option<Program>,
     pub(super) user: Option<String>,
+    /// The session that let a person in.
+    pub(super) watched: Option<Watched>,
     /// Cookies that go out with the app's answer.
     pub(super) cookies: Vec<HeaderValue>,
     /// Whether they hold new tokens, and not merely the note of a use.
@@ -62,6 +65,7 @@ impl Way {
             identity: Vec::new(),
             program: None,
             user: None,
+            watched: None,
             cookies: Vec::new(),
             renewed: false,
             deciding: Duration::ZERO,

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::Gateway;
 use super::account::Way;
 use super::route::{Route, RouteTokens};
+use super::watch::Watched;
 use crate::authn::password::Pair;
 use crate::authn::{Program, Verdict};
 use crate::authz;
@@ -17,6 +18,7 @@ use crate::endpoints::{self, Answer, Refusal, SignInWish, StepUp, Visit};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
+use crate::telemetry::{Audit, Decision, audit};
 
 /// Headers by which a client of W&B says whom it works for.
 const ATTRIBUTION: [HeaderName; 2] =
@@ -53,7 +55,17 @@ impl Gateway {
         }
         let programs = &self.context.programs;
         let program = match Pair::read(authorization).filter(|_| tokens.passwords) {
-            Some(pair) => programs.judge_password(&pair, visit.client).await?,
+            Some(pair) => programs.judge_password(&pair, visit.client).await.inspect_err(|refused| {
+                let denied = Audit {
+                    reason: Some(refused.failure.reason),
+                    detail: &refused.failure.detail,
+                    provider: self.context.directory().map(|directory| directory.name()),
+                    route: Some(&route.name),
+                    peer: visit.client,
+                    ..Audit::new(visit.reference, "basic", Decision::Deny)
+                };
+                audit::record(&denied, visit.now);
+            })?,
             None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
         };
         may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;
@@ -65,6 +77,8 @@ impl Gateway {
     }
 
     async fn admit_person(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Result<Option<Answer>, Refusal> {
+        // Before the session is judged: what is said from here on is for whoever looks again.
+        let said = self.context.ended.said();
         let person = match self.authenticate(visit, route, way).await {
             Verdict::Known(person) => person,
             // A program that was let near the wrong route should not have to guess.
@@ -93,6 +107,7 @@ impl Gateway {
         // Written by `upstream_request_filter`.
         let headers = self.context.identity_headers.of(&person.identity);
         way.identity = headers.map_err(|failure| refuse(&person.identity, failure, way))?;
+        way.watched = Some(Watched { session: person, said, streams: false });
         Ok(None)
     }
 
@@ -111,7 +126,12 @@ impl Gateway {
         let Verdict::Known(mut person) = verdict else { return verdict };
         let limits = &self.context.config.settings.session;
         let mut changed = person.note_use(limits, now);
-        if person.renewal_due(limits, now) {
+        let due = person.renewal_due(limits, now);
+        // What this browser sent before it got another session must not put the old one back.
+        if (changed || due) && self.context.ended.is_replaced(&person) {
+            return Verdict::Known(person);
+        }
+        if due {
             match renew(&self.context, visit, &self.renewals, &person).await {
                 Renewal::Store(renewed) => {
                     person = renewed;
@@ -123,6 +143,7 @@ impl Gateway {
             }
         }
         if changed {
+            self.context.ended.saw(&person);
             self.store(visit, &person, way);
         }
         Verdict::Known(person)

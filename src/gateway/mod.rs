@@ -15,6 +15,7 @@ pub mod request;
 mod response;
 mod route;
 mod upstream;
+mod watch;
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -125,6 +126,10 @@ impl Gateway {
         if endpoints::is_own(&self.context, visit.host, visit.path) {
             return endpoints::answer(&self.context, visit).await.map(Step::Answer);
         }
+        if let Some((index, answer)) = self.preflight(visit, request) {
+            way.route = Some(index);
+            return Ok(Step::Answer(answer));
+        }
         // 2 which route governs it; none = refused
         let index = self.routes.find(request)?;
         way.route = Some(index);
@@ -133,14 +138,24 @@ impl Gateway {
             return Ok(Step::Forward);
         }
         if is_preflight(visit) {
-            if route.preflight {
-                return Ok(Step::Forward);
-            }
-            let answer = self.cors.as_ref().and_then(|cors| cors.preflight(visit.headers));
-            return answer.map(Step::Answer).ok_or_else(|| Failure::from(Reason::PreflightNotAllowed).into());
+            let refused = Refusal::from(Failure::from(Reason::PreflightNotAllowed));
+            return if route.preflight { Ok(Step::Forward) } else { Err(refused) };
         }
         // 4 to 7 who is asking, may they, and what the app is told of them
         self.admit(visit, route, way).await.map(|admitted| admitted.map_or(Step::Forward, Step::Answer))
+    }
+
+    /// The answer to a preflight of a listed origin, and the route of the request that it asks for. `None` where the app
+    /// answers for itself.
+    fn preflight(&self, visit: &Visit<'_>, request: &CanonicalRequest) -> Option<(usize, Answer)> {
+        let cors = self.cors.as_ref().filter(|_| is_preflight(visit))?;
+        let asked = visit.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
+        let index = self.routes.find_for(request, &Method::from_bytes(asked.as_bytes()).ok()?).ok()?;
+        let route = &self.routes[index];
+        if route.access == Access::Public || route.preflight {
+            return None;
+        }
+        Some((index, cors.preflight(visit.headers)?))
     }
 
     fn canonical_request(&self, session: &Session) -> std::result::Result<(CanonicalRequest, Origin), Failure> {
@@ -295,7 +310,14 @@ impl ProxyHttp for Gateway {
                 upstream_response.append_header(name, value)?;
             }
         }
+        if let Some(watched) = way.watched.as_mut().filter(|_| !interim) {
+            watched.streams = watch::streams(upstream_response);
+        }
         if way.cookies.is_empty() || interim {
+            return Ok(());
+        }
+        if self.is_replaced(way) {
+            way.cookies.clear();
             return Ok(());
         }
         // A slow answer must not bring a session back that was signed out meanwhile. A renewed one is sent all the
@@ -312,6 +334,26 @@ impl ProxyHttp for Gateway {
             upstream_response.insert_header(header::CACHE_CONTROL, "private, no-cache")?;
         }
         Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        way: &mut Box<Way>,
+    ) -> Result<()> {
+        self.check_stream(way)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        way: &mut Box<Way>,
+    ) -> Result<Option<Duration>> {
+        self.check_stream(way).map(|()| None)
     }
 
     /// Nothing was sent yet: another address of the app may be asked, whatever the method.

@@ -154,9 +154,14 @@ impl Routes {
     /// Index of the route that governs `request`. Where an app that drops path parameters would read a path that another
     /// route governs, the request has two readings and is refused.
     pub fn find(&self, request: &CanonicalRequest) -> Result<usize, Failure> {
-        let found = self.lookup(&request.authority.host, request.path.as_str(), &request.method);
+        self.find_for(request, &request.method)
+    }
+
+    /// The same were the method of `request` another one: what a preflight asks for.
+    pub fn find_for(&self, request: &CanonicalRequest, method: &Method) -> Result<usize, Failure> {
+        let found = self.lookup(&request.authority.host, request.path.as_str(), method);
         if let Some(other) = request.path.without_parameters() {
-            let second = self.lookup(&request.authority.host, &other, &request.method);
+            let second = self.lookup(&request.authority.host, &other, method);
             if found != second {
                 return Err(Failure::new(
                     Reason::PathAmbiguous,
@@ -166,10 +171,7 @@ impl Routes {
         }
         match found {
             Some(index) => Ok(index),
-            None => Err(Failure::new(
-                Reason::NoRoute,
-                format!("{} {}{}", request.method, request.authority.host, request.path),
-            )),
+            None => Err(Failure::new(Reason::NoRoute, format!("{method} {}{}", request.authority.host, request.path))),
         }
     }
 

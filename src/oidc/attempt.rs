@@ -11,6 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::id_token::VerifiedIdToken;
 use super::response::{Granted, described};
 pub(super) use crate::clock::unix_seconds;
 use crate::config::model::{AuthMethod, Provider as ProviderSettings, ResponseMode};
@@ -45,6 +46,9 @@ pub struct Attempt {
     pub(super) response_mode: ResponseMode,
     #[serde(rename = "w", default, skip_serializing_if = "Wish::is_empty")]
     pub(super) wish: Wish,
+    /// Whether a page of another site led here; told by whoever starts the attempt.
+    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_another_site: bool,
 }
 
 /// What one sign-in asks for that another at the same provider does not.
@@ -65,7 +69,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.acr_values.is_empty() && self.max_age.is_none() && !self.fresh
     }
 }
@@ -101,6 +105,7 @@ impl Attempt {
             flow: provider.auth_method,
             response_mode: provider.response_mode(),
             wish: wish.clone(),
+            from_another_site: false,
         })
     }
 
@@ -115,6 +120,12 @@ impl Attempt {
         let expected = described(code, id_token, self.response_mode);
         let detail = format!("expected {expected}, got {}", granted.describe());
         Err(Failure::new(Reason::ResponseMode, detail))
+    }
+
+    /// When the provider issued `verified`, in seconds since 1970. It has the attempt's nonce, so it is no older than the
+    /// attempt, whatever the provider's clock says.
+    pub(super) fn proven_at(&self, verified: &VerifiedIdToken, now: SystemTime) -> u64 {
+        verified.issued_at.max(self.started_at).min(unix_seconds(now))
     }
 
     /// Whether a code, and whether an ID token was asked for.

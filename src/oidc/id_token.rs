@@ -50,6 +50,8 @@ pub(super) struct VerifiedIdToken {
     pub token: String,
     pub subject: String,
     /// Unix seconds.
+    pub issued_at: u64,
+    /// Unix seconds.
     pub expires_at: u64,
     pub claims: Map<String, Value>,
 }
@@ -76,14 +78,15 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
     let Signed { algorithm, claims } = signed::verify(token, keys, expected.algorithms, &TYPES).map_err(of_fault)?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
-    let expires_at = check_times(&claims, expected)?;
+    let (issued_at, expires_at) = check_times(&claims, expected)?;
     check_nonce(&claims, expected)?;
     check_hashes(&claims, algorithm, expected)?;
     let subject = text(&claims, "sub")?.ok_or_else(|| form("no `sub`"))?;
     if subject.is_empty() || subject.chars().count() > MAX_SUBJECT {
         return Err(form("`sub` is empty or too long"));
     }
-    Ok(VerifiedIdToken { token: token.to_owned(), subject: subject.to_owned(), expires_at, claims })
+    let (token, subject) = (token.to_owned(), subject.to_owned());
+    Ok(VerifiedIdToken { token, subject, issued_at, expires_at, claims })
 }
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
@@ -117,8 +120,8 @@ fn check_audience(claims: &Map<String, Value>, expected: &Expected<'_>) -> Resul
     }
 }
 
-/// `exp`, `iat` and `nbf` (RFC 7519 §4.1). Returns `exp`.
-fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<u64, Failure> {
+/// `exp`, `iat` and `nbf` (RFC 7519 §4.1). Returns `iat` and `exp`.
+fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(u64, u64), Failure> {
     let now = unix_seconds(expected.now);
     let leeway = expected.leeway.as_secs();
     let expires = time(claims, "exp")?.ok_or_else(|| form("no `exp`"))?;
@@ -137,7 +140,7 @@ fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<u
     }
     match time(claims, "nbf")? {
         Some(begin) if begin > now.saturating_add(leeway) => outside(format!("`nbf` is {} s ahead", begin - now)),
-        _ => Ok(expires),
+        _ => Ok((issued, expires)),
     }
 }
 
@@ -208,6 +211,9 @@ pub(super) fn check_authentication(
         return wrong("`max_age` was asked for, and there is no `auth_time`".into());
     };
     let age = unix_seconds(now) as f64 - time;
+    if age < -leeway.as_secs_f64() {
+        return wrong(format!("`auth_time` is {:.0} s ahead of the gateway's clock", -age));
+    }
     if age > (max_age + leeway).as_secs_f64() {
         return wrong(format!("`auth_time` is {age:.0} s past, more than `max_age` {} s", max_age.as_secs()));
     }

@@ -1,13 +1,11 @@
 //! Verifying a logout token (OpenID Connect Back-Channel Logout 1.0 §2.6).
 //!
-//! The order: whose token it says it is, for nothing but finding the keys; header and signature, as [`signed`] checks them;
+//! The order: what is encrypted is opened; whose token it says it is, for nothing but finding the keys; header and signature, as [`signed`] checks them;
 //! the claims; and last whether it was used before, so that nobody but the provider can use up what is remembered.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 
 use super::Providers;
@@ -15,6 +13,7 @@ use super::attempt::unix_seconds;
 use super::provider::Provider;
 use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT};
 use super::tenants;
+use crate::jwe;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -24,10 +23,12 @@ const TYPES: [&str; 2] = ["logout+jwt", "jwt"];
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// How old a token may be. It is sent at once.
 const MAX_AGE: Duration = Duration::from_secs(300);
+/// Encrypted tokens that are opened at once, in vain or not.
+pub(super) const DECRYPTIONS: usize = 2;
+/// How long one waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Characters of `jti`.
 const MAX_ID: usize = 1024;
-/// Ids of used tokens that are remembered.
-const MAX_USED: usize = 100_000;
 
 /// What a logout token ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,8 @@ pub enum LoggedOut {
 /// What a token has to say.
 pub(super) struct Expected<'a> {
     pub issuer: &'a str,
+    /// Whose people may come, where the issuer is for several tenants.
+    pub tenants: &'a [String],
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
     pub leeway: Duration,
@@ -69,6 +72,7 @@ impl Providers {
     /// What the logout token `token` ends. [`Reason::LogoutToken`] says what is wrong with it,
     /// [`Reason::LogoutTokenReplayed`] that it was here before, and [`Reason::ProviderNotReady`] that it may come again.
     pub async fn logout(&self, token: &str, now: SystemTime) -> Result<Logout, Failure> {
+        let token = &*self.decrypted(token).await?;
         let mut failure = None;
         let mut found: Option<(Vec<String>, Verified)> = None;
         for provider in self.iter() {
@@ -83,29 +87,50 @@ impl Providers {
         }
         match found {
             Some((providers, verified)) => {
-                self.used.once(&verified, unix_seconds(now))?;
+                if !self.used_tokens.once([&verified.issuer, &verified.id], verified.used_up_at, unix_seconds(now)) {
+                    return Err(Failure::new(Reason::LogoutTokenReplayed, format!("`jti` {}", in_words(&verified.id))));
+                }
                 Ok(Logout { providers, sessions: verified.sessions })
             }
             None => Err(failure.unwrap_or_else(|| refused(Fault::form("its `iss` is of no configured provider")))),
         }
+    }
+
+    /// `token` as it is, or what is inside where one of the providers' keys opens it: no key of another provider does, and
+    /// whose token it is says the one inside. Anybody may send what looks encrypted, and to try keys is work: few do at once.
+    async fn decrypted<'t>(&self, token: &'t str) -> Result<Cow<'t, str>, Failure> {
+        if !jwe::is_encrypted(token) {
+            return Ok(Cow::Borrowed(token));
+        }
+        let turn = tokio::time::timeout(MAX_WAIT, self.decryptions.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(Reason::TooManyLogoutTokens.into()) };
+        let mut failure = None;
+        for provider in self.iter() {
+            match provider.decrypted(token) {
+                Ok(token) => return Ok(token),
+                Err(why) => failure = failure.filter(|_| provider.decryption.is_none()).or(Some(why)),
+            }
+        }
+        let detail = failure.map_or_else(|| "there is no provider".to_owned(), |failure| failure.detail);
+        Err(Failure::new(Reason::LogoutToken, detail))
     }
 }
 
 impl Provider {
     /// `None` where the token is of another issuer, which is how many can share one address.
     async fn logout_token(&self, token: &str, now: SystemTime) -> Result<Option<Verified>, Failure> {
-        let token = self.decrypted(token).map_err(|failure| Failure::new(Reason::LogoutToken, failure.detail))?;
-        let said = signed::unverified_claims(&token).map_err(refused)?;
+        let said = signed::unverified_claims(token).map_err(refused)?;
         let issuer = signed::text(&said, "iss").map_err(refused)?;
         let issuer = issuer.ok_or_else(|| refused(Fault::form("no `iss`")))?;
         if !self.is_issuer(issuer) {
             return Ok(None);
         }
         let snapshot = self.ready()?;
-        let verify = |keys: &_| signed::verify(&token, keys, &self.settings.id_token_algorithms, &TYPES);
+        let verify = |keys: &_| signed::verify(token, keys, &self.settings.id_token_algorithms, &TYPES);
         let signed = self.with_keys(&snapshot, verify, Fault::is_of_keys).await.map_err(refused)?;
         let expected = Expected {
             issuer: &snapshot.metadata.issuer,
+            tenants: &self.settings.tenants,
             client_id: &self.settings.client_id,
             trusted_audiences: &self.settings.trusted_audiences,
             leeway: self.settings.leeway.0,
@@ -126,6 +151,7 @@ pub(super) fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Res
     if !tenants::is_called(expected.issuer, issuer) {
         return fault(format!("expected `iss` `{}`, got {}", expected.issuer, in_words(issuer)));
     }
+    tenants::check_logout(expected.issuer, issuer, claims, expected.tenants)?;
     check_audience(claims, expected)?;
     let used_up_at = check_times(claims, expected)?;
     match claims.get("events").and_then(|events| events.get(EVENT)) {
@@ -197,48 +223,5 @@ fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<u
     match signed::time(claims, "nbf")? {
         Some(begin) if begin > now.saturating_add(leeway) => outside(format!("`nbf` is {} s ahead", begin - now)),
         _ => Ok(too_old_at + 1),
-    }
-}
-
-/// Ids of tokens that were used, for as long as they could be used again.
-#[derive(Debug, Default)]
-pub(super) struct UsedTokens(Mutex<Used>);
-
-#[derive(Debug, Default)]
-struct Used {
-    ids: HashSet<[u8; 32]>,
-    /// By when they can be forgotten.
-    by_end: BTreeSet<(u64, [u8; 32])>,
-}
-
-impl UsedTokens {
-    /// Takes over what `before` remembers.
-    pub fn inherit(&self, before: &UsedTokens) {
-        let known = before.0.lock().unwrap_or_else(PoisonError::into_inner).by_end.clone();
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        used.ids.extend(known.iter().map(|(_, id)| *id));
-        used.by_end.extend(known);
-    }
-
-    /// Remembers the token, or refuses it where it is remembered.
-    fn once(&self, token: &Verified, now: u64) -> Result<(), Failure> {
-        let mut context = Context::new(&SHA256);
-        context.update(&(token.issuer.len() as u64).to_le_bytes());
-        context.update(token.issuer.as_bytes());
-        context.update(token.id.as_bytes());
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
-        // A poisoned lock means a panic in memory work below; an id too many or too few is all that can be wrong then.
-        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Used { ids, by_end } = &mut *used;
-        while let Some((_, old)) = by_end.first().copied().filter(|(end, _)| *end <= now || by_end.len() >= MAX_USED) {
-            by_end.pop_first();
-            ids.remove(&old);
-        }
-        if !ids.insert(id) {
-            return Err(Failure::new(Reason::LogoutTokenReplayed, format!("`jti` {}", in_words(&token.id))));
-        }
-        by_end.insert((token.used_up_at, id));
-        Ok(())
     }
 }

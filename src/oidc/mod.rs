@@ -28,15 +28,17 @@ mod signed;
 mod tenants;
 mod token;
 mod translation;
+mod used;
 mod userinfo;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use attempt::{Attempt, Begun, Wish};
@@ -44,18 +46,23 @@ pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 
-use self::logout_token::UsedTokens;
+use self::used::Used;
 use crate::claims::NeededClaims;
+use crate::clock::unix_seconds;
 use crate::config::model::{self, Settings};
 use crate::jwe::DecryptionKeys;
-use crate::reason::Failure;
+use crate::reason::{Failure, Reason};
 
 /// The configured providers, in their order; the first is the default.
 #[derive(Debug)]
 pub struct Providers {
     all: Vec<Arc<Provider>>,
-    /// Logout tokens that were used, whichever provider they are from.
-    used: UsedTokens,
+    /// Logout tokens, whichever provider they are from.
+    used_tokens: Used,
+    /// Sign-ins whose ID token came by the browser, which could post it again.
+    used_attempts: Used,
+    /// Turns at opening encrypted logout tokens.
+    decryptions: Semaphore,
 }
 
 impl Providers {
@@ -67,7 +74,9 @@ impl Providers {
             Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
         };
         let all = settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>()?;
-        Ok(Providers { all, used: UsedTokens::default() })
+        let (used_tokens, used_attempts) = Default::default();
+        let decryptions = Semaphore::new(logout_token::DECRYPTIONS);
+        Ok(Providers { all, used_tokens, used_attempts, decryptions })
     }
 
     /// The provider of that name.
@@ -105,9 +114,10 @@ impl Providers {
     }
 
     /// Takes over what `before`, the providers of the configuration until now, know of the same issuers, so that a
-    /// reload signs nobody out of the way in, and no logout token becomes new by it.
+    /// reload signs nobody out of the way in, and nothing that was used becomes new by it.
     pub fn inherit(&self, before: &Providers) {
-        self.used.inherit(&before.used);
+        self.used_tokens.inherit(&before.used_tokens);
+        self.used_attempts.inherit(&before.used_attempts);
         for provider in self.iter() {
             let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
             let Some(known) = known else { continue };
@@ -115,6 +125,15 @@ impl Providers {
             if let (None, Ok(snapshot)) = (provider.snapshot(), made) {
                 provider.snapshot.store(Some(Arc::new(snapshot)));
             }
+        }
+    }
+
+    /// Uses up `attempt`, whose answer was verified and is good for one session. It is remembered until `end`, by which
+    /// it is too old; [`Reason::AttemptUnknown`] says that it was used before.
+    pub fn use_up(&self, attempt: &Attempt, end: SystemTime, now: SystemTime) -> Result<(), Failure> {
+        match self.used_attempts.once([&attempt.provider, &attempt.nonce], unix_seconds(end), unix_seconds(now)) {
+            true => Ok(()),
+            false => Err(Failure::new(Reason::AttemptUnknown, "it was used before")),
         }
     }
 

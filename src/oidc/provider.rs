@@ -80,6 +80,8 @@ pub struct SignedIn {
     /// Unix seconds: by `expires_in`, else by the `exp` of the ID token.
     pub tokens_expire_at: Option<u64>,
     pub authentication: Authentication,
+    /// Unix seconds, where it is not now: an ID token that came by the browser may have waited there.
+    pub proven_at: Option<u64>,
 }
 
 /// Why a session was not renewed.

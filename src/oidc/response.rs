@@ -16,7 +16,7 @@ use crate::words::in_words;
 /// Bytes of the whole query.
 const MAX_QUERY: usize = 16 * 1024;
 /// Bytes of a whole form: an ID token, and what stands beside it.
-pub const MAX_FORM: usize = MAX_TOKEN + 2 * MAX_QUERY;
+pub const MAX_FORM: usize = 128 * 1024;
 /// Parameters of any name; the longest known answer has seven.
 const MAX_PARAMETERS: usize = 64;
 const MAX_CODE: usize = 4096;

@@ -121,7 +121,8 @@ impl Provider {
         };
         self.check_authentication(attempt, &verified, now)?;
         let identity = self.identity(&snapshot, &tokens, &verified).await?;
-        Ok(signed_in(identity, tokens, Some(&verified), now))
+        let proven_at = granted.code.is_none().then(|| attempt.proven_at(&verified, now));
+        Ok(SignedIn { proven_at, ..signed_in(identity, tokens, Some(&verified), now) })
     }
 
     /// Whether the person authenticated as this sign-in asked for. Whoever holds the browser can take `prompt`,
@@ -240,5 +241,6 @@ pub(super) fn signed_in(
         refresh_token: tokens.refresh_token,
         tokens_expire_at: by_answer.or(verified.map(|verified| verified.expires_at)),
         authentication: verified.map(VerifiedIdToken::authentication).unwrap_or_default(),
+        proven_at: None,
     }
 }

@@ -9,7 +9,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::signed;
+use super::signed::{self, Fault};
 use crate::config::model::{ANY_TENANT, TENANT, tenant_in};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -33,12 +33,28 @@ pub(super) fn check(issuer: &str, said: &str, claims: &Map<String, Value>, tenan
         let detail = format!("expected `tid` of the tenant in `iss`, {}, got {got}", in_words(tenant));
         return Err(Failure::new(Reason::IdTokenIssuer, detail));
     }
+    may_come(tenant, tenants).map_err(|detail| Failure::new(Reason::TenantRefused, detail))
+}
+
+/// Checks that a logout token whose `iss` fits the issuer is from one of `tenants`. It need not have a `tid`; one that it
+/// has is the same.
+pub(super) fn check_logout(
+    issuer: &str,
+    said: &str,
+    claims: &Map<String, Value>,
+    tenants: &[String],
+) -> Result<(), Fault> {
+    let Some(tenant) = tenant_in(issuer, said) else { return Ok(()) };
+    match signed::text(claims, "tid")? {
+        Some(other) if other != tenant => Err(Fault::form("`tid` is not the tenant in `iss`")),
+        _ => may_come(tenant, tenants).map_err(Fault::Form),
+    }
+}
+
+fn may_come(tenant: &str, tenants: &[String]) -> Result<(), String> {
     match tenants.iter().any(|one| one == ANY_TENANT || one.eq_ignore_ascii_case(tenant)) {
         true => Ok(()),
-        false => {
-            let detail = format!("the tenant {} (`tid`) is not among `tenants`", in_words(tenant));
-            Err(Failure::new(Reason::TenantRefused, detail))
-        }
+        false => Err(format!("the tenant {} (`tid`) is not among `tenants`", in_words(tenant))),
     }
 }
 
@@ -74,6 +90,8 @@ fn tenant_place(issuer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const V2: &str = "https://login.example/{tenantid}/v2.0";
@@ -92,6 +110,30 @@ mod tests {
         ] {
             assert_eq!(is_called(issuer, said), wanted, "{issuer} {said}");
         }
+    }
+
+    #[test]
+    fn a_logout_token_is_from_a_tenant_that_may_come() {
+        let tenants = ["T1".to_owned(), "t2".to_owned()];
+        let check = |issuer: &str, tenant: &str, claims: Value, tenants: &[String]| {
+            let said = format!("https://login.example/{tenant}/v2.0");
+            check_logout(issuer, &said, claims.as_object().expect("an object"), tenants).is_ok()
+        };
+        for (tenant, claims, wanted) in [
+            ("t1", json!({}), true),
+            ("t2", json!({ "tid": "t2" }), true),
+            ("t2", json!({ "tid": "t1" }), false),
+            ("t2", json!({ "tid": 2 }), false),
+            ("t3", json!({}), false),
+            ("t3", json!({ "tid": "t1" }), false),
+        ] {
+            assert_eq!(check(V2, tenant, claims.clone(), &tenants), wanted, "{tenant} {claims}");
+        }
+        assert!(check(V2, "t3", json!({}), &[ANY_TENANT.to_owned()]));
+        assert!(
+            check("https://login.example/t3/v2.0", "t3", json!({}), &[]),
+            "an issuer of one tenant has no such list"
+        );
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(super) struct Look {
     /// The one style sheet; its hash stands in the Content-Security-Policy.
     pub(super) style: String,
     pub(super) support: Option<String>,
-    /// Whether nobody signs in but by the way in, which every page then says.
-    pub(super) restore: bool,
+    /// What opened the way in, where nobody signs in but by that: every page then says so.
+    pub(super) restore: Option<String>,
 }
 
 impl Look {
@@ -48,7 +48,7 @@ impl Look {
             icon: logo.clone().unwrap_or_else(|| mark.clone()),
             logo: logo.unwrap_or(mark),
             style: style(color),
-            restore: false,
+            restore: None,
             support: brand.support.clone().filter(|line| !line.trim().is_empty()),
         })
     }

@@ -110,9 +110,9 @@ impl Pages {
         Ok(Pages { look, headers, bounce_policy: HeaderValue::from_str(&with_script).map_err(unusable)? })
     }
 
-    /// The same pages, each of which says that only the way in is open.
-    pub fn in_restore_mode(mut self) -> Pages {
-        self.look.restore = true;
+    /// The same pages, each of which says that only the way in is open, and what has to be taken away: `set_by`.
+    pub fn in_restore_mode(mut self, set_by: &str) -> Pages {
+        self.look.restore = Some(set_by.to_owned());
         self
     }
 
@@ -166,9 +166,9 @@ impl Pages {
 
     /// The page that goes on to `href` at once. It stands where a redirect would do, were it not for the policy of the page
     /// with the form: Chromium and Safari hold every address that a form's answer redirects to against `form-action`, the
-    /// app's and the provider's own redirects among them.
-    pub fn onward(&self, href: &str) -> Page {
-        render(&Onward { look: &self.look, href: safe_href(href) })
+    /// app's and the provider's own redirects among them. Not `by_itself` it waits for the person.
+    pub fn onward(&self, href: &str, by_itself: bool) -> Page {
+        render(&Onward { look: &self.look, href: safe_href(href), by_itself })
     }
 
     /// The Content-Security-Policy of [`Pages::bounce`]: its script may run, and no other.
@@ -263,6 +263,7 @@ struct Bounce<'a> {
 struct Onward<'a> {
     look: &'a Look,
     href: &'a str,
+    by_itself: bool,
 }
 
 #[derive(Template)]

@@ -67,9 +67,9 @@ fn the_page_that_posts_again_holds_what_came_escaped_and_runs_one_line() {
 #[test]
 fn the_page_that_goes_on_leads_where_it_says() {
     let pages = pages();
-    let html = pages.onward("/a?b=\"><script>&c='d").html;
+    let html = pages.onward("/a?b=\"><script>&c='d", true).html;
     assert!(html.contains("content=\"0; url=/a?b=&#34;&#62;&#60;script&#62;&#38;c=&#39;d\""), "{html}");
-    assert!(pages.onward("javascript:alert(1)").html.contains("content=\"0; url=/\""));
+    assert!(pages.onward("javascript:alert(1)", true).html.contains("content=\"0; url=/\""));
 }
 
 #[test]

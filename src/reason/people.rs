@@ -55,6 +55,9 @@ macro_rules! people {
         LogoutTokenReplayed = "DW-3115", 400, Attacker, "The logout token was used before",
             "A logout token with this `jti` has been taken already.",
             "Nothing to do; the sessions it names have ended.";
+        TooManyLogoutTokens = "DW-3116", 503, Admin, "Too many encrypted logout tokens at once",
+            "More encrypted logout tokens came at the same time than the gateway opens; anybody can send some.",
+            "The provider sends it again; where this goes on, an admin looks who else sends to `/oidc/backchannel-logout`.";
         CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
             "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
             "Start again.";

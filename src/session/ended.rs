@@ -1,14 +1,20 @@
 //! Sessions that ended before their time: what makes sealed cookies end when somebody says so.
 //!
 //! A cookie cannot be called back. So whatever ends sessions leaves a mark here, and a session that was signed in when the
-//! mark was made is refused, for as long as it could have lived. Promise: what has ended stays ended until then; the memory
-//! is bounded; each way of ending has its own room, so that what anybody may send pushes out nothing that a provider or a
-//! person said. While nothing has ended, a session costs one look at one number.
+//! mark was made is refused, for as long as it could have lived. Promise: what has ended stays ended until then, also where
+//! the limit of sessions is changed. The memory is bounded: without room, what a provider ended stays ended and takes
+//! sessions of its age along, and what a person ended is forgotten, the oldest first. What anybody may send, frames that
+//! name sessions never seen here, pushes out nothing but its like. While nothing has ended, a session costs one look at
+//! one number.
 //!
 //! The list is of one process: a restart empties it, and other replicas do not know of it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod rooms;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +23,7 @@ use foldhash::fast::RandomState;
 use ring::digest::{Context, SHA256};
 use tokio::sync::watch;
 
+use self::rooms::{Limit, Room, Seen};
 use super::{CLOCK_TOLERANCE, Session};
 use crate::background;
 use crate::clock::unix_seconds;
@@ -27,27 +34,56 @@ use crate::telemetry::metrics;
 pub enum Mark<'a> {
     /// The session of that id: its person signed out.
     SignedOut { id: &'a str },
+    /// The session of that id: its browser got another. It ends [`GRACE`] seconds later.
+    Replaced { id: &'a str },
     /// A provider's `sid`, by a logout token. Sessions of `subject` that were made without a `sid` cannot be told from
     /// the one that is meant, and end too.
     ProviderSession { provider: &'a str, session: &'a str, subject: Option<&'a str> },
     /// All sessions of a provider's `sub`, by a logout token.
     Subject { provider: &'a str, subject: &'a str },
-    /// A provider's `sid`, said by a browser, which may be anybody's.
-    FrontChannel { provider: &'a str, session: &'a str },
+    /// A provider's `sid`, said by a browser at `from`, which may be anybody's.
+    FrontChannel { provider: &'a str, session: &'a str, from: Option<IpAddr> },
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     SignedOut,
+    Replaced,
     BackChannel,
     FrontChannel,
+    /// By the limit that sessions had before it was raised.
+    Expired,
 }
 
-const ENDINGS: [Ending; 3] = [Ending::SignedOut, Ending::BackChannel, Ending::FrontChannel];
+/// Seconds for which a session goes on after its browser got another: what the browser sent before it had the new cookie
+/// is answered as if nothing had happened.
+pub const GRACE: u64 = 10;
 
-/// Marks that each way of ending has room for; the oldest gives way.
-const ROOM: [usize; ENDINGS.len()] = [100_000, 200_000, 10_000];
+/// Where marks are kept, so that none of one kind pushes out another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What persons ended.
+    SignedOut,
+    /// What logout tokens ended.
+    BackChannel,
+    /// What frames ended, of sessions that were seen here.
+    FrontChannel,
+    /// What frames say of sessions that nobody has seen, which anybody can make up.
+    Unknown,
+}
+
+const PLACES: [Place; 4] = [Place::SignedOut, Place::BackChannel, Place::FrontChannel, Place::Unknown];
+
+/// How many marks there is room for.
+const LIMITS: [Limit; PLACES.len()] = [
+    Limit { all: 100_000, of_one_owner: usize::MAX },
+    Limit { all: 200_000, of_one_owner: usize::MAX },
+    Limit { all: 200_000, of_one_owner: usize::MAX },
+    Limit { all: 10_000, of_one_owner: 300 },
+];
+/// Half of the provider sessions that are known to have been seen here.
+const SEEN: usize = 100_000;
 /// Between two looks for marks that have become needless.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Seconds between two warnings that there is no room.
@@ -58,86 +94,141 @@ type Digest = [u8; 16];
 
 /// The list. See the head of this file.
 pub struct Ended {
-    /// Marks and floors together.
+    /// Marks, floors and whether there is an `expired`, together.
     all: AtomicUsize,
-    /// Marks of each way of ending.
-    counts: [AtomicUsize; ENDINGS.len()],
-    /// When each mark was made, in seconds since 1970.
-    marks: papaya::HashMap<Digest, u64, RandomState>,
-    /// By provider, the time up to which all of its sessions count as ended, where marks of its logout tokens gave way.
+    /// Counts what was said here, so that a look again is needed only where it grew.
+    said: AtomicU64,
+    /// Marks of each place.
+    counts: [AtomicUsize; PLACES.len()],
+    marks: papaya::HashMap<Digest, Placed, RandomState>,
+    /// By provider, the time up to which all of its sessions count as ended, where marks of it gave way.
     floors: ArcSwap<HashMap<Arc<str>, u64>>,
+    /// What began by then had expired before the limit was raised; 0 where it was not.
+    expired: AtomicU64,
     /// Locked to end sessions and to sweep, never to look one up.
     order: Mutex<Order>,
-    room: [usize; ENDINGS.len()],
-    /// Seconds for which a mark is needed.
-    lifetime: u64,
+    limits: [Limit; PLACES.len()],
+    /// Provider sessions that people had here.
+    seen: Mutex<Seen>,
+    /// Seconds for which a session lives.
+    absolute: AtomicU64,
 }
 
-/// Marks by age, with the provider of each that has one.
+/// A mark: from when on it counts, in seconds since 1970, and whom it takes room from.
+#[derive(Clone)]
+struct Placed {
+    at: u64,
+    owner: Arc<str>,
+}
+
 #[derive(Default)]
 struct Order {
-    by_age: [BTreeMap<(u64, Digest), Arc<str>>; ENDINGS.len()],
-    /// The providers' names, each once in memory.
-    providers: Vec<Arc<str>>,
+    rooms: [Room; PLACES.len()],
     warned_at: Option<u64>,
 }
 
 impl Ended {
     /// A list for sessions that live for `absolute` at most.
     pub fn new(absolute: Duration) -> Ended {
-        Ended::with_room(absolute, ROOM)
+        Ended::with_room(absolute, LIMITS, SEEN)
     }
 
-    fn with_room(absolute: Duration, room: [usize; ENDINGS.len()]) -> Ended {
+    fn with_room(absolute: Duration, limits: [Limit; PLACES.len()], seen: usize) -> Ended {
         Ended {
             all: AtomicUsize::new(0),
+            said: AtomicU64::new(0),
             counts: Default::default(),
             marks: papaya::HashMap::default(),
             floors: ArcSwap::default(),
+            expired: AtomicU64::new(0),
             order: Mutex::default(),
-            room,
-            // A replica whose clock is ahead makes sessions that live that much longer by ours.
-            lifetime: absolute.as_secs().saturating_add(CLOCK_TOLERANCE),
+            limits,
+            seen: Mutex::new(Seen::new(seen)),
+            absolute: AtomicU64::new(absolute.as_secs()),
         }
     }
 
-    /// Ends the sessions that `mark` names and that were signed in by now, `at` in seconds since 1970.
-    pub fn end(&self, mark: Mark<'_>, at: u64) {
-        let mut order = self.order();
-        self.forget(&mut order, at);
-        let (ending, provider) = (mark.ending(), order.name(mark.provider()));
-        for digest in mark.digests().into_iter().flatten() {
-            self.put(&mut order, ending, &provider, digest, at);
+    /// From `now` on sessions live for `absolute`. Where that is longer than before, what had expired by then stays so:
+    /// it may have been ended, and nobody remembers.
+    pub fn live_for(&self, absolute: Duration, now: u64) {
+        let order = self.order();
+        let before = self.absolute.swap(absolute.as_secs(), Relaxed);
+        if before < absolute.as_secs() {
+            self.expired.fetch_max(now.saturating_sub(before), Relaxed);
         }
-        self.make_room(&mut order, ending, at);
         self.recount(&order);
     }
 
-    /// How `session` ended; `None` where it did not.
-    pub fn ended(&self, session: &Session) -> Option<Ending> {
+    /// Notes that `session` is a real one, so that what a frame says of it is remembered as well as a logout token.
+    pub fn saw(&self, session: &Session) {
+        let Some(theirs) = &session.authentication.provider_session else { return };
+        self.seen().note(digest(BY_BROWSER, &session.identity.provider, theirs));
+    }
+
+    /// Ends the sessions that `mark` names and that were signed in by now, `at` in seconds since 1970. Returns whether
+    /// there is any reason to believe that such a session exists; frames can name any.
+    pub fn end(&self, mark: Mark<'_>, at: u64) -> bool {
+        let place = self.place(mark);
+        let owner: Arc<str> = match mark {
+            Mark::FrontChannel { from, .. } if place == Place::Unknown => {
+                from.map_or_else(String::new, |from| from.to_string()).into()
+            }
+            mark => mark.provider().into(),
+        };
+        let at = if matches!(mark, Mark::Replaced { .. }) { at.saturating_add(GRACE) } else { at };
+        let mut order = self.order();
+        for digest in mark.digests(place).into_iter().flatten() {
+            self.put(&mut order, place, &owner, digest, at);
+            self.make_room(&mut order, place, &owner, at);
+        }
+        self.recount(&order);
+        // After the marks: whoever sees the number sees them.
+        self.said.fetch_add(1, Release);
+        place != Place::Unknown
+    }
+
+    /// Another number than before wherever more sessions may have ended.
+    pub fn said(&self) -> u64 {
+        self.said.load(Acquire)
+    }
+
+    /// How `session` ended by `now`; `None` where it did not.
+    pub fn ended(&self, session: &Session, now: u64) -> Option<Ending> {
         if self.all.load(Relaxed) == 0 {
             return None;
         }
-        let ending = self.find(session)?;
+        let ending = self.find(session, now)?;
         metrics().ended_session_uses.with_label_values(&[ending.name()]).inc();
         Some(ending)
     }
 
-    fn find(&self, session: &Session) -> Option<Ending> {
+    /// Whether the browser of `session` has got another, so that nothing may put this one into its place again.
+    pub fn is_replaced(&self, session: &Session) -> bool {
+        self.any(Place::SignedOut) && self.marks.pin().contains_key(&digest(OF_REPLACED, "", &session.id))
+    }
+
+    fn find(&self, session: &Session, now: u64) -> Option<Ending> {
         let (who, since) = (&session.identity, session.signed_in_at);
+        if since <= self.expired.load(Relaxed) {
+            return Some(Ending::Expired);
+        }
         if self.floors.load().get(who.provider.as_str()).is_some_and(|floor| since <= *floor) {
             return Some(Ending::BackChannel);
         }
-        let any = |ending: Ending| self.counts[ending as usize].load(Relaxed) > 0;
         let marks = self.marks.pin();
         // What was said of others in the same second counts for a session that began in it.
-        let ended = |digest: &Digest| marks.get(digest).is_some_and(|at| since <= *at);
-        // No other session has that id, whenever it was made.
-        if any(Ending::SignedOut) && marks.contains_key(&digest(OF_ID, "", &session.id)) {
-            return Some(Ending::SignedOut);
+        let ended = |digest: &Digest| marks.get(digest).is_some_and(|mark| since <= mark.at);
+        if self.any(Place::SignedOut) {
+            // No other session has that id, whenever it was made.
+            if marks.contains_key(&digest(OF_ID, "", &session.id)) {
+                return Some(Ending::SignedOut);
+            }
+            if marks.get(&digest(OF_REPLACED, "", &session.id)).is_some_and(|mark| mark.at <= now) {
+                return Some(Ending::Replaced);
+            }
         }
         let theirs = session.authentication.provider_session.as_deref();
-        if any(Ending::BackChannel) {
+        if self.any(Place::BackChannel) {
             let by_session = match theirs {
                 Some(theirs) => digest(OF_SESSION, &who.provider, theirs),
                 None => digest(OF_SUBJECT_WITHOUT_SESSION, &who.provider, &who.subject),
@@ -146,9 +237,15 @@ impl Ended {
                 return Some(Ending::BackChannel);
             }
         }
-        let by_browser = theirs.filter(|_| any(Ending::FrontChannel));
-        let by_browser = by_browser.is_some_and(|theirs| ended(&digest(BY_BROWSER, &who.provider, theirs)));
-        by_browser.then_some(Ending::FrontChannel)
+        let by_browser = |(place, kind): (Place, u8)| {
+            theirs.is_some_and(|theirs| self.any(place) && ended(&digest(kind, &who.provider, theirs)))
+        };
+        let kinds = [(Place::FrontChannel, BY_BROWSER), (Place::Unknown, BY_STRANGER)];
+        kinds.into_iter().any(by_browser).then_some(Ending::FrontChannel)
+    }
+
+    fn any(&self, place: Place) -> bool {
+        self.counts[place as usize].load(Relaxed) > 0
     }
 
     /// Forgets what no session can be meant by any more, until `shutdown` turns true.
@@ -160,38 +257,79 @@ impl Ended {
         .await;
     }
 
+    /// Takes away what was said so long ago that no session is that old.
     fn sweep(&self, now: u64) {
         let mut order = self.order();
-        self.forget(&mut order, now);
+        // A replica whose clock is ahead makes sessions that live that much longer by ours.
+        let lifetime = self.absolute.load(Relaxed).saturating_add(CLOCK_TOLERANCE);
+        let needless = |at: u64| at.saturating_add(lifetime) <= now;
+        let marks = self.marks.pin();
+        for room in &mut order.rooms {
+            for digest in room.pop_needless(needless) {
+                marks.remove(&digest);
+            }
+        }
+        let floors = self.floors.load();
+        if floors.values().any(|at| needless(*at)) {
+            let mut needed = HashMap::clone(&floors);
+            needed.retain(|_, at| !needless(*at));
+            self.floors.store(Arc::new(needed));
+        }
+        if needless(self.expired.load(Relaxed)) {
+            self.expired.store(0, Relaxed);
+        }
         self.recount(&order);
     }
 
+    // A poisoned lock means a panic in memory work below; a mark too many or too few is all that can be wrong then.
+
     fn order(&self) -> MutexGuard<'_, Order> {
-        // A poisoned lock means a panic in memory work below; a mark too many or too few is all that can be wrong then.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, order: &mut Order, ending: Ending, provider: &Arc<str>, digest: Digest, at: u64) {
-        let marks = self.marks.pin();
-        let queue = &mut order.by_age[ending as usize];
-        match marks.get(&digest).copied() {
-            // The clock was put back, or two said the same at once.
-            Some(known) if known >= at => return,
-            Some(known) => queue.remove(&(known, digest)),
-            None => None,
-        };
-        marks.insert(digest, at);
-        queue.insert((at, digest), provider.clone());
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_room(&self, order: &mut Order, ending: Ending, now: u64) {
-        let queue = &mut order.by_age[ending as usize];
+    fn place(&self, mark: Mark<'_>) -> Place {
+        match mark {
+            Mark::SignedOut { .. } | Mark::Replaced { .. } => Place::SignedOut,
+            Mark::ProviderSession { .. } | Mark::Subject { .. } => Place::BackChannel,
+            Mark::FrontChannel { provider, session, .. } => {
+                match self.seen().has(&digest(BY_BROWSER, provider, session)) {
+                    true => Place::FrontChannel,
+                    false => Place::Unknown,
+                }
+            }
+        }
+    }
+
+    fn put(&self, order: &mut Order, place: Place, owner: &Arc<str>, digest: Digest, at: u64) {
+        let marks = self.marks.pin();
+        let room = &mut order.rooms[place as usize];
+        let owner = match marks.get(&digest) {
+            // The clock was put back, or two said the same at once.
+            Some(known) if known.at >= at => return,
+            // A later sign-in with the old cookie buys the old session no more time.
+            Some(_) if place == Place::SignedOut => return,
+            Some(known) => {
+                room.remove(&known.owner, known.at, digest);
+                // Whoever repeats a mark does not get hold of it.
+                known.owner.clone()
+            }
+            None => owner.clone(),
+        };
+        room.insert(&owner, at, digest);
+        marks.insert(digest, Placed { at, owner });
+    }
+
+    fn make_room(&self, order: &mut Order, place: Place, owner: &Arc<str>, now: u64) {
+        let limit = self.limits[place as usize];
         let mut gone = 0;
-        while queue.len() > self.room[ending as usize] {
-            let Some(((at, digest), provider)) = queue.pop_first() else { break };
-            if ending == Ending::BackChannel {
+        while let Some((owner, at, digest)) = order.rooms[place as usize].pop_excess(owner, limit) {
+            if matches!(place, Place::BackChannel | Place::FrontChannel) {
                 // Before the mark goes, or the session would live in between.
-                self.raise_floor(&provider, at);
+                self.raise_floor(&owner, at);
             }
             self.marks.pin().remove(&digest);
             gone += 1;
@@ -199,14 +337,14 @@ impl Ended {
         if gone == 0 {
             return;
         }
-        metrics().ended_sessions_dropped.with_label_values(&[ending.name()]).inc_by(gone);
+        metrics().ended_sessions_dropped.with_label_values(&[place.name()]).inc_by(gone);
         if order.warned_at.is_none_or(|warned| now >= warned.saturating_add(WARN_EVERY)) {
             order.warned_at = Some(now);
-            let consequence = match ending {
-                Ending::BackChannel => "all sessions of the provider that are as old as the oldest one have ended",
-                _ => "the oldest ones are only ended in their browsers",
-            };
-            tracing::warn!(kind = ending.name(), consequence, "more sessions were ended than can be remembered");
+            tracing::warn!(
+                kind = place.name(),
+                consequence = place.consequence(),
+                "more sessions were ended than can be remembered"
+            );
         }
     }
 
@@ -220,44 +358,16 @@ impl Ended {
         self.floors.store(Arc::new(raised));
     }
 
-    /// Takes away what was said so long ago that no session is that old.
-    fn forget(&self, order: &mut Order, now: u64) {
-        let needless = |at: u64| at.saturating_add(self.lifetime) <= now;
-        let marks = self.marks.pin();
-        for queue in &mut order.by_age {
-            while let Some(oldest) = queue.first_entry().filter(|oldest| needless(oldest.key().0)) {
-                marks.remove(&oldest.remove_entry().0.1);
-            }
-        }
-        let floors = self.floors.load();
-        if floors.values().any(|at| needless(*at)) {
-            let mut needed = HashMap::clone(&floors);
-            needed.retain(|_, at| !needless(*at));
-            self.floors.store(Arc::new(needed));
-        }
-    }
-
     fn recount(&self, order: &Order) {
-        let mut all = self.floors.load().len();
-        for ending in ENDINGS {
-            let count = order.by_age[ending as usize].len();
+        let mut all = self.floors.load().len() + usize::from(self.expired.load(Relaxed) > 0);
+        for place in PLACES {
+            let count = order.rooms[place as usize].len();
             all += count;
-            self.counts[ending as usize].store(count, Relaxed);
+            self.counts[place as usize].store(count, Relaxed);
             let shown = i64::try_from(count).unwrap_or(i64::MAX);
-            metrics().ended_sessions.with_label_values(&[ending.name()]).set(shown);
+            metrics().ended_sessions.with_label_values(&[place.name()]).set(shown);
         }
         self.all.store(all, Relaxed);
-    }
-}
-
-impl Order {
-    fn name(&mut self, provider: &str) -> Arc<str> {
-        if let Some(known) = self.providers.iter().find(|known| &***known == provider) {
-            return known.clone();
-        }
-        let name: Arc<str> = provider.into();
-        self.providers.push(name.clone());
-        name
     }
 }
 
@@ -267,13 +377,38 @@ impl std::fmt::Debug for Ended {
     }
 }
 
+impl Place {
+    /// The word in metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Place::SignedOut => "signed_out",
+            Place::BackChannel => "back_channel",
+            Place::FrontChannel => "front_channel",
+            Place::Unknown => "unseen",
+        }
+    }
+
+    /// What comes of it that marks gave way.
+    fn consequence(self) -> &'static str {
+        match self {
+            Place::SignedOut => "the oldest ones are only ended in their browsers",
+            Place::BackChannel | Place::FrontChannel => {
+                "all sessions of the provider that are as old as the oldest one have ended"
+            }
+            Place::Unknown => "sessions that were not seen here are forgotten",
+        }
+    }
+}
+
 impl Ending {
     /// The word in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Ending::SignedOut => "signed_out",
+            Ending::Replaced => "replaced",
             Ending::BackChannel => "back_channel",
             Ending::FrontChannel => "front_channel",
+            Ending::Expired => "expired",
         }
     }
 
@@ -281,48 +416,48 @@ impl Ending {
     pub fn detail(self) -> &'static str {
         match self {
             Ending::SignedOut => "its person signed out",
+            Ending::Replaced => "its browser got another one by a later sign-in",
             Ending::BackChannel => "the provider ended it by a logout token",
             Ending::FrontChannel => "the provider ended it by way of the browser",
+            Ending::Expired => "it had expired before `session.absolute` was raised",
         }
     }
 }
 
 impl<'a> Mark<'a> {
-    fn ending(self) -> Ending {
-        match self {
-            Mark::SignedOut { .. } => Ending::SignedOut,
-            Mark::ProviderSession { .. } | Mark::Subject { .. } => Ending::BackChannel,
-            Mark::FrontChannel { .. } => Ending::FrontChannel,
-        }
-    }
-
     fn provider(self) -> &'a str {
         match self {
-            Mark::SignedOut { .. } => "",
+            Mark::SignedOut { .. } | Mark::Replaced { .. } => "",
             Mark::ProviderSession { provider, .. }
             | Mark::Subject { provider, .. }
             | Mark::FrontChannel { provider, .. } => provider,
         }
     }
 
-    fn digests(self) -> [Option<Digest>; 2] {
+    fn digests(self, place: Place) -> [Option<Digest>; 2] {
         match self {
             Mark::SignedOut { id } => [Some(digest(OF_ID, "", id)), None],
+            Mark::Replaced { id } => [Some(digest(OF_REPLACED, "", id)), None],
             Mark::ProviderSession { provider, session, subject } => [
                 Some(digest(OF_SESSION, provider, session)),
                 subject.map(|subject| digest(OF_SUBJECT_WITHOUT_SESSION, provider, subject)),
             ],
             Mark::Subject { provider, subject } => [Some(digest(OF_SUBJECT, provider, subject)), None],
-            Mark::FrontChannel { provider, session } => [Some(digest(BY_BROWSER, provider, session)), None],
+            Mark::FrontChannel { provider, session, .. } => {
+                let kind = if place == Place::Unknown { BY_STRANGER } else { BY_BROWSER };
+                [Some(digest(kind, provider, session)), None]
+            }
         }
     }
 }
 
 const OF_ID: u8 = 0;
-const OF_SESSION: u8 = 1;
-const OF_SUBJECT: u8 = 2;
-const OF_SUBJECT_WITHOUT_SESSION: u8 = 3;
-const BY_BROWSER: u8 = 4;
+const OF_REPLACED: u8 = 1;
+const OF_SESSION: u8 = 2;
+const OF_SUBJECT: u8 = 3;
+const OF_SUBJECT_WITHOUT_SESSION: u8 = 4;
+const BY_BROWSER: u8 = 5;
+const BY_STRANGER: u8 = 6;
 
 /// Of `kind`, the provider's name and the value, so that no two of them read the same.
 fn digest(kind: u8, provider: &str, value: &str) -> Digest {

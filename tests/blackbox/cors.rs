@@ -61,3 +61,18 @@ async fn an_app_that_answers_preflights_itself_goes_on_doing_so() {
     assert_eq!(reply.status, 200, "the app's own answer");
     assert!(reply.text().contains("OPTIONS"), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn a_preflight_is_answered_for_the_method_that_it_asks_for() {
+    let routes = "[cors]\norigins = [\"https://dash.example\"]\n[[route]]\npath = \"/\"\naccess = \"public\"\n\
+        [[route]]\npath = \"/api\"\nmethods = [\"PUT\"]\naccess = \"signed-in\"\n";
+    let app = App::start().await;
+    let gateway = gateway_before(&app.url(), routes).await;
+    for (path, method, status) in [("/api/x", "PUT", 204), ("/api/x", "GET", 200), ("/x", "PUT", 200)] {
+        let lines = format!("Origin: https://dash.example\r\nAccess-Control-Request-Method: {method}\r\n");
+        let request = format!("OPTIONS {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+        let reply = exchange(gateway.address(), request).await.expect("an answer");
+        assert_eq!(reply.status, status, "{path} {method}");
+    }
+    assert_eq!(app.seen().len(), 2, "the app answers for what is public");
+}

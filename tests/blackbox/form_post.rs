@@ -52,6 +52,25 @@ async fn each_flow_asks_for_what_it_needs_and_signs_in() {
 }
 
 #[tokio::test]
+async fn an_id_token_makes_one_session_whoever_kept_the_cookie_and_the_form() {
+    let (_forger, _app, gateway) = forged(IMPLICIT).await;
+    let person = Person::new();
+    let form = to_form(&person, &gateway).await;
+    let bounce = person.submit(&form).await;
+    let (kept, double) = (person.clone_with_own_jar(), person.clone_with_own_jar());
+    person.submit(&bounce).await;
+    assert_eq!(person.session().len(), 1);
+    let again = kept.submit(&bounce).await;
+    refused(&again, &kept, 400, "DW-3103", "the same form and cookie again");
+    gateway.log_line(&["audit", "sign_in", "deny", "DW-3103"]).await;
+    // Who clicks twice has the session of the first click, and goes on with it.
+    double.edit(|jar| jar.extend(person.session()));
+    let again = double.submit(&bounce).await;
+    assert_eq!(again.location().map(|url| url.path().to_owned()).as_deref(), Some("/"), "{}", again.text());
+    assert_eq!(double.session(), person.session());
+}
+
+#[tokio::test]
 async fn the_first_post_makes_nothing_and_brings_no_cookie() {
     let (_forger, _app, gateway) = forged(IMPLICIT).await;
     let person = Person::new();
@@ -247,6 +266,25 @@ fn cross_site() -> Vec<(&'static str, &'static str)> {
 }
 
 #[tokio::test]
+async fn a_link_of_another_site_does_not_become_one_of_this_site() {
+    let (_forger, app, gateway) = forged(IMPLICIT).await;
+    for (site, by_itself) in [("none", true), ("same-origin", true), ("cross-site", false)] {
+        let person = Person::new();
+        let mut headers = NAVIGATION.to_vec();
+        headers.retain(|(name, _)| *name != "sec-fetch-site");
+        headers.push(("sec-fetch-site", site));
+        let start = person.request(Method::GET, &gateway.url("/delete?id=1"), &headers, None).await;
+        let form = person.open(start.location().expect("to the provider").as_str()).await;
+        let answer = post_twice(&person, &form).await;
+        answer.expect(200);
+        assert_eq!(answer.text().contains("http-equiv=\"refresh\""), by_itself, "{site}");
+        assert!(answer.text().contains("href=\"/delete?id=1\""), "{site}: the person can go on: {}", answer.text());
+        assert!(!person.session().is_empty(), "{site}");
+    }
+    assert!(app.seen().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_posted_is_shown_escaped_and_the_rest_is_left_out() {
     let (_forger, _app, gateway) = forged(IMPLICIT).await;
     let evil = "\"><script>alert(1)</script><form action=\"//evil.test\"><input name='";
@@ -311,7 +349,7 @@ async fn a_malformed_or_huge_form_is_refused_before_anything_is_made_of_it() {
     let answer = person.request(Method::PUT, &callback, &cross_site(), Some("state=a.b".into())).await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, POST"));
     // As large as an ID token may be, and somewhat larger than any provider's.
-    forger.posted_claims(|claims| claims["groups"] = json!(vec!["g".repeat(100); 2500]));
+    forger.posted_claims(|claims| claims["groups"] = json!(vec!["g".repeat(100); 700]));
     let answer = posted_trip(&person, &gateway).await;
     assert!(["DW-3401", ""].contains(&answer.reason().as_str()), "{}", answer.text());
 }

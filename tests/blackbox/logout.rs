@@ -1,13 +1,15 @@
 //! Signing out: here, at the provider, and not by accident.
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
+use crate::support::forms::Form;
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
-use crate::support::setup::{ROUTES, gateway_before, scene, scene_at, scene_with};
+use crate::support::setup::{ROUTES, gateway_before, provider_table, scene, scene_at, scene_with, upstream_table};
 
 #[tokio::test]
 async fn signing_out_ends_the_session_here_and_at_the_provider() {
@@ -124,6 +126,38 @@ async fn the_return_address_survives_the_way_over_the_provider() {
     assert_eq!(answer.url.as_str(), scene.gateway.url("/public/bye"));
 }
 
+/// The provider cannot read what it encrypted for us, and answers such a hint with an error.
+#[tokio::test]
+async fn a_sign_in_with_an_encrypted_id_token_is_signed_out_at_the_provider_too() {
+    let provider = Provider::complete();
+    let key = provider.key("RSA").await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("key.pem");
+    std::fs::write(&file, &key.private).expect("a file");
+    let (app, config) = (App::start().await, Config::new());
+    let metadata = json!({
+        "id_token_encrypted_response_alg": "RSA-OAEP-256", "id_token_encrypted_response_enc": "A256GCM",
+        "jwks": {"keys": [key.entry("ours", "RSA-OAEP-256", "enc")]},
+    });
+    let client = provider.register(&config.public_url, metadata).await;
+    let table = format!("{}decryption_key_file = {file:?}\n", provider_table(&provider, &client));
+    let gateway = config.add(&table).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+    gateway.ready().await;
+    let person = Person::new();
+    person.sign_in(&gateway.url("/page"), provider.user("anna")).await;
+    let answer = person.open(&gateway.url("/logout")).await;
+    let location = answer.location().expect("to the provider");
+    let hint = location.query_pairs().find(|(name, _)| name == "id_token_hint").map(|(_, value)| value.into_owned());
+    assert_eq!(hint.map(|hint| hint.split('.').count()), Some(3), "{location}");
+    let page = person.open(location.as_str()).await;
+    let form = Form::of(&page.expect(200).text()).expect("the provider's question");
+    let answer = person.post(&form.action, &[("xsrf", form.get("xsrf")), ("logout", "yes")]).await;
+    let answer = person.follow(answer).await;
+    assert_eq!((answer.status, answer.url.path()), (200, "/oidc/signed-out"), "{}", answer.text());
+    let asked = person.browse(&gateway.url("/page")).await;
+    assert!(asked.text().contains("name=\"password\""), "the provider's session is over, too: {}", asked.text());
+}
+
 #[tokio::test]
 async fn a_state_of_a_sign_out_that_is_not_ours_leads_nowhere() {
     let app = App::start().await;
@@ -207,4 +241,15 @@ async fn a_form_of_another_origin_signs_nobody_out() {
     let headers = [("accept", "text/html"), ("origin", own.trim_end_matches('/'))];
     let answer = person.request(Method::POST, &scene.gateway.url("/logout"), &headers, None).await;
     assert_eq!(answer.status, 303);
+}
+
+#[tokio::test]
+async fn a_picture_in_a_page_of_the_app_signs_nobody_out() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let answer =
+        person.request(reqwest::Method::GET, &scene.gateway.url("/logout"), &crate::support::person::IMAGE, None).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3111"), "{}", answer.text());
+    person.fetch(&scene.gateway.url("/who")).await.expect(200);
 }

@@ -1,17 +1,21 @@
 //! Sessions that end from elsewhere: the provider's logout tokens and frames, and a copy of a cookie after its sign-out.
 
 use base64::Engine;
+use futures::{SinkExt, StreamExt};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
-use crate::support::eventually;
 use crate::support::forger::{Forger, Key, now, trip, unsigned};
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, NAVIGATION, Person};
+use crate::support::poster::{post_twice, posted_trip, to_form};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, Scene, provider_table, scene, scene_at, upstream_table};
+use crate::support::{eventually, in_time};
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -33,9 +37,14 @@ struct Stage {
 
 impl Stage {
     async fn set() -> Stage {
+        Stage::set_with("").await
+    }
+
+    /// With further keys of `[[provider]]`.
+    async fn set_with(keys: &str) -> Stage {
         let (forger, app, key) = (Forger::start().await, App::start().await, Key::new("the-key"));
         forger.keys(json!({"keys": [key.jwk()]}));
-        let gateway = forger.gateway(&app.url(), "").await;
+        let gateway = forger.gateway(&app.url(), keys).await;
         Stage { forger, key, gateway, _app: app }
     }
 
@@ -301,6 +310,128 @@ async fn a_frame_of_the_provider_ends_the_session_that_it_names_without_any_cook
     next_second().await;
     let again = stage.person("anna", Some("s1")).await;
     stage.expect(&again, 200, "made after the logout").await;
+}
+
+#[tokio::test]
+async fn only_a_session_that_was_seen_is_said_to_have_ended_by_a_frame() {
+    let stage = Stage::set().await;
+    let anna = stage.person("anna", Some("s1")).await;
+    let issuer = stage.forger.issuer.clone();
+    // A flood of made-up names from one address, larger than what one address has room for.
+    stage.frame(&Person::new(), &issuer, "s1").await.expect(200);
+    for n in 0..400 {
+        stage.frame(&Person::new(), &issuer, &format!("made-up-{n}")).await.expect(200);
+    }
+    stage.expect(&anna, 401, "after the flood").await;
+    stage.gateway.log_line(&["audit", "session_ended", "allow", "frame"]).await;
+    Person::new().open(&stage.gateway.url("/afterwards")).await;
+    stage.gateway.log_line(&["access", "/afterwards"]).await;
+    let ended = |line: &String| line.contains("audit session_ended");
+    assert_eq!(stage.gateway.log_lines().iter().filter(|line| ended(line)).count(), 1);
+    assert_eq!(stage.gateway.metric("doorward_ended_sessions", &["front_channel"]).await, 1.0);
+    let unknown = stage.gateway.metric("doorward_ended_sessions", &["unseen"]).await;
+    assert!((1.0..400.0).contains(&unknown), "{unknown}");
+}
+
+/// The ID token of an implicit sign-in waits in the browser for as long as its person likes.
+#[tokio::test]
+async fn an_id_token_that_waited_in_the_browser_makes_no_session_that_outlives_the_logout() {
+    let stage = Stage::set_with("auth_method = \"implicit\"").await;
+    let key = stage.key.clone();
+    stage.forger.responds(move |attempt| {
+        let mut claims = attempt.claims();
+        claims["sid"] = json!("s1");
+        attempt.granted(&key, &claims)
+    });
+    let person = Person::new();
+    let form = to_form(&person, &stage.gateway).await;
+    next_second().await;
+    stage.send(&stage.token(json!({"sub": "anna", "sid": "s1"}))).await.expect(200);
+    next_second().await;
+    let answer = post_twice(&person, &form).await;
+    assert!(answer.location().is_some(), "{}", answer.text());
+    stage.expect(&person, 401, "by a token from before the logout").await;
+    // A sign-in that begins after it lives, although the provider calls its session the same.
+    let again = Person::new();
+    posted_trip(&again, &stage.gateway).await;
+    stage.expect(&again, 200, "by a new token").await;
+}
+
+/// Two providers, each with a key of its own; the token is for the second one's.
+#[tokio::test]
+async fn an_encrypted_logout_token_ends_a_session() {
+    let provider = Provider::complete();
+    let (key, other) = (provider.key("RSA").await, provider.key("RSA").await);
+    let dir = tempfile::tempdir().expect("a folder");
+    let [file, another] = ["ours.pem", "other.pem"].map(|name| dir.path().join(name));
+    std::fs::write(&file, &key.private).expect("a file");
+    std::fs::write(&another, &other.private).expect("a file");
+    let (app, config) = (App::start().await, Config::new());
+    let metadata = json!({
+        "id_token_encrypted_response_alg": "RSA-OAEP-256", "id_token_encrypted_response_enc": "A256GCM",
+        "jwks": {"keys": [key.entry("ours", "RSA-OAEP-256", "enc")]},
+        "redirect_uris": [format!("{}/oidc/callback/second", config.public_url)],
+        "backchannel_logout_uri": format!("{}/oidc/backchannel-logout", config.public_url),
+        "backchannel_logout_session_required": true,
+    });
+    let client = provider.register(&config.public_url, metadata).await;
+    let first = format!(
+        "[[provider]]\nname = \"first\"\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n\
+         decryption_key_file = {another:?}\n"
+    );
+    let second = format!("{}name = \"second\"\ndecryption_key_file = {file:?}\n", provider_table(&provider, &client));
+    let config = config.add(&first).add(&second).add(&upstream_table(&app.url())).add(ROUTES);
+    let gateway = config.start().await;
+    let ready = ["second"];
+    eventually("the second provider", || async {
+        (gateway.metric("doorward_provider_ready", &ready).await == 1.0).then_some(())
+    })
+    .await;
+    let person = Person::new();
+    let form = person.browse(&gateway.url("/oidc/login?provider=second&return_to=/who")).await;
+    person.log_in(&form, provider.user("carl")).await.expect(200);
+    assert_eq!(provider.back_channel_logout("carl", &client).await, [Value::Null]);
+    let answer = person.fetch(&gateway.url("/who")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4006"), "{}", answer.text());
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+
+/// A WebSocket of the app's, opened with the cookies of `person`; its first message has been read.
+async fn socket(gateway: &Gateway, person: &Person) -> Socket {
+    let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
+    let cookies = person.cookie_header(&gateway.url("/ws").parse().expect("URL"));
+    request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
+    let open = || async {
+        let (mut socket, _) = tokio_tungstenite::connect_async(request.clone()).await.ok()?;
+        socket.next().await?.ok().map(|_| socket)
+    };
+    eventually("a WebSocket", open).await
+}
+
+/// What comes back for `text`; `None` where the connection has ended.
+async fn echo(socket: &mut Socket, text: &'static str) -> Option<String> {
+    socket.send(Message::text(text)).await.ok()?;
+    let answer = in_time("an echo or the end", socket.next()).await?.ok()?;
+    answer.to_text().ok().map(str::to_owned)
+}
+
+#[tokio::test]
+async fn an_open_websocket_ends_with_its_session_and_no_other_does() {
+    let stage = Stage::set().await;
+    let (anna, berta) = (stage.person("anna", Some("s1")).await, stage.person("berta", Some("s2")).await);
+    let mut theirs = socket(&stage.gateway, &anna).await;
+    let mut other = socket(&stage.gateway, &berta).await;
+    assert_eq!(echo(&mut theirs, "before").await.as_deref(), Some("before"));
+    stage.send(&stage.token(json!({"sid": "s1"}))).await.expect(200);
+    assert_eq!(echo(&mut theirs, "after").await, None);
+    stage.gateway.log_line(&["access", "/ws", "DW-4006"]).await;
+    assert_eq!(echo(&mut other, "after").await.as_deref(), Some("after"));
+    // A new session of the same browser ends nothing that is under way with the old one.
+    let before = berta.session();
+    berta.browse(&stage.gateway.url("/oidc/login?return_to=/who")).await.expect(200);
+    assert_ne!(berta.session(), before);
+    assert_eq!(echo(&mut other, "still").await.as_deref(), Some("still"));
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Who may, among the signed in.
 
+use crate::support::app::App;
+use crate::support::forger::Forger;
 use crate::support::gateway::Config;
 use crate::support::person::Person;
 use crate::support::provider::Provider;
-use crate::support::setup::{ROUTES, scene_at};
+use crate::support::setup::{ROUTES, scene_at, upstream_table};
 
 #[tokio::test]
 async fn a_route_lets_through_whom_its_rules_name_and_nobody_else() {
@@ -52,4 +54,30 @@ async fn a_refusal_is_in_the_audit_log_with_who_and_why() {
     let line = scene.gateway.log_line(&["audit", &reference]).await;
     assert!(line.contains("berta") && line.contains("DW-5001") && line.contains("deny"), "{line}");
     scene.gateway.log_line(&["audit", "sign_in", "berta", "allow"]).await;
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_proved_names_nobody_under_another_name_either() {
+    let made = "\n[[provider.claims]]\nname = \"login\"\nfrom = [\"email\"]\n";
+    let routes = "[[route]]\npath = \"/\"\n[[route]]\npath = \"/adm\"\n[route.allow]\nemails = [\"admin@corp.example\"]\n\
+        claims = [{ claim = \"login\", equals = \"admin@corp.example\" }]\n";
+    for (keys, reason) in
+        [("user_claim = \"login\"", "DW-5002"), ("email_claim = \"login\"", "DW-5003"), ("", "DW-5002")]
+    {
+        let (forger, app) = (Forger::start().await, App::start().await);
+        let provider =
+            format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n{keys}{made}\n", forger.issuer);
+        let gateway = Config::new().add(&provider).add(&upstream_table(&app.url())).add(routes).start().await;
+        gateway.ready().await;
+        for (verified, expected) in [(false, reason), (true, "")] {
+            forger.claims(move |claims| {
+                claims["sub"] = "mallory".into();
+                claims["email"] = "admin@corp.example".into();
+                claims["email_verified"] = verified.into();
+            });
+            let answer = Person::new().browse(&gateway.url("/adm")).await;
+            assert_eq!(answer.reason(), expected, "{keys} {verified}: {}", answer.text());
+        }
+        assert_eq!(app.seen_at("/adm").len(), 1, "{keys}: only the address that was proved");
+    }
 }

@@ -280,6 +280,25 @@ async fn requests_that_come_with_one_old_cookie_share_one_renewal() {
     .await;
 }
 
+/// A provider that is asked to take one refresh token back takes the whole grant back, which the new session lives by.
+#[tokio::test]
+async fn a_second_sign_in_takes_the_refresh_token_of_another_person_back_and_leaves_the_own_grant() {
+    let scene = renewing(json!({"access_token_ttl": 30}), "").await;
+    let fetches = async |step| scene.gateway.metric("doorward_provider_fetches_total", &["main", step, "ok"]).await;
+    let person = Person::new();
+    let login = scene.gateway.url("/oidc/login?return_to=/public/x");
+    person.sign_in(&login, scene.provider.user("anna")).await;
+    person.sign_in(&login, scene.provider.user("anna")).await;
+    person.fetch(&scene.gateway.url("/who")).await.expect(200);
+    assert_eq!((fetches("refresh").await, fetches("revocation").await), (1.0, 0.0));
+    // Somebody else at the same browser.
+    person.edit(|jar| jar.retain(|cookie| cookie.name.contains("doorward")));
+    person.sign_in(&login, scene.provider.user("berta")).await;
+    eventually("the revocation", || async { (fetches("revocation").await == 1.0).then_some(()) }).await;
+    person.fetch(&scene.gateway.url("/who")).await.expect(200);
+    assert_eq!(fetches("refresh").await, 2.0);
+}
+
 #[tokio::test]
 async fn a_renewal_brings_what_changed_at_the_provider() {
     let scene = renewing(json!({"access_token_ttl": 30}), "").await;

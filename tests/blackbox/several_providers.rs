@@ -189,6 +189,44 @@ async fn a_third_party_cannot_lead_elsewhere() {
 }
 
 #[tokio::test]
+async fn no_sign_in_leads_to_an_address_of_the_gateway_itself() {
+    let two = two("").await;
+    let issuer = two.second.issuer.clone();
+    let own = two.gateway.url("/logout");
+    for target in ["/logout", "/%6cogout", "/logout?return_to=/x", "/oidc/signed-out", "/oidc/login", own.as_str()] {
+        for name in ["target_link_uri", "return_to"] {
+            if name == "return_to" && !target.starts_with('/') {
+                continue;
+            }
+            let person = Person::new();
+            let answer = person.browse(&two.login(&[("iss", &issuer), (name, target)])).await;
+            assert_eq!((answer.status, answer.url.path()), (200, "/"), "{name}={target}");
+            assert!(!person.session().is_empty(), "{name}={target}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn forms_of_another_site_leave_a_browser_no_more_attempts_than_links() {
+    let two = two("").await;
+    let person = Person::new();
+    for _ in 0..12 {
+        let mut form = NAVIGATION.to_vec();
+        form.retain(|(name, _)| *name != "sec-fetch-site");
+        form.push(("sec-fetch-site", "cross-site"));
+        let body = format!("iss={}&target_link_uri=/{}", two.second.issuer, "a".repeat(1900));
+        // Lax cookies do not come along.
+        let without = Person::new();
+        let answer = without.request(Method::POST, &two.gateway.url("/oidc/login"), &form, Some(body)).await;
+        assert_eq!(answer.status, 303);
+        assert!(answer.set_cookies().is_empty(), "{:?}", answer.set_cookies());
+        person.open(answer.location().expect("to the same by a link").as_str()).await.expect(303);
+    }
+    let open = person.cookies("127.0.0.1").into_iter().filter(|cookie| cookie.name.contains("_login_")).count();
+    assert!((1..=5).contains(&open), "{open}");
+}
+
+#[tokio::test]
 async fn a_hint_that_is_no_line_of_text_is_not_passed_on() {
     let two = two("login_hint = \"of-the-settings\"").await;
     let issuer = two.second.issuer.clone();

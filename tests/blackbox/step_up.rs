@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::app::App;
+use crate::support::eventually;
 use crate::support::forger::{Forger, now};
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, CURL, FETCH, NAVIGATION, Person};
@@ -82,6 +83,25 @@ async fn a_person_is_sent_through_the_provider_once_more_and_comes_back() {
         assert_eq!((answer.status, forger.token_requests()), (200, redeemed + 1), "{path}");
     }
     assert_eq!(app.seen_at("/again").len(), 3);
+}
+
+/// The session before the step-up was good for less, and nobody could sign out of it any more.
+#[tokio::test]
+async fn the_session_before_the_step_up_ends_after_a_moment() {
+    let (_forger, _app, gateway) = forged("").await;
+    let person = signed_in(&gateway).await;
+    let before = person.clone_with_own_jar();
+    person.browse(&gateway.url("/gold")).await.expect(200);
+    // What the page still had under way comes with the old cookie, and puts it into no browser again.
+    let answer = before.fetch(&gateway.url("/who")).await;
+    assert!(answer.expect(200).set_cookies().is_empty(), "{:?}", answer.set_cookies());
+    eventually("the end of the old session", || async {
+        let answer = before.fetch(&gateway.url("/who")).await;
+        (answer.status == 401 && answer.reason() == "DW-4006").then_some(())
+    })
+    .await;
+    person.open(&gateway.url("/gold")).await.expect(200);
+    gateway.log_line(&["audit", "session_ended", "allow", "anew"]).await;
 }
 
 #[tokio::test]
@@ -186,4 +206,45 @@ async fn a_certified_provider_asks_again_where_a_route_wants_it() {
     // Asked a moment ago, so it is not asked again; but it says when that was.
     person.browse(&gateway.url("/lately")).await.expect(200);
     assert_eq!(scene.app.seen_at("/lately").len(), 1);
+}
+
+#[tokio::test]
+async fn the_sign_in_page_carries_what_the_route_asks_for() {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    forger.forges(|attempt, key| {
+        let mut claims = attempt.claims();
+        claims["acr"] = json!(attempt.asked("acr_values"));
+        key.token(&claims)
+    });
+    let provider = format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n", forger.issuer);
+    let routes = "[[route]]\npath = \"/\"\n[[route]]\npath = \"/gold\"\nacr_values = [\"gold\"]\nsign_in = \"page\"\n";
+    let gateway = Config::new().add(&provider).add(&upstream_table(&app.url())).add(routes).start().await;
+    gateway.ready().await;
+    let person = Person::new();
+    let page = person.open(&gateway.url("/gold")).await;
+    let href = page
+        .text()
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|h| h.starts_with("/oidc/login")).map(str::to_owned));
+    let href = href.expect("a button").replace("&amp;", "&").replace("&#38;", "&");
+    person.browse(&gateway.url(&href)).await.expect(200);
+    assert_eq!(forger.attempt().asked("acr_values"), Some("gold"), "one sign-in is enough");
+    assert_eq!(app.seen_at("/gold").len(), 1);
+    // What is not sealed for this address asks for nothing.
+    let other = href.replace("%2Fgold", "%2Fother");
+    Person::new().browse(&gateway.url(&other)).await.expect(200);
+    assert_eq!(forger.attempt().asked("acr_values"), None);
+}
+
+#[tokio::test]
+async fn a_sign_in_from_the_future_is_not_a_recent_one() {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    forger.claims(|claims| claims["auth_time"] = json!(now() + 10_000));
+    let provider = format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n", forger.issuer);
+    let gateway = Config::new().add(&provider).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+    gateway.ready().await;
+    let person = signed_in(&gateway).await;
+    let answer = person.browse(&gateway.url("/lately")).await;
+    assert_eq!(answer.reason(), "DW-3310", "{}", answer.text());
+    assert!(app.seen_at("/lately").is_empty());
 }

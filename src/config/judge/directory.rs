@@ -276,3 +276,83 @@ impl<'a> Judge<'a> {
         names.chain(settings.restore.enabled.then_some(RESTORE)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::judge::tests::{SECRET, UPSTREAM, errors_of, load, refuses, warns, with};
+
+    const LDAP: &str = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
+        bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password = \"secret\"\n";
+
+    /// The directory's table with `from` replaced.
+    fn ldap(from: &str, to: &str) -> String {
+        assert!(LDAP.contains(from), "{from}");
+        with("", "", &LDAP.replace(from, to))
+    }
+
+    #[test]
+    fn a_directory_is_enough_to_sign_in_with() {
+        let text = format!("public_url = \"https://a.example\"\nsecrets = [\"{SECRET}\"]\n{LDAP}{UPSTREAM}");
+        let config = load(&text).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.warnings, [""; 0]);
+        refuses(&text.replace(&format!("secrets = [\"{SECRET}\"]\n"), ""), "secrets", "cannot be sealed");
+    }
+
+    #[test]
+    fn seeds_of_confusion_about_the_directory_are_named() {
+        let (address, base) = ("\"ldaps://ldap.example.com\"", "base_dn = \"dc=example,dc=com\"");
+        let bind = "bind_dn = \"cn=reader,dc=example,dc=com\"\n";
+        for (from, to, key, wanted) in [
+            (base, "base_dn = \"email=mail,group=gidNumber\"", "ldap.base_dn", "belongs into `attributes`"),
+            (base, "base_dn = \"example.com\"", "ldap.base_dn", "most likely \"dc=example,dc=com\""),
+            (base, "base_dn = \"people\"", "ldap.base_dn", "no distinguished name"),
+            (base, "base_dn = \"\"", "ldap.base_dn", "is empty"),
+            (address, "\"ldap.example.com:636\"", "ldap.address", "write \"ldaps://ldap.example.com:636\""),
+            (address, "\"https://ldap.example.com\"", "ldap.address", "no scheme of a directory"),
+            (base, "base_dn = \"dc=x\"\nstart_tls = true", "ldap.start_tls", "take `start_tls` away"),
+            ("bind_password = \"secret\"\n", "", "ldap.bind_dn", "has no password"),
+            ("\"secret\"", "\"\"", "ldap.bind_dn", "has no password"),
+            (bind, "", "ldap.bind_password", "does not say whose it is"),
+            (bind, "bind_dn = \"reader\"\n", "ldap.bind_dn", "no distinguished name"),
+            (
+                base,
+                "base_dn = \"dc=x\"\nuser_filter = \"(uid=bob)\"",
+                "ldap.user_filter",
+                "everybody would be the same",
+            ),
+            (base, "base_dn = \"dc=x\"\nuser_filter = \"uid={user}\"", "ldap.user_filter", "is no filter"),
+            (base, "base_dn = \"dc=x\"\nuser_attribute = []", "ldap.user_attribute", "nobody would be found"),
+            (
+                base,
+                "base_dn = \"dc=x\"\nattributes = { email = \"dc=x\" }",
+                "ldap.attributes.email",
+                "belongs into `base_dn`",
+            ),
+            (base, "base_dn = \"dc=x\"\nattributes = { group = \"g\" }", "ldap.attributes.group", "write `groups`"),
+            (
+                base,
+                "base_dn = \"dc=x\"\ngroup_filter = \"(member={dn})\"",
+                "ldap.group_filter",
+                "without `group_base_dn`",
+            ),
+            (base, "base_dn = \"dc=x\"\nname = \"restore\"", "ldap.name", "the way in"),
+            (base, "base_dn = \"dc=x\"\nconnections = 0", "ldap.connections", "is 0"),
+        ] {
+            refuses(&ldap(from, to), key, wanted);
+        }
+        for (tail, key, wanted) in [
+            ("[attempts]\nper_account = 0", "attempts.per_account", "nobody"),
+            ("[restore]\nuser = \"\"", "restore.user", "is empty"),
+            ("[[route]]\nbasic = \"ldap\"", "route.basic", "not for programs"),
+        ] {
+            refuses(&with("", "", &format!("{LDAP}{tail}")), key, wanted);
+        }
+        refuses(&with("", "", "[[route]]\naccess = \"bearer\"\nbasic = \"ldap\""), "route.basic", "there is none");
+        warns(&ldap("ldaps://ldap.example.com", "ldap://ldap.example.com"), "ldap.address", "reads every password");
+        warns(&ldap(&format!("{bind}bind_password = \"secret\"\n"), ""), "ldap.bind_dn", "anonymous");
+        warns(&with("", "", "[restore]\nenabled = true"), "restore.enabled", "is on");
+        for dn in ["reader@example.com", "EXAMPLE\\\\reader"] {
+            assert!(errors_of(&ldap("cn=reader,dc=example,dc=com", dn)).is_empty(), "{dn}");
+        }
+    }
+}

@@ -3,10 +3,10 @@
 use crate::config::{Config, ConfigErrors};
 
 const PROVIDER: &str = "[[provider]]\nissuer = \"https://login.example.com\"\nclient_id = \"app\"\n";
-const UPSTREAM: &str = "[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const UPSTREAM: &str = "[[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
+pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-fn load(text: &str) -> Result<Config, ConfigErrors> {
+pub(super) fn load(text: &str) -> Result<Config, ConfigErrors> {
     let file = tempfile::NamedTempFile::new().expect("file");
     std::fs::write(file.path(), text).expect("write");
     Config::load(Some(file.path()), &[])
@@ -19,7 +19,7 @@ pub(super) fn with(head: &str, provider: &str, tail: &str) -> String {
     format!("{public_url}{secrets}{head}\n{PROVIDER}{provider}\n{UPSTREAM}{tail}\n")
 }
 
-fn errors_of(text: &str) -> Vec<String> {
+pub(super) fn errors_of(text: &str) -> Vec<String> {
     match load(text) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.0.iter().map(|e| format!("{}: {}", e.line.unwrap_or(0), e)).collect(),

@@ -28,7 +28,8 @@ pub struct Directory {
     pub name: String,
     /// Name on the sign-in page; `name` unless set.
     pub display_name: Option<String>,
-    /// `ldaps://host:port` or `ldap://host:port`; the ports are 636 and 389 unless named. Several are tried in order.
+    /// `ldaps://host:port` or `ldap://host:port`; the ports are 636 and 389 unless named. Several are tried in
+    /// order, beginning with the one that answered last.
     pub address: Vec<String>,
     /// Change to TLS on an `ldap://` connection before anything else is sent (RFC 4511 §4.14).
     #[serde(default)]

@@ -144,6 +144,18 @@ async fn what_is_no_logout_token_by_its_header_or_signature_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_floods_with_encrypted_tokens_keeps_none_of_the_others_waiting() {
+    let signer = Signer::new("k");
+    let fake = Fake::start(&signer).await;
+    let providers = providers(&fake, "").await;
+    assert_eq!(reason(&providers, "a.b.c.d.e").await, Err(Reason::LogoutToken));
+    let _turns = providers.decryptions.acquire_many(2).await.expect("both turns");
+    assert_eq!(reason(&providers, "a.b.c.d.e").await, Err(Reason::TooManyLogoutTokens));
+    let plain = sign(&signer, "JWT", &changed(&fake.issuer, json!({})));
+    assert_eq!(reason(&providers, &plain).await, Ok(LoggedOut::Subject("u-1".into())));
+}
+
+#[tokio::test]
 async fn a_logout_token_is_taken_once_and_others_beside_it() {
     let signer = Signer::new("k");
     let fake = Fake::start(&signer).await;
