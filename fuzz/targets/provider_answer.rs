@@ -45,5 +45,8 @@ fuzz_target!(|input: &[u8]| {
 fn decrypt(token: &str) {
     let refused = KEYS.decrypt(token, Reason::IdTokenDecryption).expect_err("nobody encrypted this");
     assert!(refused.reason == Reason::IdTokenDecryption && !refused.detail.is_empty());
-    assert!(jwe::is_encrypted(token) || refused.detail.contains("dots") || refused.detail.contains("bytes"), "{refused}");
+    assert!(
+        jwe::is_encrypted(token) || refused.detail.contains("dots") || refused.detail.contains("bytes"),
+        "{refused}"
+    );
 }
