@@ -338,7 +338,7 @@ async fn the_body_of_a_refused_post_is_never_the_next_request() {
         ("/oidc/signed-out", &[405]),
         ("/oidc/callback", &[400]),
         // The gateway reads this one itself, as far as it goes.
-        ("/oidc/login", &[503, 413]),
+        ("/oidc/login", &[303, 413]),
     ] {
         for (lines, body) in [
             (format!("Content-Length: {}\r\n", smuggled.len()), &smuggled),
