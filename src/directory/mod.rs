@@ -121,7 +121,9 @@ impl Directory {
     /// was right, or where nobody could tell.
     pub async fn sign_in(&self, name: &Name, password: &str, mut one: Try<'_>) -> Result<Identity, Refused> {
         let began = Instant::now();
-        let result = self.judge(name, password, &mut one).await;
+        let longest = self.pool.longest();
+        let judged = tokio::time::timeout(longest, self.judge(name, password, &mut one)).await;
+        let result = judged.unwrap_or_else(|_| Err(too_long(longest).into()));
         match &result {
             Ok(_) => one.right(),
             Err(refused) if counts(refused.failure.reason) => {
@@ -330,7 +332,9 @@ impl Directory {
             Some(State { found: Ok(said), .. }) => Some(said.clone()),
             _ => None,
         };
-        let found = self.counted("check", self.look(known).await);
+        let longest = self.pool.longest();
+        let looked = tokio::time::timeout(longest, self.look(known)).await;
+        let found = self.counted("check", looked.unwrap_or_else(|_| Err(too_long(longest))));
         metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(found.is_ok()));
         let before = self.state.swap(Some(Arc::new(State { at: SystemTime::now(), found: found.clone() })));
         let was = before.as_ref().map(|state| &state.found);
@@ -401,6 +405,10 @@ impl Directory {
 /// Whether a try that ended so is spent: else anybody could go on for ever.
 fn counts(reason: Reason) -> bool {
     matches!(reason, Reason::PasswordWrong | Reason::NameAmbiguous | Reason::TooManyAttempts)
+}
+
+fn too_long(longest: Duration) -> Failure {
+    Failure::new(Reason::DirectoryUnreachable, format!("it is not done within {longest:?}"))
 }
 
 /// What a search for one name came to.
