@@ -177,6 +177,32 @@ fn secrets_come_from_files_beside_the_configuration() {
 }
 
 #[test]
+fn a_secret_file_of_a_table_is_read_like_one_of_a_list() {
+    let place = Place::new();
+    place.file("ldap", "s3cret\n");
+    let ldap = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
+        bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password_file = ";
+    let password = |config: &Config| {
+        let directory = config.settings.ldap.as_ref().expect("a directory");
+        directory.bind_password.as_ref().map(|password| password.expose().to_owned())
+    };
+    let config = place.load(&format!("{GOOD}{ldap}\"ldap\"\n"), &[]).expect("good");
+    assert_eq!(password(&config).as_deref(), Some("s3cret"));
+    let origin = config.origins.of(&KeyPath::of("ldap.bind_password")).to_string();
+    assert!(origin.starts_with("file ") && origin.ends_with("/ldap"), "{origin}");
+    // The environment wins, by value and by file.
+    let other = place.file("other", "from-environment\n");
+    for env in
+        [("LOCAL_LDAP_BIND_PW", "from-environment"), ("DOORWARD_LDAP_BIND_PASSWORD_FILE", &*other.to_string_lossy())]
+    {
+        let config = place.load(&format!("{GOOD}{ldap}\"ldap\"\n"), &[env]).expect("good");
+        assert_eq!(password(&config).as_deref(), Some("from-environment"), "{env:?}");
+    }
+    let errors = errors(&format!("{GOOD}{ldap}\"none\"\n"), &[]).concat();
+    assert!(errors.contains("ldap.bind_password_file: ") && errors.contains("cannot be read"), "{errors}");
+}
+
+#[test]
 fn a_secret_file_that_cannot_be_used_is_named() {
     let place = Place::new();
     let (empty, two) = (place.file("empty", "\n"), place.file("two", "a\nb\n"));
@@ -281,6 +307,62 @@ fn the_configurations_in_the_page_about_tokens_are_good() {
         let text = if block.contains("[[provider]]") { text } else { format!("{text}{provider}") };
         if let Err(errors) = place.load(&text, &[]) {
             panic!("{block}\n{errors}");
+        }
+    }
+}
+
+/// The files that configurations in docs/ name.
+const FILES: [&str; 6] =
+    ["doorward.secret", "session.secret", "client.secret", "ldap.secret", "secrets/session", "secrets/client"];
+
+/// A place with them.
+fn with_files() -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.0.path().join("secrets")).expect("a directory");
+    for name in FILES {
+        place.file(name, "0123456789abcdef0123456789abcdef\n");
+    }
+    place
+}
+
+#[test]
+fn every_whole_configuration_in_docs_is_good() {
+    let place = with_files();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let entries = std::fs::read_dir(docs).expect("docs/").flatten().map(|entry| entry.file_name());
+    let mut pages: Vec<_> = entries.filter_map(|name| name.into_string().ok()).filter(|n| n.ends_with(".md")).collect();
+    pages.push("../README.md".into());
+    let mut found = Vec::new();
+    for page in pages {
+        for block in blocks(&page).into_iter().filter(|block| block.contains("public_url =")) {
+            // What is absolute in the page is beside the file here.
+            match place.load(&block.replace("/etc/doorward/", ""), &[]) {
+                Ok(config) => assert_eq!(config.warnings, [""; 0], "{page}\n{block}"),
+                Err(errors) => panic!("{page}\n{block}\n{errors}"),
+            }
+            found.push(page.clone());
+        }
+    }
+    for page in ["ldap.md", "getting-started.md", "wandb.md", "../README.md"] {
+        assert!(found.iter().any(|found| found == page), "{page} of {found:?}");
+    }
+}
+
+#[test]
+fn the_parts_of_configurations_about_directories_and_the_way_in_are_good() {
+    let place = with_files();
+    let head = "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
+        [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n\
+        [[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudiences = [\"a\"]\n";
+    let ldap = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
+        bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password_file = \"ldap.secret\"\n";
+    let parts: Vec<_> = ["ldap.md", "way-in.md"].iter().flat_map(|page| blocks(page)).collect();
+    assert!(parts.len() > 5, "{}", parts.len());
+    for part in parts.iter().filter(|part| !part.contains("public_url =")) {
+        let ldap = if part.contains("[ldap]") { "" } else { ldap };
+        match place.load(&format!("{head}{ldap}{part}"), &[]) {
+            Ok(config) => assert_eq!(config.warnings, [""; 0], "{part}"),
+            Err(errors) => panic!("{part}\n{errors}"),
         }
     }
 }
