@@ -42,7 +42,12 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
         ("[[provider]]\n  isuer = \"x\"", "gateway.toml:2:3: provider.isuer: unknown key; did you mean `issuer`?"),
         ("public_ulr = \"x\"", "gateway.toml:1:1: public_ulr: unknown key; did you mean `public_url`?"),
         ("client_id = \"x\"", "client_id: unknown key; `client_id` belongs under [[provider]]"),
-        ("issuer = \"x\"", "issuer: a list is wanted, and this is a string"),
+        (
+            "issuer = \"x\"",
+            "issuer: a list is wanted, and this is a string; write [[issuer]] and its keys on the lines below",
+        ),
+        ("ldap = \"x\"", "ldap: a table is wanted, and this is a string; write [ldap] and its keys on the lines below"),
+        ("[ldap]\nattributes = \"mail\"", "a table is wanted, and this is a string; write { name = \"value\" }, as in"),
         (
             "[listen]\npublic_url = \"x\"",
             "gateway.toml:2:1: listen.public_url: unknown key; `public_url` belongs at the top",
@@ -56,7 +61,7 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
         ),
         ("[provider]\nissuer = \"x\"", "write [[provider]] with double brackets"),
         ("[[provider]]\nissuer = \"x\"", "provider.issuer: this is no address"),
-        ("[[provider]]\nscopes = \"openid\"", "provider.scopes: a list is wanted, and this is a string"),
+        ("[[provider]]\nscopes = \"openid\"", "provider.scopes: a list is wanted, and this is a string; write [\"…\"]"),
         ("[[provider]]\nclient_secret = 12345", "provider.client_secret: a string is wanted, and this is a number"),
         ("a = 1\na = 2", "gateway.toml:2:1: this is not TOML"),
         ("secrets = [", "this is not TOML"),
@@ -162,6 +167,40 @@ fn an_error_in_a_value_from_the_environment_names_the_variable() {
 }
 
 #[test]
+fn who_configures_by_wandb_names_is_told_what_is_missing_by_theirs() {
+    let host = ("HOST", "https://w.example");
+    let address = ("LOCAL_LDAP_ADDRESS", "ldaps://ldap.example.com");
+    for (env, wanted) in [
+        (&[host, ("OIDC_CLIENT_ID", "w")][..], "OIDC_ISSUER is required and not set; set OIDC_ISSUER"),
+        (&[host, ("OIDC_ISSUER", "https://login.example")], "OIDC_CLIENT_ID is required and not set"),
+        (&[host, address], "LOCAL_LDAP_BASE_DN is required and not set"),
+    ] {
+        let errors = Config::load_chosen(None, &variables(env)).expect_err("missing").to_string();
+        assert!(errors.contains(wanted), "{wanted}\n{errors}");
+    }
+    let whole = [host, ("OIDC_ISSUER", "https://login.example"), ("OIDC_CLIENT_ID", "w"), ("OIDC_AUTH_METHOD", "pkce")];
+    let errors = Config::load_chosen(None, &variables(&whole)).expect_err("no app and no secret").to_string();
+    for name in ["DOORWARD_SECRET_FILE", "DOORWARD_UPSTREAM_URL"] {
+        assert!(errors.contains(name), "{name}\n{errors}");
+    }
+    let google = [("OIDC_ISSUER", "https://accounts.google.com")];
+    let config = Place::new().load(GOOD, &google).expect("good");
+    let told = config.warnings.concat();
+    assert!(told.contains("`DOORWARD_PROVIDER_PROVIDER=google` sets"), "{told}");
+}
+
+#[test]
+fn warnings_are_told_beside_errors() {
+    let told = |env: &[(&str, &str)]| Config::load_chosen(None, &variables(env)).expect_err("too little").1.concat();
+    let host = told(&[("HOST", "wandb.example.com")]);
+    assert!(
+        host.contains("`wandb.example.com` is without a scheme") && host.contains("HOST=https://wandb.example.com")
+    );
+    let lost = told(&[("LOCAL_LDAP_BASE_DN", "dc=x"), ("LOCAL_LDAP_BIND_DN", "cn=x,dc=x")]);
+    assert!(lost.contains("LOCAL_LDAP_BASE_DN, LOCAL_LDAP_BIND_DN: not used"), "{lost}");
+}
+
+#[test]
 fn secrets_come_from_files_beside_the_configuration() {
     let place = Place::new();
     place.file("seal", "fedcba9876543210fedcba9876543210\n");
@@ -243,6 +282,8 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     let env = variables(&[("DOORWARD_CONFIG", good.to_str().expect("path"))]);
     assert_eq!(Config::load(None, &env).expect("good").file.as_deref(), Some(good.as_path()));
     let missing = place.0.path().join("missing.toml");
+    let told = Config::load(Some(&missing), &[]).expect_err("no file").to_string();
+    assert!(told.contains("missing.toml: there is no such file"), "{told}");
     // Where neither a file nor the environment says anything, that is said first.
     let nothing = Config::load_chosen(None, &[]).expect_err("nothing").0;
     assert_eq!((nothing[0].reason, &*nothing[1].key), (Reason::ConfigUnreadable, "public_url"));
