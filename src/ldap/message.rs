@@ -8,6 +8,9 @@ use super::ber::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, Reader, SEQUENCE, S
 /// Most bytes of one message: an entry with some thousand groups fits.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 
+/// Most attributes of one entry: far more than any search of this gateway asks for.
+const MAX_ATTRIBUTES: usize = 1000;
+
 /// `success`.
 pub const SUCCESS: i32 = 0;
 pub const SIZE_LIMIT_EXCEEDED: i32 = 4;
@@ -208,9 +211,13 @@ fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
             values.push(set.expect(OCTETS)?.to_vec());
         }
         // One attribute in two pieces is one: else the second piece would not be seen.
-        match attributes.iter_mut().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-            Some((_, whole)) => whole.append(&mut values),
+        match attributes.iter().position(|(own, _)| own.eq_ignore_ascii_case(name)) {
+            Some(at) => attributes[at].1.append(&mut values),
             None => attributes.push((name.to_owned(), values)),
+        }
+        // Each is looked for among all before it.
+        if attributes.len() > MAX_ATTRIBUTES {
+            return Err(Malformed("an entry has over 1000 attributes"));
         }
     }
     Ok(Entry { dn: dn.to_owned(), attributes })
@@ -267,6 +274,19 @@ mod tests {
             panic!("no entry");
         };
         assert_eq!(entry.texts("uid").collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn an_entry_of_countless_attributes_is_refused() {
+        let read = |count: usize| {
+            let attribute =
+                |n| constructed(SEQUENCE, &[element(OCTETS, format!("a{n}").as_bytes()), constructed(SET, &[])]);
+            let attributes: Vec<_> = (0..count).map(attribute).collect();
+            let parts = [element(OCTETS, b"uid=a"), constructed(SEQUENCE, &attributes)];
+            read(&message(1, constructed(0x64, &parts)))
+        };
+        assert!(read(MAX_ATTRIBUTES).is_ok());
+        assert_eq!(read(MAX_ATTRIBUTES + 1), Err(Malformed("an entry has over 1000 attributes")));
     }
 
     #[test]
