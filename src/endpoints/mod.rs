@@ -46,7 +46,7 @@ use crate::session::ended::Ended;
 use crate::telemetry::Reference;
 use crate::way_in::WayIn;
 
-pub use answer::{Answer, Outcome, Refusal};
+pub use answer::{Answer, Known, Outcome, Refusal};
 pub use published::Published;
 pub use return_address::ReturnAddress;
 pub use sign_in::{send_to_sign_in, send_to_step_up};
