@@ -77,13 +77,24 @@ impl Attempts {
         self.begin_at(account, address, Instant::now())
     }
 
-    fn begin_at(&self, account: &str, address: Option<IpAddr>, now: Instant) -> Result<Try<'_>, Refused> {
+    /// Takes a try from `address` alone, where what is tried cannot be guessed: a limit of its account would protect
+    /// nothing, and let anybody lock it.
+    pub fn begin_from(&self, address: Option<IpAddr>) -> Result<Try<'_>, Refused> {
+        self.begin_from_at(address, Instant::now())
+    }
+
+    fn begin_from_at(&self, address: Option<IpAddr>, now: Instant) -> Result<Try<'_>, Refused> {
         let address = address.map(network);
         let mut one = Try { attempts: self, address, taken: Vec::new(), pairs: Vec::new() };
         if let Some(address) = address {
             let key = self.hasher.hash_one(("address", address));
             one.take(key, self.limits.per_address, "from this address", now)?;
         }
+        Ok(one)
+    }
+
+    fn begin_at(&self, account: &str, address: Option<IpAddr>, now: Instant) -> Result<Try<'_>, Refused> {
+        let mut one = self.begin_from_at(address, now)?;
         match one.account(account, now) {
             Ok(()) => Ok(one),
             Err(refused) => {

@@ -44,6 +44,18 @@ impl SessionRules<'_> {
         }
     }
 
+    /// Every session that came in a cookie and would count alone, for ending them: where two come, neither signs in, and
+    /// each is as good as ever to whoever has a copy.
+    pub fn every(&self, headers: &HeaderMap, now: u64) -> Vec<Session> {
+        let sealed = self.cookies.every_session(headers);
+        let opened =
+            sealed.iter().filter_map(|sealed| Session::open(self.keys, self.cookies.sealed_for(), sealed).ok());
+        opened
+            .filter(|session| session.check(self.limits, now).is_ok())
+            .filter(|session| self.ended.is_none_or(|ended| ended.ended(session, now).is_none()))
+            .collect()
+    }
+
     fn judge_cookie(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
         let sealed = match self.cookies.find_session(headers) {
             Found::Missing => return Verdict::Missing,

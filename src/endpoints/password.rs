@@ -182,14 +182,13 @@ fn opened(context: &Context, visit: &Visit<'_>) -> Result<Open, Failure> {
 async fn judge(context: &Context, visit: &Visit<'_>) -> Result<Identity, Refused> {
     let password = Zeroizing::new(Visit::one(visit.body, "password")?.unwrap_or_default());
     if let Some(way_in) = &context.way_in {
-        let one = context.attempts.begin(RESTORE, visit.client)?;
-        return match way_in.judge(&password) {
-            Some(identity) => {
-                one.right();
-                Ok(identity)
-            }
-            None => Err(Failure::new(Reason::PasswordWrong, "not the password of the log").into()),
-        };
+        // Before any limit: nobody guesses it, and whoever has it is not kept out by those who try.
+        if let Some(identity) = way_in.judge(&password) {
+            return Ok(identity);
+        }
+        // Dropped, the try stays taken.
+        drop(context.attempts.begin_from(visit.client)?);
+        return Err(Failure::new(Reason::PasswordWrong, "not the password of the log").into());
     }
     let Some(directory) = context.directory() else { return Err(Failure::from(Reason::NoRoute).into()) };
     let name = Name::parse(&Visit::one(visit.body, "user")?.unwrap_or_default())?;

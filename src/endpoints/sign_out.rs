@@ -8,7 +8,7 @@ use url::Url;
 
 use super::sign_in::count;
 use super::{Answer, Context, Known, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
-use crate::authn::{SessionRules, Verdict};
+use crate::authn::SessionRules;
 use crate::config::values::Secret;
 use crate::keys::Purpose;
 use crate::reason::{Failure, Reason};
@@ -41,29 +41,25 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
         None => context.config.settings.sign_in.after_logout.clone(),
     };
     // Who clicks twice brings a session that the first click ended, and leaves at the second: to the provider, too.
-    let rules = SessionRules { ended: None, ..context.session_rules() };
-    let session = match rules.judge(visit.headers, visit.seconds(), |_| true) {
-        Verdict::Known(session) => Some(session),
-        _ => None,
-    };
+    let sessions = SessionRules { ended: None, ..context.session_rules() }.every(visit.headers, visit.seconds());
     if from_another_site(context, visit) {
         let mut refusal = Refusal::from(Failure::from(Reason::LogoutFromElsewhere));
         refusal.offer_sign_in = false;
-        refusal.who = session.map(|session| Known::of(&session.identity));
+        refusal.who = sessions.first().map(|session| Known::of(&session.identity));
         return Err(refusal);
     }
-    let theirs = session.as_ref().and_then(|session| provider_logout(context, visit, session, &return_to));
+    let theirs = sessions.first().and_then(|session| provider_logout(context, visit, session, &return_to));
     let (location, waiting) = match theirs {
         Some((url, waiting)) => (url.into(), waiting),
         None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
     };
-    if let Some(session) = session.as_ref().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
+    for session in sessions.iter().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
         end(context, visit, session);
     }
     count("logout", None);
     let mut answer =
         Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit)).with_cookies(waiting);
-    answer.user = session.map(|s| s.identity.user);
+    answer.user = sessions.into_iter().next().map(|session| session.identity.user);
     Ok(answer)
 }
 

@@ -24,6 +24,9 @@ use crate::telemetry::{Audit, Decision, audit};
 const ATTRIBUTION: [HeaderName; 2] =
     [HeaderName::from_static("x-wandb-username"), HeaderName::from_static("x-wandb-user-email")];
 
+/// What is refused while only the way in is open.
+const CREDENTIAL: &str = "a credential of a program";
+
 impl Gateway {
     /// Lets the request through, or answers it (`Some`), or refuses it.
     pub(super) async fn admit(
@@ -51,7 +54,7 @@ impl Gateway {
         way: &mut Way,
     ) -> Result<(), Refusal> {
         if self.context.way_in.is_some() {
-            return Err(Failure::new(Reason::RestoreOnly, "a credential of a program").into());
+            return Err(Failure::new(Reason::RestoreOnly, CREDENTIAL).into());
         }
         let programs = &self.context.programs;
         let program = match Pair::read(authorization).filter(|_| tokens.passwords) {
@@ -81,6 +84,10 @@ impl Gateway {
         let said = self.context.ended.said();
         let person = match self.authenticate(visit, route, way).await {
             Verdict::Known(person) => person,
+            // What it sends may be as good as ever: it is to come again, not to sign in.
+            Verdict::Missing if self.context.way_in.is_some() && is_program_with_credential(visit) => {
+                return Err(Failure::new(Reason::RestoreOnly, CREDENTIAL).into());
+            }
             // A program that was let near the wrong route should not have to guess.
             Verdict::Missing if route.tokens.is_none() && is_bearer(visit) => {
                 return Err(Failure::from(Reason::TokenNotTaken).into());
@@ -159,6 +166,11 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Whether a program sends a credential. A browser may send a name and password that it remembers, with whatever it opens.
+fn is_program_with_credential(visit: &Visit<'_>) -> bool {
+    is_bearer(visit) || (visit.headers.contains_key(header::AUTHORIZATION) && !visit.visitor().is_person())
 }
 
 /// Whether a bearer token came along.

@@ -17,6 +17,9 @@ pub const MAX_PARTS: usize = 5;
 /// Browsers keep 4096 bytes of name and value (RFC 6265bis §5.6); the rest is left for the name.
 const PART_BYTES: usize = 3900;
 
+/// Sealed sessions of one request that are ended at most.
+const MOST_SESSIONS: usize = 16;
+
 /// Sealed bytes that all the cookies of a session hold.
 pub const MAX_BYTES: usize = MAX_PARTS * PART_BYTES;
 
@@ -107,15 +110,12 @@ impl Cookies {
             Ok(Some(value)) => value,
             Err(Doubled) => return Found::Broken("two session cookies"),
         };
-        // `N.` before the text says of how many parts it is; base64url has no dot.
-        let Some(dot) = first.iter().take(8).position(|&b| b == b'.') else {
-            return Found::Whole(first.into());
+        let (parts, start) = match number_of_parts(first) {
+            Ok(None) => return Found::Whole(first.into()),
+            Ok(Some(several)) => several,
+            Err(what) => return Found::Broken(what),
         };
-        let parts = match &first[..dot] {
-            [digit @ b'2'..=b'9'] if usize::from(digit - b'0') <= MAX_PARTS => usize::from(digit - b'0'),
-            _ => return Found::Broken("a number of parts that no session has"),
-        };
-        let mut whole = first[dot + 1..].to_vec();
+        let mut whole = start.to_vec();
         for name in &self.session_parts[1..parts] {
             match find(headers, name) {
                 Ok(Some(part)) if part.len() <= PART_BYTES => whole.extend_from_slice(part),
@@ -125,6 +125,35 @@ impl Cookies {
             }
         }
         Found::Whole(whole.into())
+    }
+
+    /// All that a request brought as sealed sessions, where several cookies have one name, at most
+    /// [`MOST_SESSIONS`]; not to sign in by, but to end.
+    pub fn every_session<'a>(&self, headers: &'a HeaderMap) -> Vec<Cow<'a, [u8]>> {
+        let mut all: Vec<Cow<'a, [u8]>> = Vec::new();
+        for first in values(headers, self.session()) {
+            let room = MOST_SESSIONS - all.len();
+            match number_of_parts(first) {
+                Ok(None) => all.push(first.into()),
+                Ok(Some((parts, start))) => all.extend(self.joined(headers, parts, start, room).map(Cow::Owned)),
+                Err(_) => {}
+            }
+            if all.len() >= MOST_SESSIONS {
+                break;
+            }
+        }
+        all
+    }
+
+    /// `start` with each choice of the parts after it, at most `room`.
+    fn joined(&self, headers: &HeaderMap, parts: usize, start: &[u8], room: usize) -> impl Iterator<Item = Vec<u8>> {
+        let mut all = vec![start.to_vec()];
+        for name in &self.session_parts[1..parts] {
+            let further: Vec<_> = values(headers, name).into_iter().filter(|part| part.len() <= PART_BYTES).collect();
+            let longer = all.iter().flat_map(|head| further.iter().map(move |part| [head.as_slice(), *part].concat()));
+            all = longer.take(room).collect();
+        }
+        all.into_iter()
     }
 
     /// `Set-Cookie` values that store `sealed` and end the parts that a longer session of this browser left.
@@ -192,6 +221,29 @@ impl Cookies {
         ids.sort_unstable();
         ids
     }
+}
+
+/// Of how many parts a session is, and what the first of them holds; `None` where that is all. `N.` before the text says
+/// it; base64url has no dot.
+fn number_of_parts(first: &[u8]) -> Result<Option<(usize, &[u8])>, &'static str> {
+    let Some(dot) = first.iter().take(8).position(|&b| b == b'.') else { return Ok(None) };
+    match &first[..dot] {
+        [digit @ b'2'..=b'9'] if usize::from(digit - b'0') <= MAX_PARTS => {
+            Ok(Some((usize::from(digit - b'0'), &first[dot + 1..])))
+        }
+        _ => Err("a number of parts that no session has"),
+    }
+}
+
+/// The different values of the cookie `name`, at most [`MOST_SESSIONS`].
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    let mut found: Vec<&[u8]> = Vec::new();
+    for (_, value) in pairs(headers).filter(|(key, _)| *key == name.as_bytes()) {
+        if found.len() < MOST_SESSIONS && !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found
 }
 
 fn take<'a>(rest: &mut &'a str) -> &'a str {
@@ -323,6 +375,24 @@ mod tests {
             assert!(matches!(c.find_session(&request(&[field])), Found::Broken(_)), "{field}");
         }
         assert_eq!(c.find_session(&request(&["a=1", "doorward=x", "doorward=x"])), Found::Whole(b"x".into()));
+    }
+
+    #[test]
+    fn sessions_beside_others_are_found_to_be_ended_and_bound_the_work() {
+        let c = cookies("http://a.example", None);
+        let every = |fields: &[&str]| {
+            let request = request(fields);
+            let found = c.every_session(&request);
+            found.into_iter().map(|v| String::from_utf8(v.into_owned()).expect("text")).collect::<Vec<_>>()
+        };
+        assert_eq!(every(&["a=b"]), [""; 0]);
+        assert_eq!(every(&["doorward=x; doorward=y", "doorward=x; doorward=9.z"]), ["x", "y"]);
+        assert_eq!(every(&["doorward=2.a; doorward_1=b; doorward=y; doorward_1=c"]), ["ab", "ac", "y"]);
+        assert_eq!(every(&["doorward=3.a; doorward_1=b; doorward=y"]), ["y"]);
+        let many: Vec<_> = (0..100).map(|n| format!("doorward=5.{n}; doorward_{}={n}", n % 4 + 1)).collect();
+        assert_eq!(every(&[&many.join("; ")]).len(), MOST_SESSIONS);
+        let many: Vec<_> = (0..100).map(|n| format!("doorward={n}")).collect();
+        assert_eq!(every(&[&many.join("; ")]).len(), MOST_SESSIONS);
     }
 
     #[test]

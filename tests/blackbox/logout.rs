@@ -67,6 +67,28 @@ async fn every_part_of_every_cookie_ends() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// Whoever signs out of a browser in which a second cookie was planted is signed out wherever the session was copied to.
+#[tokio::test]
+async fn a_planted_cookie_keeps_no_copy_of_the_session_alive() {
+    for (user, planted) in [("anna", "doorward=junk"), ("many", "doorward_1=junk"), ("many", "doorward=2.junk")] {
+        for first in [true, false] {
+            let scene = scene_with("", "[sign_in]\nprovider_logout = false\n").await;
+            let person = Person::new();
+            person.sign_in(&scene.gateway.url("/page"), scene.provider.user(user)).await;
+            let page = scene.gateway.url("/page");
+            person.fetch(&page).await.expect(200);
+            let own = person.cookie_header(&page.parse().expect("an address"));
+            let both = if first { format!("{planted}; {own}") } else { format!("{own}; {planted}") };
+            let mut headers = NAVIGATION.to_vec();
+            headers.push(("cookie", &both));
+            let answer = Person::new().request(Method::GET, &scene.gateway.url("/logout"), &headers, None).await;
+            assert_eq!(answer.status, 303, "{planted}");
+            let answer = person.fetch(&page).await;
+            assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4006"), "{planted}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_the_providers_sign_out_only_this_session_ends() {
     let scene = scene_with("", "[sign_in]\nprovider_logout = false\n").await;

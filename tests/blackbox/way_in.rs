@@ -112,7 +112,15 @@ async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
         headers.push(("authorization", credential));
         let answer = Person::new().request(Method::GET, &gateway.url("/api"), &headers, None).await;
         assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-3521"), "{credential}");
+        // A route that would not take it is no reason to send a program to a form.
+        let answer = Person::new().request(Method::GET, &gateway.url("/page"), &headers, None).await;
+        assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-3521"), "{credential}");
     }
+    // A person is sent there, whatever the browser remembers for this site.
+    let mut headers = NAVIGATION.to_vec();
+    headers.push(("authorization", "Basic YTpi"));
+    let answer = Person::new().request(Method::GET, &gateway.url("/page"), &headers, None).await;
+    assert_eq!(answer.location().expect("the form").path(), "/oidc/password");
     Person::new().open(&gateway.url("/public")).await.expect(200);
 
     let root = Person::new();
@@ -203,7 +211,7 @@ async fn another_gateway_with_the_same_secrets_takes_neither_session_nor_passwor
 
 #[tokio::test]
 async fn the_session_is_short_and_tries_are_limited() {
-    let (gateway, _app) = usual("[attempts]\nper_account = 3\n").await;
+    let (gateway, _app) = usual("[attempts]\nper_account = 1\nper_address = 3\n").await;
     let gateway = gateway.restart(|config| {
         config.tables = config.tables.replace("[restore]\n", "[restore]\nenabled = true\nlifetime = '2s'\n");
     });
@@ -223,4 +231,7 @@ async fn the_session_is_short_and_tries_are_limited() {
     }
     let answer = come_in(&gateway, &Person::new(), "wrong").await;
     assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
+    // Nobody keeps whoever has the password out, not even from the same address.
+    let root = Person::new();
+    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
 }
