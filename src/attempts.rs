@@ -72,7 +72,8 @@ impl Attempts {
         Attempts { limits: limits.clone(), hasher: RandomState::new(), counts: Mutex::default() }
     }
 
-    /// Takes a try for `account`, in its canonical form, from `address`.
+    /// Takes a try for the name `account`, in its canonical form, from `address`. Names are counted whether anybody has them
+    /// or not, and apart from entries: who is refused here learns nothing of who is there.
     pub fn begin(&self, account: &str, address: Option<IpAddr>) -> Result<Try<'_>, Refused> {
         self.begin_at(account, address, Instant::now())
     }
@@ -95,7 +96,7 @@ impl Attempts {
 
     fn begin_at(&self, account: &str, address: Option<IpAddr>, now: Instant) -> Result<Try<'_>, Refused> {
         let mut one = self.begin_from_at(address, now)?;
-        match one.account(account, now) {
+        match one.account("name", account, now) {
             Ok(()) => Ok(one),
             Err(refused) => {
                 // Nobody was asked: it cost the address nothing.
@@ -112,15 +113,16 @@ impl Attempts {
 }
 
 impl Try<'_> {
-    /// Counts it for a second name of the account, too: that of the entry that was found.
-    pub fn also(&mut self, account: &str) -> Result<(), Refused> {
-        self.account(account, Instant::now())
+    /// Counts it for the entry that was found as well, whatever was typed. A refusal here tells that somebody is there, and
+    /// is not for whoever tries.
+    pub fn also(&mut self, entry: &str) -> Result<(), Refused> {
+        self.account("entry", entry, Instant::now())
     }
 
-    fn account(&mut self, account: &str, now: Instant) -> Result<(), Refused> {
-        let pair = self.attempts.hasher.hash_one(("pair", account, self.address));
+    fn account(&mut self, kind: &str, account: &str, now: Instant) -> Result<(), Refused> {
+        let pair = self.attempts.hasher.hash_one((kind, account, self.address));
         let known = self.address.is_some() && self.attempts.counts().known.contains_key(&pair);
-        let key = if known { pair } else { self.attempts.hasher.hash_one(("account", account)) };
+        let key = if known { pair } else { self.attempts.hasher.hash_one((kind, account)) };
         self.pairs.push(pair);
         self.take(key, self.attempts.limits.per_account, "for this account", now)
     }
@@ -295,10 +297,23 @@ mod tests {
     fn the_entry_that_was_found_is_counted_whatever_it_was_called() {
         let (attempts, now) = (attempts(2, 100), Instant::now());
         let mut results = ["bob", "bob@example.com", "b.ob"].map(|name| {
-            attempts.begin_at(name, ip("10.0.0.1"), now).and_then(|mut one| one.account("dn uid=bob", now)).is_ok()
+            attempts
+                .begin_at(name, ip("10.0.0.1"), now)
+                .and_then(|mut one| one.account("entry", "uid=bob", now))
+                .is_ok()
         });
         results.sort_unstable();
         assert_eq!(results, [false, true, true]);
+    }
+
+    #[test]
+    fn a_name_that_is_an_entry_s_is_no_way_to_ask_how_often_the_entry_was_tried() {
+        let (attempts, now) = (attempts(2, 100), Instant::now());
+        for name in ["bob", "b.ob"] {
+            let mut one = attempts.begin_at(name, ip("10.0.0.1"), now).expect("a try");
+            one.account("entry", "uid=bob", now).expect("a try");
+        }
+        assert!(attempts.begin_at("uid=bob", ip("10.0.0.1"), now).is_ok());
     }
 
     #[test]

@@ -55,11 +55,19 @@ impl Pair {
         }
         let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
         let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-        // Three parts that begin with the brace of a header: a JWT.
-        let token = password.starts_with("ey") && password.split('.').count() == 3;
-        let elsewhere = user.is_empty() || password.is_empty() || token || mentions_key(password.as_bytes());
+        // As the name, too: many services take a token there.
+        let credential = |text: &str| mentions_key(text.as_bytes()) || mentions_token(text);
+        let elsewhere = user.is_empty() || password.is_empty() || credential(user) || credential(password);
         (!elsewhere).then(|| Pair { user: user.to_owned().into(), password: password.to_owned().into() })
     }
+}
+
+/// Whether a JWT is in it, with quotes or a word before it: parts that begin with the brace of a header, three of them or,
+/// encrypted, five.
+fn mentions_token(text: &str) -> bool {
+    let in_token = |c: char| c.is_ascii_alphanumeric() || "-_.=".contains(c);
+    let mut words = text.split(|c| !in_token(c));
+    words.any(|word| word.starts_with("ey") && matches!(word.split('.').count(), 3 | 5))
 }
 
 impl Passwords {
@@ -111,6 +119,18 @@ mod tests {
         for pair in ["api:dwk_abc", "bob: dwk_abc", "bob:DWK_x", "api:eyJhbGciOi.eyJz.c2ln", "bob", "bob:", ":secret"] {
             assert_eq!(read(pair), None, "{pair}");
         }
+        for token in [
+            "eyJhbGciOi.eyJz.c2ln",
+            "eyJhbGciOi.a.b.c.d",
+            "\"eyJhbGciOi.eyJz.c2ln\"",
+            "Bearer eyJh.eyJz.c2ln",
+            "dwk_abc",
+        ] {
+            for pair in [format!("api:{token}"), format!("{token}:x"), format!("{token}:secret word")] {
+                assert_eq!(read(&pair), None, "{pair}");
+            }
+        }
+        assert_eq!(read("eyal.b.c.d:secret"), both("eyal.b.c.d", "secret"));
         for header in ["Bearer abc", "Basic", "Basic !", "basic", "Digest abc"] {
             assert!(Pair::read(&HeaderValue::from_static(header)).is_none(), "{header}");
         }

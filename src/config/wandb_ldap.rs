@@ -169,13 +169,15 @@ impl Overlay<'_> {
 
     fn tls(&mut self) {
         let wish = self.flag(TLS_ENABLE);
-        let address = self.get(ADDRESS).and_then(|text| DirectoryAddress::parse(text.split(',').next()?).ok());
-        match (wish, address) {
-            (Some(true), Some(address)) if address.tls => self.warnings.push(format!(
+        let is_tls = |text: &str| DirectoryAddress::parse(text.trim()).is_ok_and(|address| address.tls);
+        // Of several the first decides; a plain one beside it is an error of the judge's.
+        let first = self.get(ADDRESS).is_some_and(|text| text.split(',').next().is_some_and(is_tls));
+        match (wish, first) {
+            (Some(true), true) => self.warnings.push(format!(
                 "environment {TLS_ENABLE}: not used, since {ADDRESS} is ldaps://, which is TLS from its first byte; \
                  take {TLS_ENABLE} away, or write ldap:// for StartTLS"
             )),
-            (Some(false), Some(address)) if address.tls => self.warnings.push(format!(
+            (Some(false), true) => self.warnings.push(format!(
                 "environment {TLS_ENABLE}: not used, since {ADDRESS} is ldaps://, which is TLS in any case"
             )),
             (Some(wish), _) => self.lay("ldap", "start_tls", TLS_ENABLE, if wish { "true" } else { "false" }),
@@ -318,6 +320,8 @@ mod tests {
             (&[WHOLE[0], base, WHOLE[3]], BIND_PASSWORD, "set LOCAL_LDAP_BIND_DN"),
             (&[WHOLE[0], base, (BIND_DN, ""), WHOLE[3]], BIND_PASSWORD, "does not say whose it is"),
             (&[(ADDRESS, "ldap.example.com:636"), base], ADDRESS, "has no scheme"),
+            (&[(ADDRESS, "ldaps://a.example,ldap://b.example"), base, WHOLE[5]], ADDRESS, "is not TLS"),
+            (&[(ADDRESS, "ldap://a.example,ldaps://b.example"), base, WHOLE[5]], TLS_ENABLE, "cannot start again"),
             (&[(ADDRESS, "ldaps://ldap.example.com"), base, WHOLE[5]], TLS_ENABLE, "TLS from its first byte"),
             (&[WHOLE[0], base, (BIND_DN, ""), (BIND_PASSWORD, "")], "ldap.bind_dn", "anonymous"),
         ] {

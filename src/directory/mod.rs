@@ -53,6 +53,8 @@ pub struct Directory {
     settings: model::Directory,
     pool: Pool,
     filter: Filter,
+    /// For each user attribute one, in their order; none where a filter is set or there is one attribute alone.
+    in_order: Vec<Filter>,
     groups: Option<Filter>,
     reading: Reading,
     permits: Semaphore,
@@ -101,6 +103,12 @@ impl Directory {
             filter: match &own.user_filter {
                 Some(text) => parse("user_filter", text)?,
                 None => Filter::user_is(&own.user_attribute),
+            },
+            in_order: match (&own.user_filter, own.user_attribute.as_slice()) {
+                (None, several @ [_, _, ..]) => {
+                    several.iter().map(|one| Filter::user_is(std::slice::from_ref(one))).collect()
+                }
+                _ => Vec::new(),
             },
             groups,
             reading: Reading::new(own, NeededClaims::of(settings)),
@@ -174,7 +182,11 @@ impl Directory {
             let _ = self.bind(&self.nobody()?, password).await?;
             return Err(wrong(&said).into());
         };
-        one.also(&Dn::parse(&entry.dn).map_or_else(|_| entry.dn.to_lowercase(), |dn| dn.key()))?;
+        if let Err(spent) = one.also(&Dn::parse(&entry.dn).map_or_else(|_| entry.dn.to_lowercase(), |dn| dn.key())) {
+            // That there is nothing left tells that somebody is there: it ends as a wrong password does, for the log alone.
+            let _ = self.bind(&self.nobody()?, password).await?;
+            return Err(wrong(&format!("{:?} is not asked about: {}", entry.dn, spent.failure.detail)).into());
+        }
         if let Err(said) = self.bind(&entry.dn, password).await? {
             return Err(wrong(&format!("bind as {:?}: {said}", entry.dn)).into());
         }
@@ -207,13 +219,28 @@ impl Directory {
         }
     }
 
+    /// The entry of `name`. Where several have it, the attributes count in their order: people may write some of their own
+    /// attributes, and nobody is to lock out others with a mail address that is somebody's user name.
     async fn find(&self, name: &Name) -> Result<Looked, Failure> {
+        let mut looked = self.find_by(&self.filter, name).await?;
+        if matches!(looked, Looked::Several) {
+            for filter in &self.in_order {
+                looked = self.find_by(filter, name).await?;
+                if !matches!(looked, Looked::None(_)) {
+                    break;
+                }
+            }
+        }
+        Ok(looked)
+    }
+
+    async fn find_by(&self, filter: &Filter, name: &Name) -> Result<Looked, Failure> {
         let query = Query {
             base: &self.settings.base_dn,
             scope: Scope::Subtree,
             // One more than may be, so that a second one shows.
             size_limit: 2,
-            filter: self.filter.encode(Filling { user: name.searched(), dn: "" }),
+            filter: filter.encode(Filling { user: name.searched(), dn: "" }),
             attributes: self.reading.attributes(),
         };
         let mut found = self.search("search", &query).await?;

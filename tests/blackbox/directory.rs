@@ -369,6 +369,38 @@ async fn brute_force_ends_by_account_and_by_address_and_locks_nobody_out_for_goo
 }
 
 #[tokio::test]
+async fn an_entry_s_limit_holds_under_all_its_names_and_tells_nobody_that_it_is_there() {
+    let limits = "[attempts]\nper_account = 3\nper_address = 100\n";
+    let scene = scene("user_attribute = ['uid', 'mail']\n", limits).await;
+    for user in ["bob", "bob@example.org", "bob"] {
+        assert_eq!(send(&scene.gateway, &Person::new(), user, "wrong").await.reason(), "DW-3501");
+    }
+    // The entry's tries are spent: its right password is none, and the answer is that to a name that nobody has.
+    let from = scene.slapd.log().len();
+    let spent = send(&scene.gateway, &Person::new(), "bob@example.org", &password("bob")).await;
+    let nobody = send(&scene.gateway, &Person::new(), "nobody@example.org", &password("bob")).await;
+    for answer in [&spent, &nobody] {
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"));
+        assert_eq!(answer.header("retry-after"), "");
+    }
+    scene.slapd.log_since(from, &["SRCH", "nobody@example.org"]).await;
+    assert!(!scene.slapd.log()[from..].iter().any(|line| line.contains("BIND dn=\"uid=bob")));
+    scene.gateway.log_line(&["is not asked about", "3 wrong tries"]).await;
+}
+
+#[tokio::test]
+async fn nobody_locks_out_others_by_a_mail_address_that_is_their_user_name() {
+    let ldif = person("mal", "uid=mal", "ou=people", "mail: bob\n")
+        + &person("al", "uid=al", "ou=people", "mail: both\n")
+        + &person("ill", "uid=ill", "ou=people", "mail: both\n");
+    let slapd = Slapd::start_with(Setup { ldif, ..Setup::default() }).await;
+    let scene = scene_of(slapd, "user_attribute = ['uid', 'mail']\n", "").await;
+    assert_eq!(signs_in(&scene, "bob", &password("bob")).await, "bob");
+    assert_eq!(send(&scene.gateway, &Person::new(), "bob", &password("mal")).await.reason(), "DW-3501");
+    assert_eq!(send(&scene.gateway, &Person::new(), "both", &password("al")).await.reason(), "DW-3506");
+}
+
+#[tokio::test]
 async fn a_form_of_another_site_another_browser_or_another_time_signs_nobody_in() {
     let scene = scene("", "").await;
     let (mine, other) = (Person::new(), Person::new());

@@ -12,6 +12,7 @@ mod canonical;
 mod client_authentication;
 mod cors;
 mod directory;
+mod directory_lies;
 mod directory_running;
 mod discovery;
 mod every_token;

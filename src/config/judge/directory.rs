@@ -64,6 +64,8 @@ impl Judge<'_> {
         if directory.address.is_empty() {
             self.error(&key, "is empty", "write as in [\"ldaps://ldap.example.com\"]");
         }
+        let is_tls = |text: &String| DirectoryAddress::parse(text).is_ok_and(|address| address.tls);
+        let some_tls = directory.address.iter().any(is_tls);
         for (index, text) in directory.address.iter().enumerate() {
             let key = key.index(index);
             let address = match DirectoryAddress::parse(text) {
@@ -81,17 +83,17 @@ impl Judge<'_> {
                 .host
                 .parse::<std::net::IpAddr>()
                 .map_or_else(|_| is_loopback(Some(url::Host::Domain(&address.host))), |address| address.is_loopback());
-            if !address.tls && !directory.start_tls && !here {
+            if !address.tls && !directory.start_tls && some_tls {
+                let message = format!("`{text}` is not TLS, and another address is: passwords would go over both");
+                self.error(&key, message, "write ldaps:// everywhere, or ldap:// everywhere with `start_tls`");
+            } else if !address.tls && !directory.start_tls && !here {
                 let message = "is neither ldaps:// nor with `start_tls`, so whoever is on the way reads every password";
                 self.warn(&key, message);
             }
         }
-        if directory.ca_file.is_some() && !directory.start_tls {
-            let tls = |text: &String| DirectoryAddress::parse(text).is_ok_and(|address| address.tls);
-            if !directory.address.iter().any(tls) {
-                let hint = "write ldaps://, or set `start_tls`";
-                self.error(&ca_file, "has no effect: no connection is TLS", hint);
-            }
+        if directory.ca_file.is_some() && !directory.start_tls && !some_tls {
+            let hint = "write ldaps://, or set `start_tls`";
+            self.error(&ca_file, "has no effect: no connection is TLS", hint);
         }
     }
 
@@ -271,7 +273,20 @@ impl Judge<'_> {
                 Some(directory) if !directory.login => {
                     self.error(&key, "asks a directory that is only tested", "set `login = true` under [ldap]");
                 }
-                Some(_) => {}
+                Some(directory) => self.basic_beside(&key, route, &directory.name),
+            }
+        }
+    }
+
+    /// What a route asks of those who come, and a password cannot have, it must not be a way around.
+    fn basic_beside(&mut self, key: &KeyPath, route: &Route, directory: &str) {
+        let other_provider = route.provider.as_deref().is_some_and(|provider| provider != directory);
+        for (name, asked) in
+            [("scopes", !route.scopes.is_empty()), ("issuers", !route.issuers.is_empty()), ("provider", other_provider)]
+        {
+            if asked {
+                let message = format!("takes passwords, for which `{name}` of this route would not count");
+                self.error(key, message, format!("take `{name}` away, or give passwords a route of their own"));
             }
         }
     }
@@ -358,6 +373,8 @@ mod tests {
             ),
             (base, "base_dn = \"dc=x\"\nname = \"restore\"", "ldap.name", "the way in"),
             (base, "base_dn = \"dc=x\"\nconnections = 0", "ldap.connections", "is 0"),
+            (address, "\"ldaps://a.example\", \"ldap://b.example\"", "ldap.address[1]", "is not TLS"),
+            (address, "\"ldap://a.example\", \"ldaps://localhost\"", "ldap.address", "`ldap://a.example` is not TLS"),
         ] {
             refuses(&ldap(from, to), key, wanted);
         }
@@ -374,6 +391,11 @@ mod tests {
             "no effect",
         );
         refuses(&with("", "", "[[route]]\naccess = \"bearer\"\nbasic = \"ldap\""), "route.basic", "there is none");
+        for asked in ["scopes = [\"read\"]", "issuers = [\"doorward\"]", "provider = \"sso\""] {
+            let route = format!("{LDAP}[[route]]\naccess = \"signed-in-or-bearer\"\nbasic = \"ldap\"\n{asked}");
+            let wanted = format!("`{}` of this route", asked.split(' ').next().unwrap_or_default());
+            refuses(&with("", "", &route), "route.basic", &wanted);
+        }
         warns(&ldap("ldaps://ldap.example.com", "ldap://ldap.example.com"), "ldap.address", "reads every password");
         warns(&ldap(&format!("{bind}bind_password = \"secret\"\n"), ""), "ldap.bind_dn", "anonymous");
         warns(&with("", "", "[restore]\nenabled = true"), "restore.enabled", "is on");
