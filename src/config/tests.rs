@@ -304,8 +304,13 @@ fn blocks(page: &str) -> Vec<String> {
 #[test]
 fn every_preset_has_a_page_whose_configurations_are_good() {
     let place = Place::new();
-    for name in ["client.secret", "client.key", "client.pem"] {
-        place.file(name, "0123456789abcdef0123456789abcdef");
+    let made = rcgen::generate_simple_self_signed(["app.example.com".into()]).expect("a certificate");
+    for (name, text) in [
+        ("client.secret", "0123456789abcdef0123456789abcdef".to_owned()),
+        ("client.key", made.signing_key.serialize_pem()),
+        ("client.pem", made.cert.pem()),
+    ] {
+        place.file(name, &text);
     }
     let all = crate::config::shape::settings().field("provider").expect("a key").shape.clone();
     let shape::Shape::List(inner) = all else { panic!("a list") };
