@@ -47,6 +47,7 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
             "issuer: a list is wanted, and this is a string; write [[issuer]] and its keys on the lines below",
         ),
         ("ldap = \"x\"", "ldap: a table is wanted, and this is a string; write [ldap] and its keys on the lines below"),
+        ("[[route]]\n[[route]]\nallow = \"x\"", "this is a string; write [route.allow] and its keys"),
         ("[ldap]\nattributes = \"mail\"", "a table is wanted, and this is a string; write { name = \"value\" }, as in"),
         (
             "[listen]\npublic_url = \"x\"",
