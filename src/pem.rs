@@ -33,12 +33,12 @@ pub fn private_keys(pem: &str) -> Result<Vec<PrivateKeyDer<'static>>, Failure> {
     let keys: Result<Vec<_>, _> = PrivateKeyDer::pem_slice_iter(pem.as_bytes()).collect();
     let keys = keys.map_err(|error| no_pem("private key", &error))?;
     if keys.is_empty() {
-        return Err(unusable(
-            match pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
-                true => "its private key is behind a password; expected one without",
-                false => "it holds no PEM private key",
-            },
-        ));
+        let locked = pem.contains("BEGIN ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED");
+        return Err(unusable(match (locked, instead(pem)) {
+            (true, _) => "its private key is behind a password; expected one without".to_owned(),
+            (false, Some(instead)) => format!("it holds no PEM private key, but {instead}"),
+            (false, None) => "it holds no PEM private key".to_owned(),
+        }));
     }
     Ok(keys)
 }
@@ -57,9 +57,40 @@ pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Failure> 
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
     let certificates = certificates.map_err(|error| no_pem("certificate", &error))?;
     if certificates.is_empty() {
-        return Err(unusable("it holds no PEM certificate"));
+        return Err(unusable(match instead(pem) {
+            Some(instead) => format!("it holds no PEM certificate, but {instead}"),
+            None => "it holds no PEM certificate".to_owned(),
+        }));
     }
     Ok(certificates)
+}
+
+/// What a file holds that was taken for another, and what to do about it; by its first lines alone.
+fn instead(text: &str) -> Option<&'static str> {
+    let holds = |label: &str| text.contains(&format!("-----BEGIN {label}-----"));
+    let begins = |words: &[&str]| words.iter().any(|word| text.trim_start().starts_with(word));
+    Some(match text {
+        _ if text.trim().is_empty() => "nothing at all",
+        _ if holds("OPENSSH PRIVATE KEY") => {
+            "an OpenSSH key; convert a copy with `ssh-keygen -p -m PKCS8 -f FILE`, or make one with openssl"
+        }
+        _ if holds("CERTIFICATE REQUEST") || holds("NEW CERTIFICATE REQUEST") => {
+            "a request for a certificate; an authority makes the certificate of it"
+        }
+        _ if holds("CERTIFICATE") => "a certificate; the private key is another file",
+        _ if holds("PUBLIC KEY") || holds("RSA PUBLIC KEY") || begins(&["ssh-", "ecdsa-sha2-"]) => {
+            "a public key; the private key is another file"
+        }
+        _ if holds("PRIVATE KEY") || holds("RSA PRIVATE KEY") || holds("EC PRIVATE KEY") => {
+            "a private key; the certificate is another file"
+        }
+        // Every DER structure of these kinds is a SEQUENCE, whose bytes are no text.
+        _ if text.starts_with('0') && text.contains([char::REPLACEMENT_CHARACTER, '\0']) => {
+            "DER (or PKCS#12); convert it to PEM with openssl (`pkey -inform DER`, `x509 -inform DER`, `pkcs12 -nodes`)"
+        }
+        _ if begins(&["{", "["]) => "JSON; a JWK has to be converted to PEM",
+        _ => return None,
+    })
 }
 
 /// The RSA key that `der` is; `None` where it is a key of another kind, or one that cannot be read.
@@ -188,8 +219,9 @@ mod tests {
         let broken = key.replacen('M', "*", 1);
         let locked = key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
         let keys = [
-            ("", "it holds no PEM private key"),
-            (&certificate, "it holds no PEM private key"),
+            ("", "it holds no PEM private key, but nothing at all"),
+            ("hello", "it holds no PEM private key"),
+            (&certificate, "it holds no PEM private key, but a certificate; the private key is another file"),
             (cut, "its private key is no PEM: a section without its end"),
             (&broken, "its private key is no PEM: a section that is no base64"),
             (&locked, "its private key is behind a password; expected one without"),
@@ -198,8 +230,29 @@ mod tests {
         for (text, why) in keys {
             assert_eq!(private_key(text).map(drop), Err(unusable(why)));
         }
-        assert_eq!(certificates(&key).map(drop), Err(unusable("it holds no PEM certificate")));
+        let why = "it holds no PEM certificate, but a private key; the certificate is another file";
+        assert_eq!(certificates(&key).map(drop), Err(unusable(why)));
         assert!(private_key(&key).is_ok() && certificates(&certificate).is_ok());
+    }
+
+    #[test]
+    fn what_a_file_holds_instead_is_said() {
+        let openssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+        let public = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+        let request = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+        let (_, key) = made();
+        let der = String::from_utf8_lossy(private_key(&key).expect("a key").secret_der()).into_owned();
+        for (text, wanted) in [
+            (openssh, "an OpenSSH key; convert"),
+            (public, "a public key; "),
+            ("ssh-ed25519 AAAA a@b\n", "a public key; "),
+            (request, "a request for a certificate"),
+            (&der, "DER (or PKCS#12); convert"),
+            ("{\"kty\":\"RSA\"}", "JSON; "),
+        ] {
+            let why = private_key(text).expect_err("no key").detail;
+            assert!(why.starts_with(&format!("it holds no PEM private key, but {wanted}")), "{why}");
+        }
     }
 
     /// A `PrivateKeyInfo` with the modulus `modulus`, and the one inside; it is no key otherwise.

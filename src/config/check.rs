@@ -158,6 +158,12 @@ fn example(shape: &Shape, path: &KeyPath) -> Option<String> {
         Shape::Choice(words) => words.first().map(|word| format!("\"{}\"", word.word)),
         _ => None,
     };
+    // A header of TOML has no numbers: it is about the last entry before it.
+    let keys = path.0.iter().filter_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        Step::Index(_) => None,
+    });
+    let path = keys.collect::<Vec<_>>().join(".");
     match shape {
         Shape::List(inner) => match inner.as_ref() {
             Shape::Table(_) => Some(format!("[[{path}]] and its keys on the lines below")),

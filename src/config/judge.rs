@@ -24,7 +24,8 @@ use std::path::Path;
 use super::error::ConfigError;
 use super::model::{OF_ACCOUNTS, OWN_ISSUER, RESTORE, Settings};
 use super::origin::{KeyPath, Origin, Origins};
-use crate::reason::Reason;
+use crate::pem;
+use crate::reason::{Failure, Reason};
 
 /// What judging found.
 #[derive(Debug, Default)]
@@ -103,6 +104,23 @@ impl Judge<'_> {
         if let Some(file) = file.filter(|file| !file.is_file()) {
             let message = format!("{} is no file that can be read", file.display());
             self.error_because(reason, key, message, "correct the path; in the file it is relative to the file");
+        }
+    }
+
+    /// What `read` makes of the PEM file, where there is one and it is good.
+    fn pem<T>(&mut self, key: &KeyPath, file: Option<&Path>, read: fn(&str) -> Result<T, Failure>) -> Option<T> {
+        let file = file?;
+        if !file.is_file() {
+            self.file_exists(key, Some(file), Reason::CertificateUnusable);
+            return None;
+        }
+        let named = |failure| pem::named(file, failure);
+        match pem::read(file).and_then(|text| read(&text).map_err(named)) {
+            Ok(found) => Some(found),
+            Err(failure) => {
+                self.error_because(failure.reason, key, failure.detail, "name the PEM file that is meant");
+                None
+            }
         }
     }
 

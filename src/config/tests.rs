@@ -47,6 +47,7 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
             "issuer: a list is wanted, and this is a string; write [[issuer]] and its keys on the lines below",
         ),
         ("ldap = \"x\"", "ldap: a table is wanted, and this is a string; write [ldap] and its keys on the lines below"),
+        ("[[route]]\n[[route]]\nallow = \"x\"", "this is a string; write [route.allow] and its keys"),
         ("[ldap]\nattributes = \"mail\"", "a table is wanted, and this is a string; write { name = \"value\" }, as in"),
         (
             "[listen]\npublic_url = \"x\"",
@@ -304,8 +305,13 @@ fn blocks(page: &str) -> Vec<String> {
 #[test]
 fn every_preset_has_a_page_whose_configurations_are_good() {
     let place = Place::new();
-    for name in ["client.secret", "client.key", "client.pem"] {
-        place.file(name, "0123456789abcdef0123456789abcdef");
+    let made = rcgen::generate_simple_self_signed(["app.example.com".into()]).expect("a certificate");
+    for (name, text) in [
+        ("client.secret", "0123456789abcdef0123456789abcdef".to_owned()),
+        ("client.key", made.signing_key.serialize_pem()),
+        ("client.pem", made.cert.pem()),
+    ] {
+        place.file(name, &text);
     }
     let all = crate::config::shape::settings().field("provider").expect("a key").shape.clone();
     let shape::Shape::List(inner) = all else { panic!("a list") };

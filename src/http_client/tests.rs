@@ -147,8 +147,8 @@ fn an_identity_that_cannot_be_used_is_refused_with_its_fault() {
     let (leaf, key, other) = (leaf.pem(), key.serialize_pem(), other.serialize_pem());
     let table = [
         (&leaf, &other, "the certificate is of another key than the private key"),
-        (&key, &key, "it holds no PEM certificate"),
-        (&leaf, &leaf, "it holds no PEM private key"),
+        (&key, &key, "it holds no PEM certificate, but a private key; the certificate is another file"),
+        (&leaf, &leaf, "it holds no PEM private key, but a certificate; the private key is another file"),
     ];
     for (certificate, key, why) in table {
         let refused = Identity::from_pem(certificate, key).map(drop);

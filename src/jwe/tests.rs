@@ -382,7 +382,7 @@ fn keys_that_cannot_be_used_are_named() {
         (pem("Ed25519"), "its private key cannot be used; expected RSA, P-256, P-384 or P-521"),
         (pem("P-256") + &pem("RSA weak"), "its RSA key is shorter than 2048 bit"),
         (pem("P-256").repeat(5), "it holds 5 private keys; expected at most 4"),
-        (String::new(), "it holds no PEM private key"),
+        (String::new(), "it holds no PEM private key, but nothing at all"),
     ];
     for (text, why) in table {
         let refused = DecryptionKeys::from_pem(&text).map(drop);

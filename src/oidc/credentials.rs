@@ -359,7 +359,12 @@ mod tests {
             (rsa_pem.clone(), Some(HS256), None, "its private key is RSA, which does not sign with HS256"),
             (p256.clone(), Some(RS256), None, "its private key is P-256, which does not sign with RS256"),
             (p384.clone(), Some(ES256), None, "its private key is P-384, which does not sign with ES256"),
-            (certificate(&p256).pem(), None, None, "it holds no PEM private key"),
+            (
+                certificate(&p256).pem(),
+                None,
+                None,
+                "it holds no PEM private key, but a certificate; the private key is another file",
+            ),
             (p256.clone() + &p384, None, None, "it holds 2 private keys; expected one"),
             (
                 p256.clone(),
@@ -373,7 +378,12 @@ mod tests {
                 Some(certificate(&rsa(2048)).pem()),
                 "the certificate is of another key than the private key",
             ),
-            (p256.clone(), None, Some(p256.clone()), "it holds no PEM certificate"),
+            (
+                p256.clone(),
+                None,
+                Some(p256.clone()),
+                "it holds no PEM certificate, but a private key; the certificate is another file",
+            ),
         ];
         for (pem, algorithm, certificate, why) in table {
             let refused = AssertionSigner::from_key(&pem, algorithm, None, certificate.as_deref()).map(drop);

@@ -226,6 +226,18 @@ fn a_secret_file_may_end_in_a_newline() {
 }
 
 #[test]
+fn where_a_provider_needs_no_keys_that_is_said() {
+    let config = Config::new().add(&upstream_table("http://127.0.0.1:9")).add(ROUTES);
+    let config = config.add("[[provider]]\nissuer = 'http://127.0.0.1:9'\nclient_id = 'app'\n");
+    let path = config.path();
+    std::fs::write(&path, config.text()).expect("written");
+    let (code, out, err) = doorward(&["client-keys", "--config", path.to_str().expect("path")]);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(serde_json::from_str::<Value>(&out).expect("a key set"), json!({ "keys": [] }));
+    assert!(err.contains("client_key_file"), "{err}");
+}
+
+#[test]
 fn check_judges_a_configuration_without_starting() {
     let config = good();
     std::fs::write(config.path(), config.text()).expect("file");
@@ -240,7 +252,10 @@ fn check_judges_a_configuration_without_starting() {
     let said = format!("{out}{err}");
     let line = config.text().lines().position(|l| l == "[[upstream]]").expect("the line") + 1;
     assert!(said.contains(&path) && said.contains(&line.to_string()) && said.contains("upstream"), "{said}");
-    assert_ne!(doorward(&["check", "/no/such/file.toml"]).0, Some(0));
+    for command in ["check", "run"] {
+        let (code, _, err) = doorward(&[command, "/no/such/file.toml"]);
+        assert!(code == Some(78) && err.contains("/no/such/file.toml: there is no such file"), "{command}: {err}");
+    }
 }
 
 #[test]

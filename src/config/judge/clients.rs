@@ -4,6 +4,7 @@ use super::Judge;
 use crate::config::model::TokenAlgorithm::{HS384, HS512};
 use crate::config::model::{AssertionAudience, ClientAuth, Provider};
 use crate::config::origin::KeyPath;
+use crate::pem;
 use crate::reason::Reason;
 
 impl Judge<'_> {
@@ -18,13 +19,21 @@ impl Judge<'_> {
         self.means(key, provider);
         self.key_options(key, provider);
         self.id_token_algorithms(key, provider);
-        for (name, file) in [
-            ("client_key_file", &provider.client_key_file),
-            ("client_certificate_file", &provider.client_certificate_file),
-            ("decryption_key_file", &provider.decryption_key_file),
-        ] {
-            self.file_exists(&key.key(name), file.as_deref(), Reason::CertificateUnusable);
+        self.keys(key, provider);
+    }
+
+    /// Keys and certificates in files. What they are good for is seen at the start; here it is seen that they are some.
+    fn keys(&mut self, key: &KeyPath, provider: &Provider) {
+        let own = self.pem(&key.key("client_key_file"), provider.client_key_file.as_deref(), pem::private_key);
+        let place = key.key("client_certificate_file");
+        let certificates = self.pem(&place, provider.client_certificate_file.as_deref(), pem::certificates);
+        if let (Some(own), Some(certificates)) = (own, certificates)
+            && let Err(failure) = pem::belong_together(&certificates, &own)
+        {
+            let hint = "name the certificate that was made for `client_key_file`";
+            self.error_because(failure.reason, &place, failure.detail, hint);
         }
+        self.pem(&key.key("decryption_key_file"), provider.decryption_key_file.as_deref(), pem::private_keys);
     }
 
     /// What `client_auth` needs is there, and nothing is there that it would not use.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::{Judge, is_loopback};
 use crate::config::origin::KeyPath;
 use crate::config::values::Period;
-use crate::reason::Reason;
+use crate::pem;
 
 impl Judge<'_> {
     pub(super) fn listeners(&mut self) {
@@ -19,8 +19,8 @@ impl Judge<'_> {
             (None, Some(_)) => self.error(&key, "needs `tls_certificate_file` as well", "set both, or neither"),
             _ => {}
         }
-        self.file_exists(&certificate, listen.tls_certificate_file.as_deref(), Reason::CertificateUnusable);
-        self.file_exists(&key, listen.tls_key_file.as_deref(), Reason::CertificateUnusable);
+        self.pem(&certificate, listen.tls_certificate_file.as_deref(), pem::certificates);
+        self.pem(&key, listen.tls_key_file.as_deref(), pem::private_keys);
         let admin_key = KeyPath::of("admin.address");
         if overlap(listen.address, admin) {
             let message = format!("takes the same port as `listen.address` ({})", listen.address);

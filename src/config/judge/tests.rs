@@ -195,11 +195,49 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
     }
     refuses(&with("", "", "").replace("\"app\"", "\"\""), "provider.client_id", "is empty");
     let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), rcgen::KeyPair::generate().expect("a key").serialize_pem()).expect("write");
     let key = format!("client_key_file = {:?}\n", file.path());
     let other = format!("{key}[[provider]]\nname = \"b\"\nissuer = \"https://b.example\"\nclient_id = \"app\"\n{key}");
     warns(&with("", &other, ""), "provider[1].client_key_file", "is that of provider `main`");
     let plain = with("", "", "").replace("https://login", "http://login");
     warns(&plain, "provider.issuer", "https");
+}
+
+#[test]
+fn a_file_that_holds_something_else_is_named_with_its_key_and_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = || rcgen::generate_simple_self_signed(["a.example".into()]).expect("a certificate");
+    let (one, other) = (made(), made());
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("write");
+        path
+    };
+    let (key, certificate) = (file("key", one.signing_key.serialize_pem()), file("certificate", one.cert.pem()));
+    let another = file("another", other.cert.pem());
+    for (provider, name, wanted) in [
+        (format!("client_key_file = {certificate:?}"), "client_key_file", "but a certificate; the private key is"),
+        (format!("decryption_key_file = {certificate:?}"), "decryption_key_file", "but a certificate; "),
+        (
+            format!("client_key_file = {key:?}\nclient_certificate_file = {key:?}"),
+            "client_certificate_file",
+            "but a private key; the certificate is",
+        ),
+        (
+            format!("client_key_file = {key:?}\nclient_certificate_file = {another:?}"),
+            "client_certificate_file",
+            "of another key",
+        ),
+    ] {
+        let text = with("", &provider, "");
+        refuses(&text, &format!("provider.{name}"), wanted);
+        assert!(errors_of(&text).iter().all(|error| !error.starts_with("0: ")), "a line is named");
+    }
+    let good = format!("client_key_file = {key:?}\nclient_certificate_file = {certificate:?}");
+    assert_eq!(errors_of(&with("", &good, "")), [""; 0]);
+    let listen = format!("[listen]\ntls_key_file = {certificate:?}\ntls_certificate_file = {key:?}\n");
+    refuses(&with("", "", &listen), "listen.tls_key_file", "but a certificate");
+    refuses(&with("", "", &listen), "listen.tls_certificate_file", "but a private key");
 }
 
 #[test]
