@@ -188,7 +188,7 @@ async fn judge(context: &Context, visit: &Visit<'_>) -> Result<Identity, Refused
                 one.right();
                 Ok(identity)
             }
-            None => Err(Failure::new(Reason::PasswordWrong, "not the password of the log").into()),
+            None => Err(Failure::new(Reason::RestorePasswordWrong, "not the password of this start").into()),
         };
     }
     let Some(directory) = context.directory() else { return Err(Failure::from(Reason::NoRoute).into()) };
