@@ -8,7 +8,7 @@ use doorward::ldap::message;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
-    if let Ok(Some(length)) = message::length(input)
+    if let Ok(Some(length)) = message::length(input, message::MAX_MESSAGE)
         && let Some(whole) = input.get(..length)
     {
         let _ = message::read(whole);

@@ -122,7 +122,10 @@ fn follows(settings: &Settings) -> Vec<String> {
         );
     }
     if settings.provider.is_empty() && people.count() == 0 {
-        sentences.push("sign-in: none, there is no provider".into());
+        sentences.push(match settings.ldap.is_some() {
+            true => "sign-in: none, the directory is only tested (`ldap.login` is false)".into(),
+            false => "sign-in: none, there is no provider".into(),
+        });
     } else {
         sentences.extend(settings.provider.iter().enumerate().map(|(n, provider)| redirect_uri(n, provider, settings)));
         sentences.push(sessions(settings));

@@ -18,8 +18,16 @@ use crate::ldap::Malformed;
 use crate::ldap::message::{self, Entry, Operation, Outcome, SUCCESS, Scope};
 use crate::reason::{Failure, Reason};
 
-/// Most bytes of all entries of one search.
+/// Most bytes of all messages of one search.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Most pieces of memory that the entries of one search take; an empty value has no bytes, and is one.
+const MOST_PIECES: usize = 200_000;
+/// Most places where one search could go on.
+const MOST_REFERENCES: usize = 1000;
+/// Longest answer to the wish for TLS. It comes from whoever is on the way.
+const LONGEST_BEFORE_TLS: usize = 4096;
+/// What a connection keeps of the room that a long message took.
+const KEPT_ROOM: usize = 64 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for T {}
@@ -135,12 +143,13 @@ impl Way {
 /// directory's: bytes that came too early end the connection.
 async fn start_tls(stream: TcpStream, timeout: Duration) -> Result<TcpStream, Failure> {
     let mut asking = Exchange::new(stream, timeout);
+    asking.longest = LONGEST_BEFORE_TLS;
     let id = asking.send(message::start_tls).await?;
     let answer = asking.read(id).await?;
     let refused = |what: String| Failure::new(Reason::DirectoryTls, format!("StartTLS: {what}"));
     match answer {
-        Operation::Extended(outcome) if outcome.code == SUCCESS => {}
-        Operation::Extended(outcome) => return Err(refused(outcome.to_string())),
+        (Operation::Extended(outcome), _) if outcome.code == SUCCESS => {}
+        (Operation::Extended(outcome), _) => return Err(refused(outcome.to_string())),
         _ => return Err(refused("the answer is to something else".into())),
     }
     match asking.received.is_empty() {
@@ -155,11 +164,13 @@ struct Exchange<S> {
     received: Vec<u8>,
     last_id: i32,
     timeout: Duration,
+    /// Longest message that is read.
+    longest: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
     fn new(stream: S, timeout: Duration) -> Self {
-        Exchange { stream, received: Vec::new(), last_id: 0, timeout }
+        Exchange { stream, received: Vec::new(), last_id: 0, timeout, longest: message::MAX_MESSAGE }
     }
 
     async fn send<M: AsRef<[u8]>>(&mut self, make: impl FnOnce(i32) -> M) -> Result<i32, Failure> {
@@ -176,26 +187,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
         }
     }
 
-    /// The next message, which answers `id`.
-    async fn read(&mut self, id: i32) -> Result<Operation, Failure> {
+    /// The next message, which answers `id`, and its length.
+    async fn read(&mut self, id: i32) -> Result<(Operation, usize), Failure> {
         let read = tokio::time::timeout(self.timeout, self.message()).await;
-        let answer = read.map_err(|_| unreachable(format!("no answer within {:?}", self.timeout)))??;
+        let (answer, length) = read.map_err(|_| unreachable(format!("no answer within {:?}", self.timeout)))??;
         match answer.id {
-            found if found == id => Ok(answer.operation),
+            found if found == id => Ok((answer.operation, length)),
             // A notice of disconnection (RFC 4511 §4.4.1).
             0 => Err(unreachable("the directory ends the connection".into())),
             _ => Err(Failure::new(Reason::DirectoryAnswer, "an answer to nothing that was asked")),
         }
     }
 
-    async fn message(&mut self) -> Result<message::Answer, Failure> {
+    async fn message(&mut self) -> Result<(message::Answer, usize), Failure> {
         loop {
-            if let Some(length) = message::length(&self.received).map_err(malformed)?
+            if let Some(length) = message::length(&self.received, self.longest).map_err(malformed)?
                 && self.received.len() >= length
             {
                 let answer = message::read(&self.received[..length]).map_err(malformed);
                 self.received.drain(..length);
-                return answer;
+                self.received.shrink_to(KEPT_ROOM);
+                return Ok((answer?, length));
             }
             let mut chunk = [0; 8192];
             let read = self.stream.read(&mut chunk).await;
@@ -213,13 +225,20 @@ impl Connection {
         let exchange = &mut self.exchange;
         let id = exchange.send(|id| message::bind(id, dn, password)).await?;
         match exchange.read(id).await? {
-            Operation::Bound(outcome) => Ok(outcome),
+            (Operation::Bound(outcome), _) => Ok(outcome),
             _ => Err(Failure::new(Reason::DirectoryAnswer, "a bind was answered with something else")),
         }
     }
 
-    /// A search; referrals are noted and not followed.
+    /// A search; referrals are noted and not followed. A server that sends and sends has no longer than twice the time that
+    /// it was told it has.
     pub async fn search(&mut self, query: &Query<'_>) -> Result<Found, Failure> {
+        let most = self.exchange.timeout.saturating_mul(2);
+        let found = tokio::time::timeout(most, self.search_on(query)).await;
+        found.unwrap_or_else(|_| Err(unreachable(format!("the search has no end within {most:?}"))))
+    }
+
+    async fn search_on(&mut self, query: &Query<'_>) -> Result<Found, Failure> {
         let time_limit = i32::try_from(self.exchange.timeout.as_secs().max(1)).unwrap_or(i32::MAX);
         let search = message::Search {
             base: query.base,
@@ -231,22 +250,29 @@ impl Connection {
         };
         let exchange = &mut self.exchange;
         let id = exchange.send(|id| message::search(id, &search)).await?;
-        let (mut entries, mut referred, mut bytes) = (Vec::new(), false, 0);
+        let (mut entries, mut references, mut bytes, mut pieces) = (Vec::new(), 0, 0, 0);
+        let unasked = |what: &str| Err(Failure::new(Reason::DirectoryAnswer, what));
         loop {
-            match exchange.read(id).await? {
+            let (operation, length) = exchange.read(id).await?;
+            bytes += length;
+            match operation {
                 Operation::Entry(entry) => {
-                    let values = entry.attributes.iter().flat_map(|(_, values)| values);
-                    bytes += entry.dn.len() + values.map(Vec::len).sum::<usize>();
+                    pieces += entry.pieces();
                     entries.push(entry);
-                    // A server that keeps to no limit is not listened to any longer.
-                    if bytes > MOST_BYTES || entries.len() > query.size_limit.max(1) as usize {
-                        return Err(Failure::new(Reason::DirectoryAnswer, "more entries than were asked for"));
-                    }
                 }
-                Operation::Reference => referred = true,
-                Operation::Done(outcome) => return Ok(Found { entries, outcome, referred }),
-                _ => return Err(Failure::new(Reason::DirectoryAnswer, "a search was answered with something else")),
+                Operation::Reference => references += 1,
+                Operation::Done(outcome) => return Ok(Found { entries, outcome, referred: references > 0 }),
+                _ => return unasked("a search was answered with something else"),
             }
+            // A server that keeps to no limit is not listened to any longer.
+            if entries.len() > query.size_limit.max(1) as usize {
+                return unasked("more entries than were asked for");
+            }
+            if bytes > MOST_BYTES || pieces > MOST_PIECES || references > MOST_REFERENCES {
+                return unasked("a search brings more than any could");
+            }
+            // What comes without a pause must not keep others from their turn.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -347,5 +373,49 @@ mod tests {
         let mut connection = way(server(entries).await, false).connect().await.expect("a connection");
         let failure = connection.search(&everything(2)).await.expect_err("too many");
         assert!(failure.detail.contains("more entries"), "{failure}");
+    }
+
+    /// A server that says the same again and again, whatever is asked.
+    async fn endless(again: Vec<u8>, pause: Duration) -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a client");
+            while stream.write_all(&again).await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+        });
+        port
+    }
+
+    const REFERENCE: &[u8] = b"\x30\x08\x02\x01\x01\x73\x03\x04\x01x";
+
+    #[tokio::test]
+    async fn a_search_has_an_end_however_much_comes() {
+        let none = Duration::ZERO;
+        // An entry of 50,000 empty values: 100 kB on the way, and more than ten times that in memory.
+        let set = [b"\x31\x83\x01\x86\xa0".as_slice(), &b"\x04\x00".repeat(50_000)].concat();
+        let list = [b"\x30\x83\x01\x86\xa8\x04\x01a".as_slice(), &set].concat();
+        let list = [b"\x30\x83\x01\x86\xad".as_slice(), &list].concat();
+        let entry = [b"\x64\x83\x01\x86\xb5\x04\x01d".as_slice(), &list].concat();
+        let empty = [b"\x30\x83\x01\x86\xbd\x02\x01\x01".as_slice(), &entry].concat();
+        for (again, pause, reason, detail) in [
+            (REFERENCE.repeat(100), none, Reason::DirectoryAnswer, "more than any could"),
+            (empty, none, Reason::DirectoryAnswer, "more than any could"),
+            (REFERENCE.to_vec(), Duration::from_millis(50), Reason::DirectoryUnreachable, "no end within"),
+            (vec![0x30], Duration::from_millis(50), Reason::DirectoryUnreachable, "no answer within"),
+        ] {
+            let mut connection = way(endless(again, pause).await, false).connect().await.expect("a connection");
+            let failure = connection.search(&everything(1000)).await.expect_err("no end");
+            assert_eq!(failure.reason, reason, "{failure}");
+            assert!(failure.detail.contains(detail), "{failure}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_to_the_wish_for_tls_is_not_waited_for() {
+        let huge: &[&[u8]] = &[b"\x30\x83\x0f\xff\xff\x02\x01\x01\x64"];
+        let failure = way(server(huge).await, true).connect().await.err().expect("refused");
+        assert!(failure.detail.contains("longer than any that was asked for"), "{failure}");
     }
 }

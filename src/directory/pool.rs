@@ -94,6 +94,12 @@ impl Pool {
         }
     }
 
+    /// How long one thing about one person may take, from the first connection to the last answer.
+    pub fn longest(&self) -> Duration {
+        let connecting = self.way.connect_timeout.saturating_mul(self.way.addresses.len().clamp(1, 100) as u32);
+        connecting.saturating_add(self.way.timeout).saturating_mul(3)
+    }
+
     /// Closes what was not used for long.
     pub fn drop_unused(&self) {
         self.kept().retain(|(_, since)| since.elapsed() < self.idle);

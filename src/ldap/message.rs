@@ -1,5 +1,7 @@
 //! The messages of LDAP (RFC 4511 §4) that signing in takes.
 
+use std::collections::HashMap;
+
 use zeroize::Zeroizing;
 
 use super::Malformed;
@@ -7,9 +9,10 @@ use super::ber::{self, BOOLEAN, ENUMERATED, INTEGER, OCTETS, Reader, SEQUENCE, S
 
 /// Most bytes of one message: an entry with some thousand groups fits.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
-
-/// Most attributes of one entry: far more than any search of this gateway asks for.
-const MAX_ATTRIBUTES: usize = 1000;
+/// Most attributes of one entry; a search asks for a dozen.
+const MOST_ATTRIBUTES: usize = 1000;
+/// Most values of one entry: an empty one takes two bytes on the way and twenty-four in memory.
+const MOST_VALUES: usize = 50_000;
 
 /// `success`.
 pub const SUCCESS: i32 = 0;
@@ -167,6 +170,11 @@ impl Entry {
         found.map_or(&[], |(_, values)| values)
     }
 
+    /// How many pieces of memory it takes: itself, its attributes, and their values.
+    pub fn pieces(&self) -> usize {
+        1 + self.attributes.iter().map(|(_, values)| 1 + values.len()).sum::<usize>()
+    }
+
     /// Those that are text.
     pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
         self.values(name).iter().filter_map(|value| std::str::from_utf8(value).ok())
@@ -201,36 +209,41 @@ fn entry(reader: &mut Reader<'_>) -> Result<Entry, Malformed> {
     let dn = std::str::from_utf8(reader.expect(OCTETS)?).map_err(|_| Malformed("an entry's name is no UTF-8"))?;
     let mut list = Reader(reader.expect(SEQUENCE)?);
     let mut attributes: Vec<(String, Vec<Vec<u8>>)> = Vec::new();
+    let (mut places, mut count, mut pairs) = (HashMap::new(), 0, 0);
     while !list.is_empty() {
         let mut pair = Reader(list.expect(SEQUENCE)?);
+        pairs += 1;
+        if pairs > MOST_ATTRIBUTES {
+            return Err(Malformed("an entry has more than 1000 attributes"));
+        }
         let name =
             std::str::from_utf8(pair.expect(OCTETS)?).map_err(|_| Malformed("an attribute's name is no text"))?;
         let mut set = Reader(pair.expect(SET)?);
-        let mut values = Vec::new();
-        while !set.is_empty() {
-            values.push(set.expect(OCTETS)?.to_vec());
-        }
         // One attribute in two pieces is one: else the second piece would not be seen.
-        match attributes.iter().position(|(own, _)| own.eq_ignore_ascii_case(name)) {
-            Some(at) => attributes[at].1.append(&mut values),
-            None => attributes.push((name.to_owned(), values)),
-        }
-        // Each is looked for among all before it.
-        if attributes.len() > MAX_ATTRIBUTES {
-            return Err(Malformed("an entry has over 1000 attributes"));
+        let place = *places.entry(name.to_ascii_lowercase()).or_insert_with(|| {
+            attributes.push((name.to_owned(), Vec::new()));
+            attributes.len() - 1
+        });
+        let values = attributes.get_mut(place).map(|(_, values)| values).ok_or(Malformed("an attribute is lost"))?;
+        while !set.is_empty() {
+            count += 1;
+            if count > MOST_VALUES {
+                return Err(Malformed("an entry has more than 50000 values"));
+            }
+            values.push(set.expect(OCTETS)?.to_vec());
         }
     }
     Ok(Entry { dn: dn.to_owned(), attributes })
 }
 
-/// Bytes of the first message in `bytes`; `None` while its length is not there yet.
-pub fn length(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+/// Bytes of the first message in `bytes`, which has at most `most` of content; `None` while its length is not there yet.
+pub fn length(bytes: &[u8], most: usize) -> Result<Option<usize>, Malformed> {
     if bytes.first().is_some_and(|&tag| tag != SEQUENCE) {
         return Err(Malformed("what came is no LDAP message"));
     }
     match ber::length(bytes)? {
-        Some((head, length)) if length <= MAX_MESSAGE => Ok(Some(head + length)),
-        Some(_) => Err(Malformed("a message is longer than 1 MiB")),
+        Some((head, length)) if length <= most => Ok(Some(head + length)),
+        Some(_) => Err(Malformed("a message is longer than any that was asked for")),
         None => Ok(None),
     }
 }
@@ -277,16 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_countless_attributes_is_refused() {
-        let read = |count: usize| {
-            let attribute =
-                |n| constructed(SEQUENCE, &[element(OCTETS, format!("a{n}").as_bytes()), constructed(SET, &[])]);
-            let attributes: Vec<_> = (0..count).map(attribute).collect();
-            let parts = [element(OCTETS, b"uid=a"), constructed(SEQUENCE, &attributes)];
-            read(&message(1, constructed(0x64, &parts)))
+    fn an_entry_of_more_attributes_or_values_than_anybody_s_is_refused() {
+        let entry = |attributes: &[Vec<u8>]| {
+            let list = constructed(SEQUENCE, attributes);
+            read(&message(1, constructed(0x64, &[element(OCTETS, b"cn=x"), list])))
         };
-        assert!(read(MAX_ATTRIBUTES).is_ok());
-        assert_eq!(read(MAX_ATTRIBUTES + 1), Err(Malformed("an entry has over 1000 attributes")));
+        let named = |n: usize, values: usize| {
+            let name = element(OCTETS, format!("a{n}").as_bytes());
+            constructed(SEQUENCE, &[name, element(SET, &b"\x04\x00".repeat(values))])
+        };
+        let (usual, many) = (MOST_ATTRIBUTES, MOST_ATTRIBUTES + 1);
+        assert!(entry(&(0..usual).map(|n| named(n, 1)).collect::<Vec<_>>()).is_ok());
+        assert!(entry(&(0..many).map(|n| named(n, 0)).collect::<Vec<_>>()).is_err());
+        assert!(entry(&vec![named(0, 0); many]).is_err());
+        assert!(entry(&[named(0, MOST_VALUES)]).is_ok());
+        assert!(entry(&[named(0, MOST_VALUES), named(1, 1)]).is_err());
     }
 
     #[test]
@@ -299,10 +317,12 @@ mod tests {
             for byte in 0..=255 {
                 let mut bad = good.clone();
                 bad[at] = byte;
-                let _ = (read(&bad), length(&bad));
+                let _ = (read(&bad), length(&bad, MAX_MESSAGE));
             }
         }
+        let length = |bytes| length(bytes, MAX_MESSAGE);
         assert!(length(b"\x30\x84\x7f\xff\xff\xff").is_err() && length(b"HTTP/1.1").is_err());
         assert_eq!((length(b""), length(b"\x30"), length(b"\x30\x03")), (Ok(None), Ok(None), Ok(Some(5))));
+        assert!(super::length(b"\x30\x03", 2).is_err());
     }
 }

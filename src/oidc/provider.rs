@@ -139,7 +139,7 @@ impl Provider {
     }
 
     /// The configured issuer, in the normal form of an address. The provider's own spelling may lack the slash of a
-    /// bare host; see [`is_issuer`](crate::issuer_metadata::is_issuer).
+    /// bare host; see [`is_issuer`].
     pub fn issuer(&self) -> &str {
         self.settings.issuer.as_str()
     }
