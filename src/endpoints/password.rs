@@ -188,7 +188,7 @@ async fn judge(context: &Context, visit: &Visit<'_>) -> Result<Identity, Refused
         }
         // Dropped, the try stays taken.
         drop(context.attempts.begin_from(visit.client)?);
-        return Err(Failure::new(Reason::PasswordWrong, "not the password of the log").into());
+        return Err(Failure::new(Reason::RestorePasswordWrong, "not the password of this start").into());
     }
     let Some(directory) = context.directory() else { return Err(Failure::from(Reason::NoRoute).into()) };
     let name = Name::parse(&Visit::one(visit.body, "user")?.unwrap_or_default())?;

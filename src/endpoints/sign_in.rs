@@ -232,6 +232,23 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
         }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
+    match verdict {
+        // The cookie did all that is asked of one.
+        Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded => seen.push(
+            "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again."
+                .into(),
+        ),
+        _ => seen.extend(why_cookies_fail(context, visit)),
+    }
+    let detail = seen[1].clone();
+    let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail));
+    refusal.seen = seen.into();
+    Err(refusal)
+}
+
+/// What may keep a session's cookie from coming back, or from being usable.
+fn why_cookies_fail(context: &Context, visit: &Visit<'_>) -> Vec<String> {
+    let mut seen = Vec::new();
     let public = context.public_url().host_str().unwrap_or_default();
     if visit.host != public {
         seen.push(format!(
@@ -243,10 +260,7 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
         seen.push("This request came over http, and the cookie is kept for https alone: a proxy in front may have dropped TLS.".into());
     }
     seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
-    let detail = seen[1].clone();
-    let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail));
-    refusal.seen = seen.into();
-    Err(refusal)
+    seen
 }
 
 fn lower(title: &str) -> String {

@@ -26,6 +26,9 @@ const ATTRIBUTION: [HeaderName; 2] =
 
 /// What is refused while only the way in is open.
 const CREDENTIAL: &str = "a credential of a program";
+/// What whoever came by the way in is told beside that a rule does not name them.
+const RESTORE_IS_RULED: &str = "You came by the way in, and rules hold for it as for everybody: give `[restore]` the \
+    `email` or the `groups` that this route asks for, and start the gateway again.";
 
 impl Gateway {
     /// Lets the request through, or answers it (`Some`), or refuses it.
@@ -100,7 +103,13 @@ impl Gateway {
             }
         };
         way.user = Some(person.identity.user.clone());
-        may(route, &person.identity).map_err(|failure| refuse(&person.identity, failure, way))?;
+        may(route, &person.identity).map_err(|failure| {
+            let mut refusal = refuse(&person.identity, failure, way);
+            if self.context.way_in.is_some() {
+                refusal.seen = [RESTORE_IS_RULED.to_owned()].into();
+            }
+            refusal
+        })?;
         if let Some(step_up) = &route.step_up
             && let Err(failure) = self.is_enough(step_up, visit, &person)
         {

@@ -123,7 +123,7 @@ macro_rules! people {
             "Have the provider send only the groups assigned to this application, or app roles; the claim is named in the log line.";
 
         PasswordWrong = "DW-3501", 401, Person, "Name or password is wrong",
-            "The directory knows nobody of this name, or not with this password; on the way in it is not the password of the log.",
+            "The directory knows nobody of this name, or not with this password.",
             "Try again; whoever runs the directory can set a new password.";
         PasswordForm = "DW-3502", 400, Person, "The form could not be read",
             "The sign-in form came without what belongs to it: it was open for too long, was sent twice, or this browser keeps no cookies for this site.",
@@ -152,6 +152,9 @@ macro_rules! people {
         RestoreOnly = "DW-3521", 503, Person, "Only the way in is open",
             "The gateway runs in restore mode: single sign-on, passwords, tokens and earlier sessions do not count while it is set.",
             "Wait until it is over; whoever runs the gateway takes `DOORWARD_RESTORE` or `LOCAL_RESTORE` away and starts it again.";
+        RestorePasswordWrong = "DW-3522", 401, Person, "That is not the password of the log",
+            "The way in takes the one password that the gateway printed to its log when it started.",
+            "Copy it from the log of the process that runs now, after `password=`; every start makes another one.";
 
         // 4 ── sessions
         SessionMissing = "DW-4001", 401, Person, "There is no session",

@@ -596,3 +596,21 @@ async fn signing_out_at_one_gateway_signs_out_of_the_other() {
         elsewhere.fetch(&second.url("/who")).await.expect(200);
     }
 }
+
+#[tokio::test]
+async fn sessions_that_the_provider_ends_at_once_are_not_blamed_on_cookies() {
+    let stage = Stage::set().await;
+    let person = stage.person("anna", Some("s1")).await;
+    for round in 1..=3 {
+        if round > 1 {
+            next_second().await;
+            trip(&person, &stage.gateway).await;
+        }
+        stage.frame(&person, &stage.forger.issuer, "s1").await;
+        stage.expect(&person, 401, "after the frame").await;
+    }
+    let page = person.browse(&stage.gateway.url("/who")).await;
+    assert_eq!(page.status, 508, "{}", page.text());
+    assert!(page.text().contains("nothing is wrong with this browser"), "{}", page.text());
+    assert!(!page.text().contains("keeps cookies"), "{}", page.text());
+}

@@ -56,7 +56,8 @@ async fn the_password_of_the_log_lets_in_and_everything_says_so() {
         let password = password_in_log(&gateway);
         let person = Person::new();
         let wrong = come_in(&gateway, &person, "aaaa-bbbb").await;
-        assert_eq!((wrong.status, wrong.reason().as_str()), (401, "DW-3501"));
+        assert_eq!((wrong.status, wrong.reason().as_str()), (401, "DW-3522"));
+        assert!(!wrong.text().contains("directory") && wrong.text().contains("every start"), "{}", wrong.text());
         come_in(&gateway, &person, &password).await.expect(200);
         person.open(&gateway.url("/page")).await.expect(200);
         let seen = app.seen().pop().expect("a request");
@@ -227,11 +228,23 @@ async fn the_session_is_short_and_tries_are_limited() {
     .await;
     for _ in 0..3 {
         let answer = come_in(&gateway, &Person::new(), "wrong").await;
-        assert_eq!(answer.reason(), "DW-3501");
+        assert_eq!(answer.reason(), "DW-3522");
     }
     let answer = come_in(&gateway, &Person::new(), "wrong").await;
     assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
     // Nobody keeps whoever has the password out, not even from the same address.
     let root = Person::new();
     come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_rule_that_keeps_the_way_in_out_says_where_to_name_it() {
+    let (gateway, _app) = usual("[[route]]\npath = '/staff'\n[route.allow]\ngroups = ['staff']\n").await;
+    let gateway = restoring(gateway, "DOORWARD_RESTORE").await;
+    let root = Person::new();
+    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    let page = root.open(&gateway.url("/staff")).await;
+    assert!(page.status == 403 && page.text().contains("DW-5001"), "{}", page.text());
+    assert!(page.text().contains("[restore]"), "{}", page.text());
+    gateway.log_line(&["audit", "refused", "DW-5001", "user=root "]).await;
 }
