@@ -65,10 +65,16 @@ impl Admin {
             .iter()
             .map(|directory| {
                 let mut said = match directory.readiness() {
-                    directory::Readiness::Ready { checked_at, found } => json!({
-                        "name": directory.name(), "ready": true, "found": found,
-                        "checked_at": httpdate::fmt_http_date(checked_at),
-                    }),
+                    directory::Readiness::Ready { checked_at, found, trouble } => {
+                        let mut said = json!({
+                            "name": directory.name(), "ready": true, "found": found,
+                            "checked_at": httpdate::fmt_http_date(checked_at),
+                        });
+                        if let Some(trouble) = trouble {
+                            said["warning"] = json!(trouble);
+                        }
+                        said
+                    }
                     directory::Readiness::NotReady(failure) => not_ready(directory.name(), &failure),
                 };
                 let login = directory.takes_sign_ins();

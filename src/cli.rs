@@ -46,7 +46,13 @@ struct FileFlag {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve; what is done where no command is given
-    Run(FileFlag),
+    Run {
+        /// Configuration file; else `DOORWARD_CONFIG`, else gateway.toml where there is one, else the environment alone
+        file: Option<PathBuf>,
+        /// The same, as other commands have it
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
+    },
     /// Read and judge a configuration without starting: exit code 0 where it is good, 78 where not
     Check {
         /// Configuration file; chosen as by `run` where it is not given
@@ -83,8 +89,8 @@ enum Command {
 /// Does what the command line says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Run(cli.run)) {
-        Command::Run(flag) => run(flag.config.as_deref()),
+    match cli.command.unwrap_or(Command::Run { file: None, config: cli.run.config }) {
+        Command::Run { file, config } => run(file.or(config).as_deref()),
         Command::Check { file, config } => check(file.or(config).as_deref()),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
@@ -115,7 +121,16 @@ fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     match Providers::new(&config.settings) {
-        Ok(providers) => print(&format!("{:#}\n", providers.public_keys(provider))),
+        Ok(providers) => {
+            let keys = providers.public_keys(provider);
+            if keys["keys"].as_array().is_none_or(Vec::is_empty) {
+                eprintln!(
+                    "no [[provider]] asked for has a key: none sets `client_key_file` (private_key_jwt) or \
+                     `decryption_key_file` (encrypted ID tokens)"
+                );
+            }
+            print(&format!("{keys:#}\n"))
+        }
         Err(failure) => {
             eprintln!("error: {failure}. {}", failure.reason.info().remedy);
             ExitCode::from(EXIT_CONFIG)
@@ -147,6 +162,7 @@ fn load(file: Option<&Path>) -> Option<Config> {
             Some(config)
         }
         Err(errors) => {
+            errors.1.iter().for_each(|warning| eprintln!("warning: {warning}"));
             errors.0.iter().for_each(|error| eprintln!("error: {error}"));
             None
         }
@@ -232,12 +248,14 @@ mod tests {
     fn run_is_what_is_done_without_a_command() {
         let config = |args: &[&str]| match Cli::try_parse_from(args) {
             Ok(Cli { command: None, run }) => run.config,
-            Ok(Cli { command: Some(Command::Run(run)), .. }) => run.config,
+            Ok(Cli { command: Some(Command::Run { file, config }), .. }) => file.or(config),
             other => panic!("{other:?}"),
         };
         assert_eq!(config(&["doorward"]), None);
         assert_eq!(config(&["doorward", "--config", "a.toml"]), Some("a.toml".into()));
         assert_eq!(config(&["doorward", "run", "--config", "a.toml"]), Some("a.toml".into()));
+        assert_eq!(config(&["doorward", "run", "a.toml"]), Some("a.toml".into()));
+        assert!(Cli::try_parse_from(["doorward", "run", "a.toml", "--config", "b.toml"]).is_err());
         assert!(Cli::try_parse_from(["doorward", "--config", "a.toml", "schema"]).is_err());
         assert!(Cli::try_parse_from(["doorward", "serve"]).is_err());
     }

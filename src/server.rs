@@ -107,14 +107,17 @@ pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
 /// What the gateway's decisions stand on.
 pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
     let way_in = WayIn::new(&config)?;
-    let config = way_in::narrowed(config);
+    // Addresses of the gateway stay its own while the way in is open: what is sent to them is not for the app.
+    let (whole, config) = (config.clone(), way_in::narrowed(config));
     let settings = &config.settings;
     let keys = match Keyring::new(&settings.secrets) {
         Some(keys) => keys,
         // Without a provider nothing is ever sealed; a key for the length of this run fills its place.
         None => one_run_keys()?,
     };
-    let signer = settings.federation.as_ref().and_then(|_| Signer::new(&settings.secrets)).map(Arc::new);
+    let signer = whole.settings.federation.as_ref().and_then(|_| Signer::new(&settings.secrets)).map(Arc::new);
+    let published = Published::new(&whole.settings, signer.as_deref());
+    let signer = signer.filter(|_| settings.federation.is_some());
     let identity_headers = IdentityHeaders::new(&settings.headers);
     let accounts = Arc::new(ServiceAccounts::new(settings, config.file.as_deref(), &identity_headers)?);
     let own_keys = signer.as_ref().map(|signer| signer.key_set());
@@ -140,7 +143,7 @@ pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
         None => (cookies, pages),
     };
     Ok(Context {
-        published: Published::new(settings, signer.as_deref()),
+        published,
         federation,
         keys,
         cookies,

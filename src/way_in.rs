@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::ExposeSecret;
 
-use crate::config::model::{RESTORE, Settings};
+use crate::config::model::{RESTORE, Settings, callback};
 use crate::config::{Config, KeyPath, Origin};
 use crate::identity::{Claims, Identity};
 use crate::reason::{Failure, Reason};
@@ -26,6 +26,8 @@ pub struct WayIn {
     seal: String,
     identity: Identity,
     set_by: String,
+    /// Redirect URIs of the providers that are not asked, by path.
+    callbacks: Vec<String>,
 }
 
 impl WayIn {
@@ -61,7 +63,9 @@ impl WayIn {
             groups: Some(restore.groups.clone()),
             claims: Claims::default(),
         };
-        Ok(Some(WayIn { password: password.into(), seal, identity, set_by }))
+        let providers = config.settings.provider.iter().enumerate();
+        let callbacks = providers.map(|(index, provider)| callback(index, &provider.name)).collect();
+        Ok(Some(WayIn { password: password.into(), seal, identity, set_by, callbacks }))
     }
 
     /// What its sessions are sealed for, beside what sessions always are.
@@ -72,6 +76,11 @@ impl WayIn {
     /// What opened it, and has to be taken away.
     pub fn set_by(&self) -> &str {
         &self.set_by
+    }
+
+    /// Whether a provider that is not asked would answer at `path`.
+    pub fn is_callback(&self, path: &str) -> bool {
+        self.callbacks.iter().any(|callback| callback == path)
     }
 
     /// Who comes in, where `typed` is the password; however it was copied.

@@ -5,7 +5,7 @@ use super::model::Settings;
 use super::origin::{KeyPath, Origin, Step};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::tree::{Node, Plain};
-use super::{de, environment};
+use super::{de, environment, wandb};
 
 /// The settings, or everything that is wrong with how they are written.
 pub(crate) fn settings(mut root: Node) -> Result<Settings, Vec<ConfigError>> {
@@ -56,11 +56,17 @@ fn table(node: &Node, shape: &Table, path: &KeyPath, errors: &mut Vec<ConfigErro
     let misspelt =
         |name: &str| entries.keys().any(|k| shape.field(k).is_none() && nearest(k, shape.names()) == Some(name));
     for field in shape.fields.iter().filter(|f| f.required && !entries.contains_key(&f.name) && !misspelt(&f.name)) {
-        errors.push(missing(field, &path.key(&field.name)).at(&node.origin));
+        errors.push(missing(field, &path.key(&field.name), &node.origin).at(&node.origin));
     }
 }
 
-fn missing(field: &Field, path: &KeyPath) -> ConfigError {
+fn missing(field: &Field, path: &KeyPath, table: &Origin) -> ConfigError {
+    // Whoever configures by the names of W&B deployments is told theirs.
+    let theirs = wandb::name_of(path).filter(|_| matches!(table, Origin::Variable { foreign: true, .. }));
+    if let Some(theirs) = theirs {
+        let hint = format!("set {theirs}, or {}", environment::name(path));
+        return ConfigError::new(path.to_string(), format!("{theirs} is required and not set")).hint(hint);
+    }
     let example = match &field.shape {
         Shape::Text(Kind::Url) => " = \"https://…\"",
         _ => " = \"…\"",
@@ -135,7 +141,31 @@ fn walk(node: &Node, shape: &Shape, path: &KeyPath, errors: &mut Vec<ConfigError
             let hint = format!("write [[{path}]] with double brackets: there may be several");
             errors.push(wrong_type(shape.wanted(), node, path).hint(hint));
         }
-        _ => errors.push(wrong_type(shape.wanted(), node, path)),
+        _ => {
+            let error = wrong_type(shape.wanted(), node, path);
+            errors.push(match example(shape, path) {
+                Some(example) => error.hint(format!("write {example}")),
+                None => error,
+            });
+        }
+    }
+}
+
+/// What a list or a table looks like in the file.
+fn example(shape: &Shape, path: &KeyPath) -> Option<String> {
+    let bare = |shape: &Shape| match shape {
+        Shape::Text(_) => Some("\"…\"".to_owned()),
+        Shape::Choice(words) => words.first().map(|word| format!("\"{}\"", word.word)),
+        _ => None,
+    };
+    match shape {
+        Shape::List(inner) => match inner.as_ref() {
+            Shape::Table(_) => Some(format!("[[{path}]] and its keys on the lines below")),
+            inner => bare(inner).map(|one| format!("[{one}]")),
+        },
+        Shape::Map => Some("{ name = \"value\" }, as in { email = \"mail\" }".to_owned()),
+        Shape::Table(_) => Some(format!("[{path}] and its keys on the lines below")),
+        _ => None,
     }
 }
 

@@ -169,7 +169,7 @@ fn read(value: &str, shape: &Shape, origin: &Origin) -> Result<Node, String> {
 fn unknown(variable: &str) -> ConfigError {
     let number = variable.split('_').find_map(|part| part.parse().ok()).unwrap_or(0);
     let mut known: Vec<String> = keys(number).iter().map(|(path, _)| name(path)).collect();
-    known.push(CONFIG_FILE.into());
+    known.extend([CONFIG_FILE, super::wandb_ldap::RESTORE[1]].map(str::to_owned));
     // The prefix is the same in all of them and would make any two look near.
     let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
     let bared: Vec<String> = known.iter().map(|name| bare(name)).collect();
@@ -272,6 +272,7 @@ mod tests {
             ("DOORWARD_HEADERS_SET", "X-Remote-User", "is no JSON list of tables"),
             ("DOORWARD_PUBLIC_ULR", "x", "did you mean DOORWARD_PUBLIC_URL?"),
             ("DOORWARD_PROVIDER_1_ISUER", "x", "did you mean DOORWARD_PROVIDER_1_ISSUER?"),
+            ("DOORWARD_RESTOR", "true", "did you mean DOORWARD_RESTORE?"),
             ("DOORWARD_BANANA", "x", "unknown variable"),
             ("DOORWARD_PROVIDER_1_ISSUER", "https://x", "entry 1 is set, and there are only 0"),
             ("DOORWARD_PROVIDER_CLIENT_SECRET", "", "is set and empty"),

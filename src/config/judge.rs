@@ -83,6 +83,11 @@ impl Judge<'_> {
         !matches!(self.origins.of(key), Origin::Default | Origin::Preset(_))
     }
 
+    /// Whether the value came by a name that W&B deployments use: what goes with it is then told by theirs.
+    fn theirs(&self, key: &KeyPath) -> bool {
+        matches!(self.origins.of(key), Origin::Variable { foreign: true, .. })
+    }
+
     /// Names by which identities are told apart that neither a provider nor an issuer vouches for.
     fn not_reserved(&mut self, key: &KeyPath, name: &str) {
         let whose = match name {

@@ -74,10 +74,10 @@ impl Config {
         let origins = root.origins();
         let mut settings = match check::settings(root) {
             Ok(settings) if errors.is_empty() => settings,
-            Ok(_) => return Err(in_order(errors)),
+            Ok(_) => return Err(in_order(errors, warnings)),
             Err(more) => {
                 errors.extend(more);
-                return Err(in_order(errors));
+                return Err(in_order(errors, warnings));
             }
         };
         complete(&mut settings);
@@ -85,15 +85,15 @@ impl Config {
         warnings.extend(verdict.warnings);
         match verdict.errors.is_empty() {
             true => Ok(Config { settings, origins, warnings, file }),
-            false => Err(in_order(verdict.errors)),
+            false => Err(in_order(verdict.errors, warnings)),
         }
     }
 }
 
 /// In the order in which a person goes through the file; what has no place there comes first.
-fn in_order(mut errors: Vec<ConfigError>) -> ConfigErrors {
+fn in_order(mut errors: Vec<ConfigError>, warnings: Vec<String>) -> ConfigErrors {
     errors.sort_by_key(|error| (error.line, error.column));
-    ConfigErrors(errors)
+    ConfigErrors(errors, warnings)
 }
 
 fn choose(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
@@ -110,10 +110,14 @@ fn nothing_found() -> ConfigError {
 
 fn read(file: &Path) -> Result<Node, ConfigErrors> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        let shown = ConfigError::new("", format!("cannot be read ({error})")).because(Reason::ConfigUnreadable);
+        let message = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            _ => format!("cannot be read ({error})"),
+        };
+        let shown = ConfigError::new("", message).because(Reason::ConfigUnreadable);
         ConfigError { file: Some(file.to_owned()), ..shown }.hint(Reason::ConfigUnreadable.info().remedy)
     })?;
-    let mut root = Node::parse(&text, file).map_err(ConfigErrors)?;
+    let mut root = Node::parse(&text, file).map_err(|errors| ConfigErrors(errors, Vec::new()))?;
     if let Some(directory) = file.parent() {
         secret_files::resolve_paths(&mut root, directory);
     }

@@ -383,7 +383,9 @@ mod tests {
 
     #[test]
     fn the_implicit_flow_gets_nothing_that_needs_an_access_token() {
-        let found = provider(&format!("{OKTA}auth_method = \"implicit\""), REFRESH);
+        // Sessions of the other provider are what is renewed.
+        let other = "[[provider]]\nname = \"b\"\nissuer = \"https://b.example\"\nclient_id = \"b\"\n";
+        let found = provider(&format!("{OKTA}auth_method = \"implicit\""), &format!("{other}{REFRESH}"));
         assert!(!found.userinfo && !found.scopes.contains(&"offline_access".to_owned()), "{:?}", found.scopes);
     }
 }

@@ -39,12 +39,15 @@ fn fold_table(node: &mut Node, shape: &Table, path: &KeyPath, errors: &mut Vec<C
     for field in &shape.fields {
         let path = path.key(&field.name);
         let Plain::Table(table) = &mut node.plain else { return };
-        if let (Shape::List(inner), Some(Plain::List(entries))) =
-            (&field.shape, table.get_mut(&field.name).map(|n| &mut n.plain))
-            && let Shape::Table(inner) = inner.as_ref()
-        {
-            let entries = entries.iter_mut().enumerate();
-            entries.for_each(|(index, entry)| fold_table(entry, inner, &path.index(index), errors));
+        match (&field.shape, table.get_mut(&field.name)) {
+            (Shape::Table(inner), Some(inside)) => fold_table(inside, inner, &path, errors),
+            (Shape::List(inner), Some(Node { plain: Plain::List(entries), .. })) => {
+                if let Shape::Table(inner) = inner.as_ref() {
+                    let entries = entries.iter_mut().enumerate();
+                    entries.for_each(|(index, entry)| fold_table(entry, inner, &path.index(index), errors));
+                }
+            }
+            _ => {}
         }
         if let Some((secret, in_list)) = secret_of(&field.name, shape) {
             fold_one(node, &field.name, &secret, in_list, &path, errors);

@@ -84,12 +84,19 @@ fn shown(value: &Value, shape: &Shape) -> String {
         (Value::Array(list), Shape::List(inner)) => {
             list.iter().map(|entry| shown(entry, inner)).collect::<Vec<_>>().join(", ")
         }
-        (Value::String(text), Shape::Text(Kind::Url)) => without_user(text),
+        (Value::String(text), Shape::Text(Kind::Url)) => address(text),
         (Value::String(text), _) => text.clone(),
         (other, _) => other.to_string(),
     };
     // A value must not be able to draw lines of its own into the table.
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// As people write it: without a user, and without the slash that reading an address puts behind a bare host.
+fn address(text: &str) -> String {
+    let text = without_user(text);
+    let bare = url::Url::parse(&text).is_ok_and(|url| url.path() == "/" && url.query().is_none());
+    text.strip_suffix('/').filter(|_| bare).map(str::to_owned).unwrap_or(text)
 }
 
 fn without_user(text: &str) -> String {
@@ -115,7 +122,10 @@ fn follows(settings: &Settings) -> Vec<String> {
         );
     }
     if settings.provider.is_empty() && people.count() == 0 {
-        sentences.push("sign-in: none, there is no provider".into());
+        sentences.push(match settings.ldap.is_some() {
+            true => "sign-in: none, the directory is only tested (`ldap.login` is false)".into(),
+            false => "sign-in: none, there is no provider".into(),
+        });
     } else {
         sentences.extend(settings.provider.iter().enumerate().map(|(n, provider)| redirect_uri(n, provider, settings)));
         sentences.push(sessions(settings));
@@ -146,7 +156,7 @@ fn sign_in(provider: &Provider, settings: &Settings) -> String {
         None if provider.client_auth == ClientAuth::None || keyless => "public client, no secret".into(),
         None => "client authentication chosen from the provider's metadata".into(),
     };
-    let issuer = without_user(provider.issuer.as_str());
+    let issuer = address(provider.issuer.as_str());
     let posted = provider.response_mode() == ResponseMode::FormPost;
     let flow = match provider.auth_method {
         AuthMethod::Pkce if posted => format!("authorization code with PKCE, posted by the browser, {client}"),
@@ -192,8 +202,9 @@ fn sessions(settings: &Settings) -> String {
 }
 
 fn tokens(issuer: &Issuer, settings: &Settings) -> String {
-    let said = issuer.issuer.clone().or_else(|| settings.provider_of(issuer).map(|p| p.issuer.to_string()));
-    let said = in_words(&without_user(&said.unwrap_or_default()));
+    let said = issuer.issuer.clone().map(|said| without_user(&said));
+    let said = said.or_else(|| settings.provider_of(issuer).map(|p| address(p.issuer.as_str())));
+    let said = in_words(&said.unwrap_or_default());
     format!("tokens of `{}`: issued by {said}, {}", issuer.name, meant_for(&issuer.audiences, issuer.any_audience))
 }
 
@@ -313,7 +324,7 @@ mod tests {
             let fits = found.is_some_and(|line| wanted.iter().all(|w| line.contains(w)) && line.ends_with(origin));
             assert!(fits, "{wanted:?}\n{table}");
         };
-        row("public_url", "https://app.example.com/", "gateway.toml:1");
+        row("public_url", "https://app.example.com", "gateway.toml:1");
         row("secrets", "********", "file seal");
         row("provider.client_secret", "********", "gateway.toml:6");
         row("session.idle", "1h", "environment DOORWARD_SESSION_IDLE");
@@ -325,7 +336,7 @@ mod tests {
     fn what_follows_is_said_in_sentences() {
         let table = table_of(TEXT, &[]);
         for sentence in [
-            "sign-in: OpenID Connect at https://login.example.com/ (authorization code with PKCE, client authentication \
+            "sign-in: OpenID Connect at https://login.example.com (authorization code with PKCE, client authentication \
              chosen from the provider's metadata)",
             "redirect URI to register at the provider: https://app.example.com/oidc/callback",
             "sessions: sealed cookies `__Host-doorward`, end after 8h idle, 1d in all",
@@ -355,7 +366,7 @@ mod tests {
         for sentence in [
             "redirect URI to register at `main`: https://app.example.com/oidc/callback",
             "redirect URI to register at `partners`: https://app.example.com/oidc/callback/partners",
-            "sign-in with `partners`: OpenID Connect at https://b.example/ (implicit flow: an ID token, posted by the browser)",
+            "sign-in with `partners`: OpenID Connect at https://b.example (implicit flow: an ID token, posted by the browser)",
             "route / on any host → app (http://127.0.0.1:3000): signed in, everybody, signed in by gold, signed in anew at \
              most 5m ago",
         ] {

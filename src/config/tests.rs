@@ -42,7 +42,12 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
         ("[[provider]]\n  isuer = \"x\"", "gateway.toml:2:3: provider.isuer: unknown key; did you mean `issuer`?"),
         ("public_ulr = \"x\"", "gateway.toml:1:1: public_ulr: unknown key; did you mean `public_url`?"),
         ("client_id = \"x\"", "client_id: unknown key; `client_id` belongs under [[provider]]"),
-        ("issuer = \"x\"", "issuer: a list is wanted, and this is a string"),
+        (
+            "issuer = \"x\"",
+            "issuer: a list is wanted, and this is a string; write [[issuer]] and its keys on the lines below",
+        ),
+        ("ldap = \"x\"", "ldap: a table is wanted, and this is a string; write [ldap] and its keys on the lines below"),
+        ("[ldap]\nattributes = \"mail\"", "a table is wanted, and this is a string; write { name = \"value\" }, as in"),
         (
             "[listen]\npublic_url = \"x\"",
             "gateway.toml:2:1: listen.public_url: unknown key; `public_url` belongs at the top",
@@ -56,7 +61,7 @@ fn mistakes_in_the_file_are_named_with_place_and_remedy() {
         ),
         ("[provider]\nissuer = \"x\"", "write [[provider]] with double brackets"),
         ("[[provider]]\nissuer = \"x\"", "provider.issuer: this is no address"),
-        ("[[provider]]\nscopes = \"openid\"", "provider.scopes: a list is wanted, and this is a string"),
+        ("[[provider]]\nscopes = \"openid\"", "provider.scopes: a list is wanted, and this is a string; write [\"…\"]"),
         ("[[provider]]\nclient_secret = 12345", "provider.client_secret: a string is wanted, and this is a number"),
         ("a = 1\na = 2", "gateway.toml:2:1: this is not TOML"),
         ("secrets = [", "this is not TOML"),
@@ -162,6 +167,40 @@ fn an_error_in_a_value_from_the_environment_names_the_variable() {
 }
 
 #[test]
+fn who_configures_by_wandb_names_is_told_what_is_missing_by_theirs() {
+    let host = ("HOST", "https://w.example");
+    let address = ("LOCAL_LDAP_ADDRESS", "ldaps://ldap.example.com");
+    for (env, wanted) in [
+        (&[host, ("OIDC_CLIENT_ID", "w")][..], "OIDC_ISSUER is required and not set; set OIDC_ISSUER"),
+        (&[host, ("OIDC_ISSUER", "https://login.example")], "OIDC_CLIENT_ID is required and not set"),
+        (&[host, address], "LOCAL_LDAP_BASE_DN is required and not set"),
+    ] {
+        let errors = Config::load_chosen(None, &variables(env)).expect_err("missing").to_string();
+        assert!(errors.contains(wanted), "{wanted}\n{errors}");
+    }
+    let whole = [host, ("OIDC_ISSUER", "https://login.example"), ("OIDC_CLIENT_ID", "w"), ("OIDC_AUTH_METHOD", "pkce")];
+    let errors = Config::load_chosen(None, &variables(&whole)).expect_err("no app and no secret").to_string();
+    for name in ["DOORWARD_SECRET_FILE", "DOORWARD_UPSTREAM_URL"] {
+        assert!(errors.contains(name), "{name}\n{errors}");
+    }
+    let google = [("OIDC_ISSUER", "https://accounts.google.com")];
+    let config = Place::new().load(GOOD, &google).expect("good");
+    let told = config.warnings.concat();
+    assert!(told.contains("`DOORWARD_PROVIDER_PROVIDER=google` sets"), "{told}");
+}
+
+#[test]
+fn warnings_are_told_beside_errors() {
+    let told = |env: &[(&str, &str)]| Config::load_chosen(None, &variables(env)).expect_err("too little").1.concat();
+    let host = told(&[("HOST", "wandb.example.com")]);
+    assert!(
+        host.contains("`wandb.example.com` is without a scheme") && host.contains("HOST=https://wandb.example.com")
+    );
+    let lost = told(&[("LOCAL_LDAP_BASE_DN", "dc=x"), ("LOCAL_LDAP_BIND_DN", "cn=x,dc=x")]);
+    assert!(lost.contains("LOCAL_LDAP_BASE_DN, LOCAL_LDAP_BIND_DN: not used"), "{lost}");
+}
+
+#[test]
 fn secrets_come_from_files_beside_the_configuration() {
     let place = Place::new();
     place.file("seal", "fedcba9876543210fedcba9876543210\n");
@@ -174,6 +213,32 @@ fn secrets_come_from_files_beside_the_configuration() {
     assert_eq!(config.settings.provider[0].client_secret.as_ref().map(|s| s.expose()), Some("s3cret"));
     let origin = config.origins.of(&KeyPath::of("secrets")).to_string();
     assert!(origin.starts_with("file ") && origin.ends_with("/seal"), "{origin}");
+}
+
+#[test]
+fn a_secret_file_of_a_table_is_read_like_one_of_a_list() {
+    let place = Place::new();
+    place.file("ldap", "s3cret\n");
+    let ldap = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
+        bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password_file = ";
+    let password = |config: &Config| {
+        let directory = config.settings.ldap.as_ref().expect("a directory");
+        directory.bind_password.as_ref().map(|password| password.expose().to_owned())
+    };
+    let config = place.load(&format!("{GOOD}{ldap}\"ldap\"\n"), &[]).expect("good");
+    assert_eq!(password(&config).as_deref(), Some("s3cret"));
+    let origin = config.origins.of(&KeyPath::of("ldap.bind_password")).to_string();
+    assert!(origin.starts_with("file ") && origin.ends_with("/ldap"), "{origin}");
+    // The environment wins, by value and by file.
+    let other = place.file("other", "from-environment\n");
+    for env in
+        [("LOCAL_LDAP_BIND_PW", "from-environment"), ("DOORWARD_LDAP_BIND_PASSWORD_FILE", &*other.to_string_lossy())]
+    {
+        let config = place.load(&format!("{GOOD}{ldap}\"ldap\"\n"), &[env]).expect("good");
+        assert_eq!(password(&config).as_deref(), Some("from-environment"), "{env:?}");
+    }
+    let errors = errors(&format!("{GOOD}{ldap}\"none\"\n"), &[]).concat();
+    assert!(errors.contains("ldap.bind_password_file: ") && errors.contains("cannot be read"), "{errors}");
 }
 
 #[test]
@@ -217,6 +282,8 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
     let env = variables(&[("DOORWARD_CONFIG", good.to_str().expect("path"))]);
     assert_eq!(Config::load(None, &env).expect("good").file.as_deref(), Some(good.as_path()));
     let missing = place.0.path().join("missing.toml");
+    let told = Config::load(Some(&missing), &[]).expect_err("no file").to_string();
+    assert!(told.contains("missing.toml: there is no such file"), "{told}");
     // Where neither a file nor the environment says anything, that is said first.
     let nothing = Config::load_chosen(None, &[]).expect_err("nothing").0;
     assert_eq!((nothing[0].reason, &*nothing[1].key), (Reason::ConfigUnreadable, "public_url"));
@@ -281,6 +348,62 @@ fn the_configurations_in_the_page_about_tokens_are_good() {
         let text = if block.contains("[[provider]]") { text } else { format!("{text}{provider}") };
         if let Err(errors) = place.load(&text, &[]) {
             panic!("{block}\n{errors}");
+        }
+    }
+}
+
+/// The files that configurations in docs/ name.
+const FILES: [&str; 6] =
+    ["doorward.secret", "session.secret", "client.secret", "ldap.secret", "secrets/session", "secrets/client"];
+
+/// A place with them.
+fn with_files() -> Place {
+    let place = Place::new();
+    std::fs::create_dir(place.0.path().join("secrets")).expect("a directory");
+    for name in FILES {
+        place.file(name, "0123456789abcdef0123456789abcdef\n");
+    }
+    place
+}
+
+#[test]
+fn every_whole_configuration_in_docs_is_good() {
+    let place = with_files();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let entries = std::fs::read_dir(docs).expect("docs/").flatten().map(|entry| entry.file_name());
+    let mut pages: Vec<_> = entries.filter_map(|name| name.into_string().ok()).filter(|n| n.ends_with(".md")).collect();
+    pages.push("../README.md".into());
+    let mut found = Vec::new();
+    for page in pages {
+        for block in blocks(&page).into_iter().filter(|block| block.contains("public_url =")) {
+            // What is absolute in the page is beside the file here.
+            match place.load(&block.replace("/etc/doorward/", ""), &[]) {
+                Ok(config) => assert_eq!(config.warnings, [""; 0], "{page}\n{block}"),
+                Err(errors) => panic!("{page}\n{block}\n{errors}"),
+            }
+            found.push(page.clone());
+        }
+    }
+    for page in ["ldap.md", "getting-started.md", "wandb.md", "../README.md"] {
+        assert!(found.iter().any(|found| found == page), "{page} of {found:?}");
+    }
+}
+
+#[test]
+fn the_parts_of_configurations_about_directories_and_the_way_in_are_good() {
+    let place = with_files();
+    let head = "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
+        [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n\
+        [[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudiences = [\"a\"]\n";
+    let ldap = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
+        bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password_file = \"ldap.secret\"\n";
+    let parts: Vec<_> = ["ldap.md", "way-in.md"].iter().flat_map(|page| blocks(page)).collect();
+    assert!(parts.len() > 5, "{}", parts.len());
+    for part in parts.iter().filter(|part| !part.contains("public_url =")) {
+        let ldap = if part.contains("[ldap]") { "" } else { ldap };
+        match place.load(&format!("{head}{ldap}{part}"), &[]) {
+            Ok(config) => assert_eq!(config.warnings, [""; 0], "{part}"),
+            Err(errors) => panic!("{part}\n{errors}"),
         }
     }
 }

@@ -70,6 +70,15 @@ fn method_left_open(root: &Node, env: &[(String, String)], warnings: &mut Vec<St
     }
 }
 
+/// The name by which such a deployment sets `path`, where there is one.
+pub(crate) fn name_of(path: &KeyPath) -> Option<&'static str> {
+    let path = path.to_string();
+    if let Some((name, _)) = PLAIN.iter().find(|(_, key)| path == format!("provider.{key}")) {
+        return Some(name);
+    }
+    super::wandb_ldap::name_of(&path)
+}
+
 fn variable(name: &str, message: &str) -> ConfigError {
     ConfigError::new("", message).at(&Origin::Variable { name: name.into(), foreign: true })
 }
@@ -103,11 +112,20 @@ fn host(
     };
     if url::Url::parse(value.trim()).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
         environment::lay(root, &KeyPath::default().key("public_url"), field, HOST, value, true, errors);
-    } else {
-        warnings.push(format!(
-            "environment HOST: `{}` is no http or https address and is not taken as public_url",
-            value.trim()
-        ));
+        return;
+    }
+    let value = value.trim();
+    let likely = format!("https://{value}");
+    let is_name = !value.contains("://") && url::Url::parse(&likely).is_ok_and(|url| url.has_host());
+    match is_name {
+        true if root.get("public_url").is_none() => warnings.push(format!(
+            "environment HOST: `{value}` is without a scheme and is not taken as public_url; write HOST={likely} if that \
+             is meant"
+        )),
+        // A shell's name for the machine, and what people open is known.
+        true => {}
+        false => warnings
+            .push(format!("environment HOST: `{value}` is no http or https address and is not taken as public_url")),
     }
 }
 

@@ -21,6 +21,16 @@ const ALL: [&str; 8] = [ADDRESS, BASE_DN, BIND_DN, BIND_PASSWORD, ATTRIBUTES, TL
 /// Turn the way in on.
 pub(crate) const RESTORE: [&str; 2] = ["LOCAL_RESTORE", "DOORWARD_RESTORE"];
 
+/// The names that set one key as it is, and the key of `[ldap]`.
+const PLAIN: [(&str, &str); 4] =
+    [(ADDRESS, "address"), (BASE_DN, "base_dn"), (BIND_DN, "bind_dn"), (BIND_PASSWORD, "bind_password")];
+
+/// The name that sets the key at `path`.
+pub(crate) fn name_of(path: &str) -> Option<&'static str> {
+    let key = path.strip_prefix("ldap.")?;
+    PLAIN.iter().find(|(_, own)| *own == key).map(|(name, _)| *name)
+}
+
 struct Overlay<'a> {
     root: &'a mut Node,
     env: &'a [(String, String)],
@@ -89,14 +99,15 @@ impl Overlay<'_> {
                 .into_iter()
                 .filter(|name| self.get(name).is_some())
                 .collect();
-            if let Some(name) = lost.first() {
-                self.warnings.push(format!("environment {name}: not used, since {ADDRESS} is not set"));
-            }
+            let these = match lost.as_slice() {
+                [] => return,
+                [one] => (*one).to_owned(),
+                several => several.join(", "),
+            };
+            self.warnings.push(format!("environment {these}: not used, since {ADDRESS} is not set"));
             return;
         }
-        for (name, key) in
-            [(ADDRESS, "address"), (BASE_DN, "base_dn"), (BIND_DN, "bind_dn"), (BIND_PASSWORD, "bind_password")]
-        {
+        for (name, key) in PLAIN {
             if let Some(value) = self.get(name) {
                 self.lay("ldap", key, name, &value);
             }
@@ -175,6 +186,14 @@ impl Overlay<'_> {
     }
 
     fn unknown(&mut self) {
+        // One slip of the finger: whoever sets it is locked out and has to know that it was not heard. What differs by
+        // more may be anybody's.
+        let slip = |name: &&(String, String)| strsim::damerau_levenshtein(&name.0, RESTORE[0]) == 1;
+        for (name, _) in self.env.iter().filter(slip) {
+            let origin = Origin::Variable { name: name.clone(), foreign: true };
+            let error = ConfigError::new("", "unknown variable").hint(format!("did you mean {}?", RESTORE[0]));
+            self.errors.push(error.at(&origin));
+        }
         for (name, value) in self.env.iter().filter(|(name, _)| name.starts_with("LOCAL_LDAP_")) {
             if ALL.contains(&name.as_str()) || environment::is_service_link(name, value) {
                 continue;
@@ -297,6 +316,8 @@ mod tests {
         for (env, name, wanted) in [
             (&[WHOLE[0], (BASE_DN, "email=mail,group=gidNumber")][..], BASE_DN, "LOCAL_LDAP_ATTRIBUTES"),
             (&[WHOLE[0], base, WHOLE[2], (BIND_PASSWORD, "")], BIND_DN, "has no password"),
+            (&[WHOLE[0], base, WHOLE[2]], BIND_DN, "set LOCAL_LDAP_BIND_PW"),
+            (&[WHOLE[0], base, WHOLE[3]], BIND_PASSWORD, "set LOCAL_LDAP_BIND_DN"),
             (&[WHOLE[0], base, (BIND_DN, ""), WHOLE[3]], BIND_PASSWORD, "does not say whose it is"),
             (&[(ADDRESS, "ldap.example.com:636"), base], ADDRESS, "has no scheme"),
             (&[(ADDRESS, "ldaps://a.example,ldap://b.example"), base, WHOLE[5]], ADDRESS, "is not TLS"),
@@ -317,6 +338,15 @@ mod tests {
         assert!(root.get("ldap").is_none() && errors.is_empty() && warnings.is_empty());
         let (root, _, warnings) = laid(&[(BASE_DN, "dc=x")]);
         assert!(root.get("ldap").is_none() && warnings[0].contains("LOCAL_LDAP_ADDRESS"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_slip_in_the_name_of_the_way_in_is_not_passed_over() {
+        for name in ["LOCAL_RESTOR", "LOCAL_RESTROE", "LOCAL_RESSTORE"] {
+            let (_, errors, _) = laid(&[(name, "true")]);
+            assert!(errors.len() == 1 && errors[0].contains("did you mean LOCAL_RESTORE?"), "{name}: {errors:?}");
+        }
+        assert_eq!(laid(&[("LOCAL_STORE", "/x"), ("LOCAL_RESOURCE", "x")]).1, [""; 0]);
     }
 
     #[test]

@@ -66,13 +66,26 @@ pub struct Directory {
 #[derive(Clone, Debug)]
 struct State {
     at: SystemTime,
-    found: Result<String, Failure>,
+    found: Result<Sight, Failure>,
+}
+
+/// What a look at a directory that answers saw; for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sight {
+    said: String,
+    /// Why nobody can sign in all the same.
+    trouble: Option<String>,
 }
 
 /// Whether people can be asked about.
 #[derive(Clone, Debug)]
 pub enum Readiness {
-    Ready { checked_at: SystemTime, found: String },
+    Ready {
+        checked_at: SystemTime,
+        found: String,
+        /// Why nobody can sign in although the directory answers.
+        trouble: Option<String>,
+    },
     NotReady(Failure),
 }
 
@@ -250,7 +263,12 @@ impl Directory {
             }
             _ => Reason::DirectoryAnswer,
         };
-        let hint = if found.outcome.code == NO_SUCH_OBJECT { " does not exist" } else { "" };
+        let hint = match (found.outcome.code, &self.settings.bind_dn) {
+            (NO_SUCH_OBJECT, Some(_)) => ", which does not exist or which bind_dn may not see",
+            // Many directories say so of what they would show to somebody they know.
+            (NO_SUCH_OBJECT, None) => ", which does not exist or is not shown to an anonymous search (set bind_dn)",
+            _ => "",
+        };
         Failure::new(reason, format!("search below {key} {base:?}{hint}: {}", found.outcome))
     }
 
@@ -356,7 +374,8 @@ impl Directory {
 
     async fn check(&self) {
         let known = match self.state.load().as_deref() {
-            Some(State { found: Ok(said), .. }) => Some(said.clone()),
+            // What was wrong may have been mended.
+            Some(State { found: Ok(sight), .. }) if sight.trouble.is_none() => Some(sight.clone()),
             _ => None,
         };
         let longest = self.pool.longest();
@@ -366,10 +385,20 @@ impl Directory {
         let before = self.state.swap(Some(Arc::new(State { at: SystemTime::now(), found: found.clone() })));
         let was = before.as_ref().map(|state| &state.found);
         match (was, &found) {
-            (Some(Ok(_)), Ok(_)) => {}
-            (_, Ok(said)) => {
-                let login = self.takes_sign_ins();
-                tracing::info!(directory = self.name(), found = said.as_str(), login, "the directory answers");
+            (Some(Ok(Sight { trouble: None, .. })), Ok(Sight { trouble: None, .. })) => {}
+            (Some(Ok(same)), Ok(sight)) if same == sight => {}
+            (_, Ok(Sight { said, trouble })) => {
+                let (directory, found, login) = (self.name(), said.as_str(), self.takes_sign_ins());
+                match trouble {
+                    None => tracing::info!(directory, found, login, "the directory answers"),
+                    Some(trouble) => tracing::warn!(
+                        directory,
+                        found,
+                        trouble = trouble.as_str(),
+                        login,
+                        "the directory answers, and nobody can sign in"
+                    ),
+                }
             }
             (Some(Err(same)), Err(failure)) if same == failure => {}
             (_, Err(failure)) => {
@@ -379,9 +408,9 @@ impl Directory {
         }
     }
 
-    /// What signing in needs, tried out: the connection, the bind, the base; and whether anybody is there where that is not
+    /// What signing in needs, tried out: the connection, the bind, both bases; and whether anybody is there where that is not
     /// `known`, since looking for people may cost a large directory something.
-    async fn look(&self, known: Option<String>) -> Result<String, Failure> {
+    async fn look(&self, known: Option<Sight>) -> Result<Sight, Failure> {
         let base = &self.settings.base_dn;
         let none = ["1.1".to_owned()];
         let query = |scope, size_limit, filter: &Filter| Query {
@@ -391,30 +420,40 @@ impl Directory {
             filter: filter.encode(Filling::default()),
             attributes: &none,
         };
-        let found = self.pool.search(&query(Scope::Base, 1, &Filter::everything())).await?;
-        if found.outcome.code != SUCCESS {
-            return Err(self.search_failed("base_dn", base, &found));
+        let bases = [("base_dn", Some(base)), ("group_base_dn", self.settings.group_base_dn.as_ref())];
+        for (key, base) in bases.into_iter().filter_map(|(key, base)| Some((key, base?))) {
+            let query = Query { base, ..query(Scope::Base, 1, &Filter::everything()) };
+            let found = self.pool.search(&query).await?;
+            if found.outcome.code != SUCCESS {
+                return Err(self.search_failed(key, base, &found));
+            }
         }
         if let Some(known) = known {
             return Ok(known);
         }
         let how = self.pool.said();
+        let fine = |said: String| Ok(Sight { said, trouble: None });
         if self.settings.user_filter.is_some() {
-            return Ok(how);
+            return fine(how);
         }
         let by = &self.settings.user_attribute;
         let found = self.pool.search(&query(Scope::Subtree, 5, &Filter::has_one_of(by))).await?;
         let by = by.join(" or ");
         match (found.outcome.code, found.entries.len()) {
-            (SIZE_LIMIT_EXCEEDED, _) => Ok(format!("{how}, 5 entries and more with {by}")),
-            (SUCCESS, 0) => Ok(format!(
-                "{how}, no entry with {by}: nobody can sign in, or {} may not see them",
-                match &self.settings.bind_dn {
-                    Some(dn) => dn.as_str(),
-                    None => "who is anonymous",
-                }
-            )),
-            (SUCCESS, count) => Ok(format!("{how}, {count} entries with {by}")),
+            (SIZE_LIMIT_EXCEEDED, _) => fine(format!("{how}, 5 entries and more with {by}")),
+            (SUCCESS, 0) => {
+                let whoever = match &self.settings.bind_dn {
+                    Some(dn) => format!("{dn} may not see them"),
+                    None => "whoever is anonymous may not see them (set bind_dn)".to_owned(),
+                };
+                let trouble = format!(
+                    "nobody can sign in: below base_dn {base:?} is no entry with {by}; the base is another, people have \
+                     another attribute (user_attribute), or {whoever}"
+                );
+                Ok(Sight { said: format!("{how}, no entry with {by}"), trouble: Some(trouble) })
+            }
+            (SUCCESS, 1) => fine(format!("{how}, 1 entry with {by}")),
+            (SUCCESS, count) => fine(format!("{how}, {count} entries with {by}")),
             _ => Err(self.search_failed("base_dn", base, &found)),
         }
     }
@@ -422,7 +461,9 @@ impl Directory {
     /// What /readyz says of it.
     pub fn readiness(&self) -> Readiness {
         match self.state.load().as_deref() {
-            Some(State { at, found: Ok(said) }) => Readiness::Ready { checked_at: *at, found: said.clone() },
+            Some(State { at, found: Ok(Sight { said, trouble }) }) => {
+                Readiness::Ready { checked_at: *at, found: said.clone(), trouble: trouble.clone() }
+            }
             Some(State { found: Err(failure), .. }) => Readiness::NotReady(failure.clone()),
             None => Readiness::NotReady(Failure::new(Reason::DirectoryUnreachable, "not asked yet")),
         }

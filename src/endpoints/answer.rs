@@ -12,6 +12,7 @@ use serde_json::json;
 use super::challenge::{self, Challenge};
 use super::{Context, LOGOUT, Visit, sign_in_href};
 use crate::attempts::Refused;
+use crate::identity::Identity;
 use crate::pages::{FailurePage, Page};
 use crate::reason::{Failure, Reason};
 
@@ -48,13 +49,30 @@ pub struct Refusal {
     /// Whether signing in helps.
     pub offer_sign_in: bool,
     /// Who is signed in, where somebody is.
-    pub user: Option<Box<str>>,
+    pub who: Option<Box<Known>>,
     /// How a program may authenticate here.
     pub challenge: Option<Arc<Challenge>>,
     /// What `WWW-Authenticate` says to a session that is not enough.
     pub authenticate: Option<Arc<HeaderValue>>,
     /// Seconds after which asking again helps.
     pub retry_after: Option<NonZeroU32>,
+}
+
+/// Somebody who is refused.
+#[derive(Debug)]
+pub struct Known {
+    /// As every line of the logs names them.
+    user: String,
+    /// As a page names them: by what they know themselves by.
+    shown: String,
+}
+
+impl Known {
+    pub fn of(identity: &Identity) -> Box<Known> {
+        let user = identity.user.clone();
+        let shown = identity.email.clone().unwrap_or_else(|| user.clone());
+        Box::new(Known { user, shown })
+    }
 }
 
 impl From<Failure> for Refusal {
@@ -65,7 +83,7 @@ impl From<Failure> for Refusal {
             cookies: Vec::new(),
             seen: Box::default(),
             offer_sign_in,
-            user: None,
+            who: None,
             challenge: None,
             authenticate: None,
             retry_after: None,
@@ -133,8 +151,8 @@ impl Answer {
                 reference: visit.reference.as_str(),
                 time: visit.now,
                 sign_in_href: sign_in.as_deref(),
-                sign_out_href: refusal.user.is_some().then_some(LOGOUT),
-                signed_in_as: refusal.user.as_deref(),
+                sign_out_href: refusal.who.is_some().then_some(LOGOUT),
+                signed_in_as: refusal.who.as_ref().map(|who| who.shown.as_str()),
                 seen: &refusal.seen,
             });
             Answer::page(context, status, page)
@@ -161,7 +179,7 @@ impl Answer {
         if status == StatusCode::METHOD_NOT_ALLOWED {
             answer.headers.push((header::ALLOW, HeaderValue::from_static(super::methods_of(context, visit.path))));
         }
-        answer.user = refusal.user.map(String::from);
+        answer.user = refusal.who.map(|who| who.user);
         answer.outcome = Outcome::Refused(refusal.failure);
         answer.with_cookies(refusal.cookies)
     }

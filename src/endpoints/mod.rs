@@ -46,7 +46,7 @@ use crate::session::ended::Ended;
 use crate::telemetry::Reference;
 use crate::way_in::WayIn;
 
-pub use answer::{Answer, Outcome, Refusal};
+pub use answer::{Answer, Known, Outcome, Refusal};
 pub use published::Published;
 pub use return_address::ReturnAddress;
 pub use sign_in::{send_to_sign_in, send_to_step_up};
@@ -221,7 +221,8 @@ fn is_for_persons(context: &Context, path: &str) -> bool {
 /// The redirect URI of any provider; the first one's always, were there no provider.
 fn is_callback(context: &Context, path: &str) -> bool {
     let below = path.strip_prefix(CALLBACK);
-    below.is_some_and(|below| below.is_empty() || context.providers.at_callback(path).is_some())
+    let closed = || context.way_in.as_ref().is_some_and(|way_in| way_in.is_callback(path));
+    below.is_some_and(|below| below.is_empty() || context.providers.at_callback(path).is_some() || closed())
 }
 
 /// Whether the provider that answers at `path` posts its answers.
@@ -230,9 +231,14 @@ fn is_posted_to(context: &Context, path: &str) -> bool {
     provider.is_some_and(|provider| provider.response_mode() == ResponseMode::FormPost)
 }
 
+/// Whether only what is closed while the way in is open would answer at `path`, one of the gateway's own addresses.
+fn is_closed(context: &Context, path: &str) -> bool {
+    context.way_in.is_some() && !matches!(path, LOGIN | PASSWORD | SIGNED_OUT | LOGOUT)
+}
+
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
 pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usize> {
-    if *method != Method::POST {
+    if *method != Method::POST || is_closed(context, path) {
         return None;
     }
     match path {
@@ -244,7 +250,7 @@ pub fn body_limit(context: &Context, method: &Method, path: &str) -> Option<usiz
     }
 }
 
-/// The answer to a request whose body, which the gateway would have read itself, did not come whole.
+/// The answer to a request whose body, which the gateway would have read itself, did not come whole or is not read.
 pub fn body_unread(context: &Context, visit: &Visit<'_>, failure: Failure) -> Answer {
     match visit.path {
         TOKEN => token::unread(visit, failure),
@@ -265,6 +271,13 @@ fn methods_of(context: &Context, path: &str) -> &'static str {
 
 /// Answers a request to one of the gateway's own addresses.
 pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
+    if is_closed(context, visit.path) {
+        let failure = Failure::new(Reason::RestoreOnly, format!("{} {}", visit.method, visit.path));
+        return match *visit.method {
+            Method::POST if !visit.visitor().is_person() => Ok(body_unread(context, visit, failure)),
+            _ => Err(failure.into()),
+        };
+    }
     let taken = methods_of(context, visit.path).split(", ").any(|method| method == visit.method.as_str());
     if !taken && *visit.method == Method::POST && is_callback(context, visit.path) {
         return Err(Failure::new(Reason::ResponseMode, "expected an answer in the address, got a form").into());

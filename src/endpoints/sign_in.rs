@@ -123,6 +123,8 @@ pub fn send_to_sign_in(
     };
     match visit.visitor() {
         Visitor::Program => Err(failure.into()),
+        // Where a directory is only tested there is nowhere to send anybody.
+        _ if !context.offers_sign_in() => Err(failure.into()),
         // A frame shows the page; what a form held is not passed on, and a redirect would lose it without a word.
         Visitor::Reading if visit.method.is_safe() => Err(failure.into()),
         Visitor::Reading => Err(Failure::new(Reason::SessionEndedDuringPost, failure.to_string()).into()),

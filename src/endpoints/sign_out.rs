@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::sign_in::count;
-use super::{Answer, Context, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
+use super::{Answer, Context, Known, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
 use crate::authn::{SessionRules, Verdict};
 use crate::config::values::Secret;
 use crate::keys::Purpose;
@@ -49,7 +49,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     if from_another_site(context, visit) {
         let mut refusal = Refusal::from(Failure::from(Reason::LogoutFromElsewhere));
         refusal.offer_sign_in = false;
-        refusal.user = session.map(|session| session.identity.user.into());
+        refusal.who = session.map(|session| Known::of(&session.identity));
         return Err(refusal);
     }
     let theirs = session.as_ref().and_then(|session| provider_logout(context, visit, session, &return_to));

@@ -14,7 +14,7 @@ use crate::authn::{Program, Verdict};
 use crate::authz;
 use crate::config::model::Access;
 use crate::endpoints::renewal::{Renewal, renew};
-use crate::endpoints::{self, Answer, Refusal, SignInWish, StepUp, Visit};
+use crate::endpoints::{self, Answer, Known, Refusal, SignInWish, StepUp, Visit};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session::Session as PersonSession;
@@ -179,7 +179,7 @@ fn may(route: &Route, identity: &Identity) -> Result<(), Failure> {
 /// Turns somebody away who is known.
 fn refuse(who: &Identity, failure: Failure, way: &mut Way) -> Refusal {
     let mut refusal = Refusal::from(failure).with_cookies(std::mem::take(&mut way.cookies));
-    refusal.user = Some(who.email.as_deref().unwrap_or(&who.user).into());
+    refusal.who = Some(Known::of(who));
     refusal
 }
 

@@ -21,6 +21,7 @@ const fn said(error: &'static str, text: &'static str, advice: &'static str) -> 
 }
 
 const SECRET: &str = "compare `client_secret` with the one at the provider; it may have been replaced there";
+const FLOW: &str = "allow the client this flow, or set `auth_method` (`OIDC_AUTH_METHOD`) to what it is registered for";
 const REDIRECT: &str = "register the redirect URI that the gateway prints at its start, to the letter";
 const ASSIGN: &str = "assign the person, or a group of theirs, to the application at the provider";
 
@@ -180,7 +181,9 @@ const TABLE: &[Known] = &[
     // ── anybody, by the code alone
     said("invalid_client", "", "compare `client_id` and `client_secret` with the ones at the provider"),
     said("invalid_scope", "", "the provider does not know one of `scopes`: take it away"),
-    said("unsupported_response_type", "", "allow the client this flow, or set `auth_method` to one that it has"),
+    said("unsupported_response_type", "", FLOW),
+    known("response_type", FLOW),
+    known("response type", FLOW),
     said(
         "unauthorized_client",
         "",
@@ -270,6 +273,9 @@ mod tests {
             ("invalid_request", "Unregistered redirect_uri (\"https://a.example/x\").", "redirect URI"),
             ("invalid_client", "Invalid client credentials.", "staticClients"),
             ("redirect_uri_mismatch", "Bad Request", "redirect URI"),
+            ("unsupported_response_type", "", "OIDC_AUTH_METHOD"),
+            ("unauthorized_client", "requested response_type is not allowed for this client", "OIDC_AUTH_METHOD"),
+            ("invalid_request", "The response type `code` is not for this client.", "OIDC_AUTH_METHOD"),
         ] {
             let found = advice(error, Some(description)).unwrap_or_default();
             assert!(found.contains(wanted), "{error} {description}: {found:?}");

@@ -160,6 +160,17 @@ async fn login_false_tests_the_settings_says_what_it_found_and_offers_no_form() 
 }
 
 #[tokio::test]
+async fn a_directory_that_is_only_tested_starts_alone_and_lets_nobody_in() {
+    let (slapd, app) = (Slapd::start().await, App::start().await);
+    let config = Config::new().add(&format!("{}login = false\n", slapd.table())).add(&upstream_table(&app.url()));
+    let gateway = config.start().await;
+    gateway.log_line(&["the directory answers", "login=false"]).await;
+    let answer = Person::new().browse(&gateway.url("/")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3001"));
+    assert!(app.seen().is_empty(), "{:?}", app.seen());
+}
+
+#[tokio::test]
 async fn a_deployment_s_own_names_are_enough_to_sign_in_with() {
     let (slapd, app) = (Slapd::start().await, App::start().await);
     let mut config = Config::new().add(&upstream_table(&app.url())).add(ROUTES);
@@ -201,6 +212,10 @@ async fn what_is_wrong_with_the_settings_is_found_before_anybody_signs_in() {
     };
     for (table, words) in [
         (table("dc=other,dc=org", READER_PASSWORD), ["DW-6204", "dc=other,dc=org"]),
+        (
+            format!("{}group_base_dn = 'ou=gruppen,{BASE}'\n", table(BASE, READER_PASSWORD)),
+            ["DW-6204", "group_base_dn"],
+        ),
         (table(BASE, "wrong"), ["DW-6203", "invalidCredentials"]),
         (table(BASE, READER_PASSWORD).replace(&slapd.port.to_string(), "9"), ["DW-6201", "refused"]),
     ] {
@@ -211,6 +226,13 @@ async fn what_is_wrong_with_the_settings_is_found_before_anybody_signs_in() {
         let answer = send(&gateway, &Person::new(), "ada", &password("ada")).await;
         assert_eq!((answer.status, answer.reason().as_str()), (503, words[0]));
     }
+    // Whom nobody is found by is told loudly, and does not stop the start: the first person may come tomorrow.
+    let nobody = format!("{}user_attribute = ['employeeNumber']\n", table(BASE, READER_PASSWORD));
+    let gateway = Config::new().add(&nobody).add(&upstream_table(&app.url())).add(ROUTES).start().await;
+    gateway.log_line(&["warn", "nobody can sign in", "employeeNumber"]).await;
+    let (status, ready) = gateway.readyz().await;
+    let warning = ready["directories"][0]["warning"].as_str().unwrap_or_default();
+    assert!(status == 200 && warning.contains("user_attribute"), "{ready}");
     // Anonymously, where the directory lets everybody search.
     let anonymous = format!("[ldap]\naddress = ['ldap://127.0.0.3:9', {:?}]\nbase_dn = {BASE:?}\n", slapd.url());
     let scene = scene_at(slapd, &anonymous, "").await;

@@ -48,12 +48,15 @@ async fn a_refusal_is_in_the_audit_log_with_who_and_why() {
     let scene = scene_at(Provider::shared(), Config::new(), "", &tables).await;
     let person = Person::new();
     person.sign_in(&scene.gateway.url("/page"), scene.provider.user("berta")).await;
+    let page = person.browse(&scene.gateway.url("/admins")).await;
+    assert!(page.text().contains("berta@example.org"), "{}", page.text());
     let answer = person.fetch(&scene.gateway.url("/admins")).await;
     assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-5001"));
     let reference = answer.json()["reference"].as_str().expect("a reference").to_owned();
     let line = scene.gateway.log_line(&["audit", &reference]).await;
-    assert!(line.contains("berta") && line.contains("DW-5001") && line.contains("deny"), "{line}");
-    scene.gateway.log_line(&["audit", "sign_in", "berta", "allow"]).await;
+    // One person has one name in the log, whatever the page calls them.
+    assert!(line.contains("user=berta ") && line.contains("DW-5001") && line.contains("deny"), "{line}");
+    scene.gateway.log_line(&["audit", "sign_in", "user=berta ", "allow"]).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::directory::fill_in;
 use crate::support::app::App;
 use crate::support::gateway::{Config, Gateway};
-use crate::support::person::{Answer, CURL, Person};
+use crate::support::person::{Answer, CURL, NAVIGATION, Person};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, provider_table, upstream_table};
 
@@ -128,6 +128,45 @@ async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
     anna.open(&gateway.url("/page")).await.expect(200);
     assert_eq!(gateway.metric("doorward_restore_mode", &[]).await, 0.0);
     assert!(!gateway.log_text().contains("mode=restore"));
+}
+
+#[tokio::test]
+async fn what_is_sent_to_the_gateways_own_addresses_does_not_reach_the_app() {
+    let (provider, app, config) = (Provider::shared(), App::start().await, Config::new());
+    let client = provider.register(&config.public_url, json!({})).await;
+    let more = "[[provider]]\nname = 'other'\nissuer = 'http://127.0.0.2:9'\nclient_id = 'c'\nresponse_mode = 'form_post'\n\
+        [[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\njwks_uri = 'http://127.0.0.2:9/'\naudiences = ['x']\n\
+        [federation]\naudiences = ['x']\nallow = { email_domains = ['example.com'] }\n\
+        [[route]]\npath = '/'\naccess = 'public'\n[[route]]\npath = '/api'\naccess = 'bearer'\nresource_metadata = true\n";
+    let config = config.add(&provider_table(&provider, &client)).add(&upstream_table(&app.url()));
+    let mut config = config.add(&format!("{RESTORE}{more}"));
+    config.env.push(("DOORWARD_RESTORE".into(), "true".into()));
+    let gateway = config.start().await;
+    gateway.ready().await;
+    let nobody = Person::new();
+    for (method, path) in [
+        (Method::POST, "/oidc/token"),
+        (Method::GET, "/oidc/token"),
+        (Method::POST, "/oidc/backchannel-logout"),
+        (Method::GET, "/.well-known/jwks.json"),
+        (Method::GET, "/.well-known/oauth-authorization-server"),
+        (Method::GET, "/.well-known/oauth-protected-resource/api"),
+        (Method::GET, "/oidc/callback?code=c&state=s"),
+        (Method::GET, "/oidc/callback/other?code=c&state=s"),
+        (Method::POST, "/oidc/callback/other"),
+    ] {
+        let form = (method == Method::POST).then(|| "assertion=a.b.c&logout_token=a.b.c&code=c&state=s".to_owned());
+        let program = nobody.request(method.clone(), &gateway.url(path), &CURL, form.clone()).await;
+        assert_eq!((program.status, program.reason().as_str()), (503, "DW-3521"), "{method} {path}");
+        assert_eq!(program.json()["reason"], "DW-3521", "{method} {path}");
+        assert!(!program.header("retry-after").is_empty(), "{method} {path}");
+        let person = nobody.request(method.clone(), &gateway.url(path), &NAVIGATION, form).await;
+        assert_eq!((person.status, person.reason().as_str()), (503, "DW-3521"), "{method} {path}");
+        assert!(person.text().contains("Restore mode is on"), "{method} {path}");
+    }
+    assert!(app.seen().is_empty(), "{:?}", app.seen());
+    // What is not the gateway's is the app's, as ever.
+    nobody.open(&gateway.url("/oidc/callback/nobody")).await.expect(200);
 }
 
 #[tokio::test]

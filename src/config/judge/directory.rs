@@ -36,6 +36,11 @@ impl Judge<'_> {
                     self.error(&key.key(name), "is 0, so nobody could sign in", "set it to 1 or more");
                 }
             }
+            let people = |route: &Route| matches!(route.access, Access::SignedIn | Access::SignedInOrBearer);
+            if self.ways_to_sign_in().is_empty() && settings.route.iter().any(people) {
+                let message = "is false, so the directory is only tested, and with no [[provider]] nobody can sign in";
+                self.warn(&key.key("login"), message);
+            }
             self.file_exists(&key.key("ca_file"), directory.ca_file.as_deref(), Reason::CertificateUnusable);
         }
         self.attempts();
@@ -55,7 +60,7 @@ impl Judge<'_> {
     }
 
     fn addresses(&mut self, key: &KeyPath, directory: &Directory) {
-        let (key, start_tls) = (key.key("address"), key.key("start_tls"));
+        let (key, start_tls, ca_file) = (key.key("address"), key.key("start_tls"), key.key("ca_file"));
         if directory.address.is_empty() {
             self.error(&key, "is empty", "write as in [\"ldaps://ldap.example.com\"]");
         }
@@ -88,7 +93,7 @@ impl Judge<'_> {
         }
         if directory.ca_file.is_some() && !directory.start_tls && !some_tls {
             let hint = "write ldaps://, or set `start_tls`";
-            self.error(&key.key("ca_file"), "has no effect: no connection is TLS", hint);
+            self.error(&ca_file, "has no effect: no connection is TLS", hint);
         }
     }
 
@@ -97,13 +102,19 @@ impl Judge<'_> {
         let password = directory.bind_password.as_ref().filter(|password| !password.expose().is_empty());
         match (dn, password) {
             (Some(_), None) => {
-                let hint = "set `bind_password` or `bind_password_file`; for an anonymous search take `bind_dn` away";
+                let hint = match self.theirs(&key.key("bind_dn")) {
+                    true => "set LOCAL_LDAP_BIND_PW; for an anonymous search take LOCAL_LDAP_BIND_DN away",
+                    false => "set `bind_password` or `bind_password_file`; for an anonymous search take `bind_dn` away",
+                };
                 let message =
                     "has no password: directories take such a bind and treat it as nobody's (RFC 4513 §5.1.2)";
                 self.error_because(Reason::SecretMissing, &key.key("bind_dn"), message, hint);
             }
             (None, Some(_)) => {
-                let hint = "set `bind_dn`; for an anonymous search take the password away";
+                let hint = match self.theirs(&key.key("bind_password")) {
+                    true => "set LOCAL_LDAP_BIND_DN; for an anonymous search take the password away",
+                    false => "set `bind_dn`; for an anonymous search take the password away",
+                };
                 self.error(&key.key("bind_password"), "is set, and `bind_dn` does not say whose it is", hint);
             }
             _ => {}
@@ -314,6 +325,16 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_is_only_tested_may_stand_alone_and_is_said_to_let_nobody_in() {
+        let alone = format!("public_url = \"https://a.example\"\n{LDAP}login = false\n{UPSTREAM}");
+        warns(&alone, "ldap.login", "nobody can sign in");
+        let public = load(&format!("{alone}[[route]]\naccess = \"public\"\n")).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(public.warnings, [""; 0]);
+        let beside = load(&with("", "", &format!("{LDAP}login = false\n"))).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(beside.warnings, [""; 0]);
+    }
+
+    #[test]
     fn seeds_of_confusion_about_the_directory_are_named() {
         let (address, base) = ("\"ldaps://ldap.example.com\"", "base_dn = \"dc=example,dc=com\"");
         let bind = "bind_dn = \"cn=reader,dc=example,dc=com\"\n";
@@ -364,6 +385,11 @@ mod tests {
         ] {
             refuses(&with("", "", &format!("{LDAP}{tail}")), key, wanted);
         }
+        refuses(
+            &ldap(base, "base_dn = \"dc=x\"\nca_file = \"x\"").replace("ldaps:", "ldap:"),
+            "ldap.ca_file",
+            "no effect",
+        );
         refuses(&with("", "", "[[route]]\naccess = \"bearer\"\nbasic = \"ldap\""), "route.basic", "there is none");
         for asked in ["scopes = [\"read\"]", "issuers = [\"doorward\"]", "provider = \"sso\""] {
             let route = format!("{LDAP}[[route]]\naccess = \"signed-in-or-bearer\"\nbasic = \"ldap\"\n{asked}");

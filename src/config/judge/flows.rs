@@ -74,7 +74,7 @@ impl Judge<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{refuses, with};
+    use super::super::tests::{errors_of, refuses, with};
     use crate::config::Config;
 
     #[test]
@@ -102,6 +102,14 @@ mod tests {
         ] {
             refuses(&with("", provider, ""), key, wanted);
         }
+    }
+
+    #[test]
+    fn the_implicit_flow_alone_leaves_nothing_to_renew_with() {
+        let (implicit, refresh) = ("auth_method = \"implicit\"", "[session]\nrefresh = true\n");
+        refuses(&with("", implicit, refresh), "session.refresh", "nothing to renew");
+        let other = "[[provider]]\nname = \"b\"\nissuer = \"https://b.example\"\nclient_id = \"b\"\n";
+        assert_eq!(errors_of(&with("", implicit, &format!("{other}{refresh}"))), [""; 0]);
     }
 
     #[test]

@@ -6,8 +6,9 @@
 use url::Url;
 
 use super::{Judge, is_host, is_loopback};
+use crate::config::environment::name as variable_of;
 use crate::config::model::{ANY_TENANT, AuthMethod, ClientAuth, Preset, Provider};
-use crate::config::origin::KeyPath;
+use crate::config::origin::{KeyPath, Origin};
 
 /// The tenant of personal Microsoft accounts, which metadata names where `consumers` is written.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -49,7 +50,14 @@ impl Judge<'_> {
         match (product_of(provider.issuer.host_str().unwrap_or_default()), title(product), title(preset)) {
             (Some(_), vendor, _) if product != preset && preset == Preset::Generic => {
                 let name = product.name();
-                self.warn(key, format!("is {vendor}'s: `provider = \"{name}\"` sets what {vendor} needs"));
+                let remedy = match (self.origins.of(key), key.0.split_last()) {
+                    // Whoever has no file for it cannot write a line there.
+                    (Origin::Variable { .. }, Some((_, table))) => {
+                        format!("{}={name}", variable_of(&KeyPath(table.to_vec()).key("provider")))
+                    }
+                    _ => format!("provider = \"{name}\""),
+                };
+                self.warn(key, format!("is {vendor}'s: `{remedy}` sets what {vendor} needs"));
             }
             (Some(_), vendor, _) if product != preset => {
                 self.warn(key, format!("is {vendor}'s, and `provider = \"{}\"` is set", preset.name()));

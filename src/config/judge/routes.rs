@@ -14,12 +14,12 @@ impl Judge<'_> {
         let settings = self.settings;
         let (routes, upstreams) = (&settings.route, &settings.upstream);
         if routes.is_empty() {
-            let hint = "add [[upstream]] with its `url`; with several, [[route]] says which is where";
+            let hint = "add [[upstream]] with its `url`, or set DOORWARD_UPSTREAM_URL; with several, [[route]] says which is where";
             let message = if upstreams.is_empty() { "there is no app to serve" } else { "there is no route" };
             let key = if upstreams.is_empty() { "upstream" } else { "route" };
             self.error(&KeyPath::of(key), message, hint);
         } else if upstreams.is_empty() {
-            let hint = "add [[upstream]] with its `url`, as in \"http://127.0.0.1:3000\"";
+            let hint = "add [[upstream]] with its `url`, as in \"http://127.0.0.1:3000\", or set DOORWARD_UPSTREAM_URL";
             self.error(&KeyPath::of("upstream"), "a route needs an app it leads to", hint);
         }
         for (index, route) in routes.iter().enumerate() {
@@ -50,6 +50,8 @@ impl Judge<'_> {
         self.known(&key.key("provider"), route.provider.as_deref(), "provider", &providers);
         self.known(&key.key("upstream"), route.upstream.as_deref(), "upstream", &upstreams);
         match route.access {
+            // A directory that is only tested may be tested alone; `directory` warns that nobody can sign in.
+            Access::SignedIn | Access::SignedInOrBearer if providers.is_empty() && settings.ldap.is_some() => {}
             Access::SignedIn | Access::SignedInOrBearer if providers.is_empty() => {
                 let hint = "add [[provider]] or [ldap], or set `access` to \"public\" or \"bearer\" on the route";
                 self.error(&key.key("access"), "people cannot sign in: there is no provider", hint);

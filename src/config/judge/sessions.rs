@@ -1,6 +1,7 @@
 //! Secrets, sessions, and signing in and out.
 
 use super::Judge;
+use crate::config::model::{AuthMethod, Provider};
 use crate::config::origin::KeyPath;
 use crate::reason::Reason;
 
@@ -15,7 +16,8 @@ impl Judge<'_> {
         let (secrets, key) = (&self.settings.secrets, KeyPath::of("secrets"));
         if secrets.is_empty() && !self.ways_to_sign_in().is_empty() {
             let message = "sessions cannot be sealed without a secret";
-            let hint = format!("{NEW_SECRET} and set `secrets` or `secret_file`");
+            let hint =
+                format!("{NEW_SECRET} and set `secrets` or `secret_file`, or DOORWARD_SECRETS or DOORWARD_SECRET_FILE");
             self.error_because(Reason::SecretMissing, &key, message, hint);
         }
         for (index, secret) in secrets.iter().enumerate() {
@@ -43,6 +45,12 @@ impl Judge<'_> {
             if !session.refresh && self.is_set(&key(name)) {
                 self.error(&key(name), "has no effect without `refresh = true`", "set that, or take this away");
             }
+        }
+        let providers = &self.settings.provider;
+        let implicit = |provider: &Provider| provider.auth_method == AuthMethod::Implicit;
+        if session.refresh && !providers.is_empty() && providers.iter().all(implicit) {
+            let message = "has no effect: the implicit flow brings no refresh token, so there is nothing to renew with";
+            self.error(&key("refresh"), message, "take it away, or set `auth_method = \"pkce\"`");
         }
         if session.max_bytes.0 < 1024 {
             self.error(&key("max_bytes"), "is too small for any session", "set it to 4KiB or more");
