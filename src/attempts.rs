@@ -179,10 +179,11 @@ impl Counts {
     /// Takes one, or says how long until there is one.
     fn take(&mut self, key: u64, capacity: f64, window: Duration, now: Instant) -> Result<(), Duration> {
         if self.buckets.len() >= MOST_BUCKETS && !self.buckets.contains_key(&key) {
-            // What is full again says nothing; and of the rest the oldest goes, a quarter at a time.
+            // What is full again says nothing; and of the rest the fullest go, a quarter at a time: else whoever makes up
+            // names would have the one forgotten that they try.
             self.buckets.retain(|_, bucket| bucket.refilled(window, now) < bucket.capacity);
             if self.buckets.len() >= MOST_BUCKETS {
-                drop_oldest(&mut self.buckets, |bucket| bucket.at);
+                self.drop_fullest(window, now);
             }
         }
         let bucket = self.buckets.entry(key).or_insert(Bucket { left: capacity, at: now, capacity });
@@ -193,6 +194,16 @@ impl Counts {
             return Ok(());
         }
         Err(window.mul_f64((1.0 - bucket.left) / capacity))
+    }
+
+    /// Drops the fullest quarter, and what is as full.
+    fn drop_fullest(&mut self, window: Duration, now: Instant) {
+        let full = |bucket: &Bucket| bucket.refilled(window, now) / bucket.capacity;
+        let mut all: Vec<_> = self.buckets.values().map(full).collect();
+        let quarter = all.len() / 4;
+        let (_, limit, _) = all.select_nth_unstable_by(quarter, |a, b| b.total_cmp(a));
+        let limit = *limit;
+        self.buckets.retain(|_, bucket| full(bucket) < limit);
     }
 }
 
@@ -314,6 +325,17 @@ mod tests {
             one.account("entry", "uid=bob", now).expect("a try");
         }
         assert!(attempts.begin_at("uid=bob", ip("10.0.0.1"), now).is_ok());
+    }
+
+    #[test]
+    fn made_up_names_make_nobody_s_tries_forgotten() {
+        let (attempts, now) = (attempts(2, 2), Instant::now());
+        while attempts.begin_at("bob", None, now).is_ok() {}
+        for n in 0..(MOST_BUCKETS * 2) {
+            let _ = attempts.begin_at(&n.to_string(), None, now);
+        }
+        assert!(attempts.begin_at("bob", None, now).is_err());
+        assert!(attempts.counts().buckets.len() <= MOST_BUCKETS);
     }
 
     #[test]

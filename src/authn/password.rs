@@ -17,8 +17,6 @@ use crate::directory::name::Name;
 use crate::directory::{Directory, VerifiedPasswords};
 use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
-use crate::reason::{Failure, Reason};
-use crate::service_accounts::ServiceAccounts;
 
 /// Longest credential, in base64.
 const MAX_BYTES: usize = 4096;
@@ -77,23 +75,14 @@ impl Passwords {
         Some(Passwords { directory, attempts, headers, lately })
     }
 
-    /// Whose they are; `accounts` are those whom nobody in the directory may be called like.
-    pub async fn judge(
-        &self,
-        pair: &Pair,
-        client: Option<IpAddr>,
-        accounts: &ServiceAccounts,
-    ) -> Result<Arc<Person>, Refused> {
+    /// Whose they are.
+    pub async fn judge(&self, pair: &Pair, client: Option<IpAddr>) -> Result<Arc<Person>, Refused> {
         if let Some(person) = self.lately.get(&pair.user, &pair.password) {
             return Ok(person);
         }
         let name = Name::parse(&pair.user)?;
         let one = self.attempts.begin(name.counted(), client)?;
         let identity = self.directory.sign_in(&name, &pair.password, one).await?;
-        if accounts.get(&identity.user).is_some() {
-            let detail = format!("{:?} is the name of a service account, too", identity.user);
-            return Err(Failure::new(Reason::DirectoryEntryUnusable, detail).into());
-        }
         let headers = self.headers.of(&identity)?;
         let person = Arc::new(Person { identity, headers });
         self.lately.put(&pair.user, &pair.password, Arc::clone(&person));

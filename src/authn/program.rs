@@ -106,7 +106,7 @@ impl Programs {
     pub async fn judge_password(&self, pair: &Pair, client: Option<IpAddr>) -> Result<Program, Refused> {
         let none = || Failure::new(Reason::AuthorizationForm, "names and passwords are not taken here");
         let passwords = self.passwords.as_ref().ok_or_else(none)?;
-        passwords.judge(pair, client, &self.accounts).await.map(Program::Person)
+        passwords.judge(pair, client).await.map(Program::Person)
     }
 
     fn judge_key(&self, key: &[u8], wanted: &Wanted, now: u64) -> Result<Program, Failure> {

@@ -12,6 +12,7 @@ mod pool;
 mod trust;
 mod verified;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -57,6 +58,8 @@ pub struct Directory {
     in_order: Vec<Filter>,
     groups: Option<Filter>,
     reading: Reading,
+    /// Names of service accounts, which are nobody's here: the app could not tell the two.
+    programs: BTreeSet<String>,
     permits: Semaphore,
     waiting: AtomicUsize,
     state: ArcSwapOption<State>,
@@ -112,6 +115,7 @@ impl Directory {
             },
             groups,
             reading: Reading::new(own, NeededClaims::of(settings)),
+            programs: settings.service_account.iter().map(|account| account.name.clone()).collect(),
             permits: Semaphore::new(own.concurrent_sign_ins),
             waiting: AtomicUsize::new(0),
             state: ArcSwapOption::empty(),
@@ -321,6 +325,10 @@ impl Directory {
 
     async fn identity(&self, entry: &Entry) -> Result<Identity, Failure> {
         let user = self.reading.user(entry)?;
+        if self.programs.contains(&user) {
+            let detail = format!("{user:?} is the name of a service account, too");
+            return Err(Failure::new(Reason::DirectoryEntryUnusable, detail));
+        }
         let groups = match (&self.groups, &self.settings.group_base_dn) {
             (Some(filter), Some(base)) => Some(self.groups_of(filter, base, entry, &user).await?),
             _ => None,

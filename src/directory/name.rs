@@ -54,12 +54,12 @@ impl Name {
 }
 
 /// Control characters, and those that take no room: two names that look the same must not be two.
-fn is_unseen(c: char) -> bool {
+pub(super) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..='\u{e0fff}')
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffd}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -76,6 +76,9 @@ mod tests {
         for typed in
             ["", " ", "bo\u{200b}b", "b\u{ad}ob", "\u{202e}bob", "bob\0", "b\nob", "\u{feff}bob", "bo\u{e0062}b"]
         {
+            assert_eq!(Name::parse(typed).map_err(|f| f.reason), Err(Reason::NameUnusable), "{typed:?}");
+        }
+        for typed in ["bo\u{1d173}b", "bob\u{2800}", "b\u{1bca3}ob"] {
             assert_eq!(Name::parse(typed).map_err(|f| f.reason), Err(Reason::NameUnusable), "{typed:?}");
         }
         assert!(Name::parse(&"a".repeat(300)).is_err() && Name::parse(&"ﷺ".repeat(200)).is_err());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::name::is_unseen;
 use crate::claims::{self, ClaimNames, MadeClaims, NeededClaims};
 use crate::config::model::{Directory, EMAIL, FULL_NAME, GROUPS, GroupNames, SUBJECT, USER};
 use crate::identity::Identity;
@@ -59,7 +60,12 @@ impl Reading {
         let name = self.settings.attribute(USER).unwrap_or_default();
         let mut values = entry.texts(name).filter(|value| !value.trim().is_empty());
         match (values.next(), values.next()) {
-            (Some(one), None) => Ok(one.to_owned()),
+            (Some(one), None) => match one.chars().find(|c| is_unseen(*c)) {
+                Some(c) => {
+                    Err(unusable(format!("{:?} has a `{name}` with the character U+{:04X}", entry.dn, u32::from(c))))
+                }
+                None => Ok(one.to_owned()),
+            },
             (None, _) => Err(unusable(format!("{:?} has no `{name}`", entry.dn))),
             (Some(_), Some(_)) => Err(unusable(format!("{:?} has several values of `{name}`", entry.dn))),
         }
@@ -67,6 +73,10 @@ impl Reading {
 
     /// Who it is; `groups` where they were searched for.
     pub fn identity(&self, entry: &Entry, user: String, groups: Option<Vec<String>>) -> Result<Identity, Failure> {
+        if groups.is_none() && self.has_part_of_groups(entry) {
+            let detail = "the directory lists a part of them (`range=`); `group_base_dn` searches for all";
+            return Err(Failure::new(Reason::DirectoryGroupsTooMany, detail));
+        }
         let groups = groups.unwrap_or_else(|| self.groups(entry));
         let most = self.settings.max_groups;
         if groups.len() > most {
@@ -93,6 +103,16 @@ impl Reading {
         claims.insert(USER.into(), user.into());
         claims.insert(GROUPS.into(), groups.into());
         claims::identity(&self.names, &self.needed, &self.subject(entry), &claims)
+    }
+
+    /// Active Directory gives no more than 1500 values at once, under a name of their own: `memberOf;range=0-1499`.
+    fn has_part_of_groups(&self, entry: &Entry) -> bool {
+        let Some(groups) = self.settings.attribute(GROUPS) else { return false };
+        let is_part = |name: &str| {
+            let (own, options) = name.split_once(';').unwrap_or((name, ""));
+            own.eq_ignore_ascii_case(groups) && options.to_ascii_lowercase().contains("range=")
+        };
+        entry.attributes.iter().any(|(name, _)| is_part(name))
     }
 
     fn groups(&self, entry: &Entry) -> Vec<String> {
@@ -182,7 +202,9 @@ mod tests {
                 entry(&[("uid", &["a"]), ("memberOf", &[ADMINS])]),
                 DirectoryGroupMissing,
             ),
-            ("", entry(&[("uid", &["a\u{1}"])]), ClaimMalformed),
+            ("", entry(&[("uid", &["bo\u{200b}b"])]), DirectoryEntryUnusable),
+            ("", entry(&[("uid", &["a"]), ("memberOf;range=0-1499", &[ADMINS])]), DirectoryGroupsTooMany),
+            ("", entry(&[("uid", &["a\u{1}"])]), DirectoryEntryUnusable),
         ] {
             assert_eq!(read(toml, &entry).map(|who| who.user), Err(reason), "{toml}");
         }

@@ -305,7 +305,8 @@ fn values(text: &str) -> Result<Vec<Value>, NoFilter> {
                 after
             }
             '\\' => {
-                let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+                let byte = after.get(..2).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+                let byte = byte.and_then(|digits| u8::from_str_radix(digits, 16).ok());
                 value.push(byte.ok_or_else(|| no("a `\\` stands before two hexadecimal digits, as in `\\2a`"))?);
                 &after[2..]
             }
@@ -382,6 +383,7 @@ mod tests {
             "(uid>=a*)",
             "(:=x)",
             "(uid)",
+            "(a=\\+f)",
         ] {
             assert!(Filter::parse(text).is_err(), "{text}");
         }

@@ -121,6 +121,18 @@ async fn a_right_password_is_not_asked_about_again_for_a_while_and_a_wrong_one_a
 }
 
 #[tokio::test]
+async fn nobody_is_a_service_account_by_a_password() {
+    let ldif = person("ci", "uid=ci", "ou=people", "");
+    let scene = scene_of(Slapd::start_with(Setup { ldif, ..Setup::default() }).await, "", API).await;
+    let by_form = send(&scene.gateway, &Person::new(), "ci", &password("ci")).await;
+    let by_basic = basic(&scene.gateway, "/api", "ci", &password("ci")).await;
+    for answer in [by_form, by_basic] {
+        assert_eq!((answer.status, answer.reason().as_str()), (403, "DW-3509"));
+    }
+    scene.gateway.log_line(&["the name of a service account"]).await;
+}
+
+#[tokio::test]
 async fn basic_authentication_has_the_form_s_limits() {
     let tables = format!("{API}[attempts]\nper_account = 2\n");
     let scene = scene("", &tables).await;
