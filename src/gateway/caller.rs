@@ -61,7 +61,7 @@ impl Gateway {
         }
         let programs = &self.context.programs;
         let program = match Pair::read(authorization).filter(|_| tokens.passwords) {
-            Some(pair) => programs.judge_password(&pair, visit.client).await.inspect_err(|refused| {
+            Some(pair) => Box::pin(programs.judge_password(&pair, visit.client)).await.inspect_err(|refused| {
                 let denied = Audit {
                     reason: Some(refused.failure.reason),
                     detail: &refused.failure.detail,
@@ -148,7 +148,7 @@ impl Gateway {
             return Verdict::Known(person);
         }
         if due {
-            match renew(&self.context, visit, &self.renewals, &person).await {
+            match Box::pin(renew(&self.context, visit, &self.renewals, &person)).await {
                 Renewal::Store(renewed) => {
                     person = renewed;
                     changed = true;
