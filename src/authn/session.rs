@@ -47,13 +47,7 @@ impl SessionRules<'_> {
     /// Every session that came in a cookie and would count alone, for ending them: where two come, neither signs in, and
     /// each is as good as ever to whoever has a copy.
     pub fn every(&self, headers: &HeaderMap, now: u64) -> Vec<Session> {
-        let sealed = self.cookies.every_session(headers);
-        let opened =
-            sealed.iter().filter_map(|sealed| Session::open(self.keys, self.cookies.sealed_for(), sealed).ok());
-        opened
-            .filter(|session| session.check(self.limits, now).is_ok())
-            .filter(|session| self.ended.is_none_or(|ended| ended.ended(session, now).is_none()))
-            .collect()
+        self.cookies.every_session(headers).iter().filter_map(|sealed| self.open(sealed, now).ok()).collect()
     }
 
     fn judge_cookie(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
@@ -62,19 +56,23 @@ impl SessionRules<'_> {
             Found::Broken(what) => return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, what)),
             Found::Whole(sealed) => sealed,
         };
-        let session = Session::open(self.keys, self.cookies.sealed_for(), &sealed)
-            .and_then(|session| session.check(self.limits, now).map(|()| session))
-            .and_then(|session| match self.ended.and_then(|ended| ended.ended(&session, now)) {
-                None => Ok(session),
-                Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
-            });
-        match session {
+        match self.open(&sealed, now) {
             Err(failure) => Verdict::Rejected(failure),
             Ok(session) if !accepted(&session.identity.provider) => {
                 let detail = format!("the session is of provider `{}`", session.identity.provider);
                 Verdict::Rejected(Failure::new(Reason::SessionProviderGone, detail))
             }
             Ok(session) => Verdict::Known(Box::new(session)),
+        }
+    }
+
+    /// The session in `sealed`, within its limits and not ended.
+    fn open(&self, sealed: &[u8], now: u64) -> Result<Session, Failure> {
+        let session = Session::open(self.keys, self.cookies.sealed_for(), sealed)?;
+        session.check(self.limits, now)?;
+        match self.ended.and_then(|ended| ended.ended(&session, now)) {
+            None => Ok(session),
+            Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Certificates that the client shows, against a server that asks for them.
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 

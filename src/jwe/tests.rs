@@ -1,3 +1,5 @@
+//! Tokens that another implementation encrypts, and every way to alter them.
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;

@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use crate::support::app::App;
-use crate::support::forger::{Forger, trip};
-use crate::support::gateway::Gateway;
-use crate::support::person::{Answer, Person};
+use crate::support::forger::{Forger, forged, refused, trip};
+use crate::support::person::Person;
 use crate::support::raw::{exchange, get};
 use crate::support::setup::scene;
 
@@ -14,22 +13,9 @@ type Pairs = Vec<(String, String)>;
 /// What a test makes of the pairs of a proper answer.
 type Change = Box<dyn Fn(Pairs) -> Pairs + Send>;
 
-async fn forged() -> (Forger, App, Gateway) {
-    let (forger, app) = (Forger::start().await, App::start().await);
-    let gateway = forger.gateway(&app.url(), "").await;
-    (forger, app, gateway)
-}
-
-/// The callback refuses with this status and reason, makes no session, and the gateway lives on.
-#[track_caller]
-fn refused(answer: &Answer, person: &Person, status: u16, reason: &str, why: &str) {
-    assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{why}: {}", answer.text());
-    assert!(person.session().is_empty(), "{why}: a session was made: {:?}", person.session());
-}
-
 #[tokio::test]
 async fn a_proper_answer_of_the_forger_is_taken() {
-    let (forger, app, gateway) = forged().await;
+    let (forger, app, gateway) = forged("").await;
     let person = Person::new();
     let answer = trip(&person, &gateway).await;
     assert_eq!(answer.location().expect("a redirect").path(), "/page", "{}", answer.text());
@@ -40,7 +26,7 @@ async fn a_proper_answer_of_the_forger_is_taken() {
 
 #[tokio::test]
 async fn the_authorization_request_carries_state_nonce_and_a_challenge() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     let mut seen: Vec<Pairs> = Vec::new();
     for _ in 0..3 {
         trip(&Person::new(), &gateway).await;
@@ -66,7 +52,7 @@ async fn the_authorization_request_carries_state_nonce_and_a_challenge() {
 
 #[tokio::test]
 async fn a_callback_with_a_parameter_missing_doubled_empty_or_huge_is_refused() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     let huge = "x".repeat(1 << 20);
     let cases: Vec<(&str, Change)> = vec![
         ("no code", Box::new(|p| without(p, "code"))),
@@ -122,14 +108,14 @@ fn and(mut pairs: Pairs, name: &str, value: &str) -> Pairs {
 
 #[tokio::test]
 async fn a_callback_opened_by_hand_says_so() {
-    let (_forger, _app, gateway) = forged().await;
+    let (_forger, _app, gateway) = forged("").await;
     let answer = Person::new().open(&gateway.url("/oidc/callback")).await;
     refused(&answer, &Person::new(), 400, "DW-3101", "no parameters");
 }
 
 #[tokio::test]
 async fn the_state_of_another_browser_is_refused() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     let (victim, attacker) = (Person::new(), Person::new());
     // The attacker stops before the callback and has the victim open it: login CSRF.
     let start = attacker.open(&gateway.url("/")).await;
@@ -144,7 +130,7 @@ async fn the_state_of_another_browser_is_refused() {
 
 #[tokio::test]
 async fn a_callback_cannot_be_used_twice() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     let person = Person::new();
     let answer = trip(&person, &gateway).await;
     assert_eq!(person.session().len(), 1);
@@ -156,7 +142,7 @@ async fn a_callback_cannot_be_used_twice() {
 
 #[tokio::test]
 async fn reloading_the_callback_with_a_session_is_no_error() {
-    let (_forger, _app, gateway) = forged().await;
+    let (_forger, _app, gateway) = forged("").await;
     let person = Person::new();
     let answer = trip(&person, &gateway).await;
     let again = person.open(answer.url.as_str()).await;
@@ -165,7 +151,7 @@ async fn reloading_the_callback_with_a_session_is_no_error() {
 
 #[tokio::test]
 async fn the_answer_of_another_provider_is_refused() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     for issuer in ["http://evil.test", "http://evil.test/", ""] {
         forger.responds(move |attempt| and(without(attempt.response(), "iss"), "iss", issuer));
         let person = Person::new();
@@ -195,7 +181,7 @@ async fn without_the_metadatas_promise_iss_may_be_absent_but_not_wrong() {
 
 #[tokio::test]
 async fn an_error_of_the_provider_is_told_by_kind_and_its_words_stay_in_the_log() {
-    let (forger, _app, gateway) = forged().await;
+    let (forger, _app, gateway) = forged("").await;
     let words = "<script>alert(1)</script>\r\n2026 INFO forged line";
     for (error, status, reason) in [
         ("access_denied", 403, "DW-3106"),
@@ -235,7 +221,7 @@ async fn an_attempt_ends_after_its_time() {
 
 #[tokio::test]
 async fn a_session_from_before_sign_in_is_replaced() {
-    let (_forger, app, gateway) = forged().await;
+    let (_forger, app, gateway) = forged("").await;
     let person = Person::new();
     trip(&person, &gateway).await;
     let before = person.session();

@@ -3,29 +3,14 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::app::App;
-use crate::support::forger::{Forger, trip};
+use crate::support::forger::{forged, refused, trip};
 use crate::support::forms::Form;
-use crate::support::gateway::Gateway;
-use crate::support::person::{Answer, NAVIGATION, Person};
+use crate::support::person::{NAVIGATION, Person};
 use crate::support::poster::{Fields, post_twice, posted_trip, to_form};
 
 const IMPLICIT: &str = "auth_method = \"implicit\"";
 const HYBRID: &str = "auth_method = \"hybrid\"";
 const POSTED_CODE: &str = "response_mode = \"form_post\"";
-
-async fn forged(keys: &str) -> (Forger, App, Gateway) {
-    let (forger, app) = (Forger::start().await, App::start().await);
-    let gateway = forger.gateway(&app.url(), keys).await;
-    (forger, app, gateway)
-}
-
-/// The callback refuses with this status and reason, and makes no session.
-#[track_caller]
-fn refused(answer: &Answer, person: &Person, status: u16, reason: &str, why: &str) {
-    assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{why}: {}", answer.text());
-    assert!(person.session().is_empty(), "{why}: a session was made: {:?}", person.session());
-}
 
 #[tokio::test]
 async fn each_flow_asks_for_what_it_needs_and_signs_in() {

@@ -16,6 +16,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::app::App;
 use super::gateway::{Config, Gateway};
 use super::person::{Answer, Person};
 use super::poster::form_page;
@@ -244,6 +245,20 @@ impl Forger {
             .add(&upstream_table(app_url))
             .add(ROUTES)
     }
+}
+
+/// A forger, an app, and a gateway before it that believes the forger; `keys` go into `[[provider]]`.
+pub async fn forged(keys: &str) -> (Forger, App, Gateway) {
+    let (forger, app) = (Forger::start().await, App::start().await);
+    let gateway = forger.gateway(&app.url(), keys).await;
+    (forger, app, gateway)
+}
+
+/// The callback refuses with this status and reason, and makes no session.
+#[track_caller]
+pub fn refused(answer: &Answer, person: &Person, status: u16, reason: &str, why: &str) {
+    assert_eq!((answer.status, answer.reason().as_str()), (status, reason), "{why}: {}", answer.text());
+    assert!(person.session().is_empty(), "{why}: a session was made: {:?}", person.session());
 }
 
 /// A token response with this ID token.
