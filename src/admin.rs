@@ -15,7 +15,7 @@ use crate::directory::{self, Directory};
 use crate::jwt::{Issuer, Issuers, source};
 use crate::oidc::{Providers, Readiness};
 use crate::reason::Failure;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, refusals};
 
 /// The handler of the admin listener.
 pub struct Admin {
@@ -154,6 +154,9 @@ impl ServeHttp for Admin {
             }
             "/healthz" => answer(StatusCode::OK, "text/plain", b"ok\n".to_vec()),
             "/readyz" => self.readiness(),
+            "/refusals.json" => {
+                answer(StatusCode::OK, "application/json", format!("{:#}\n", refusals().as_json()).into_bytes())
+            }
             _ => answer(StatusCode::NOT_FOUND, "text/plain", b"There is /metrics, /healthz and /readyz.\n".to_vec()),
         }
     }

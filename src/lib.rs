@@ -7,6 +7,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod admin;
+pub mod assembly;
 pub mod attempts;
 pub mod authn;
 pub mod authz;
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod digits;
 pub mod directory;
+pub mod doctor;
 pub mod endpoints;
 pub mod federation;
 pub mod gateway;

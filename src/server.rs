@@ -2,7 +2,6 @@
 //!
 //! It starts without its providers and without its apps; `/readyz` says what is missing.
 
-use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,28 +18,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::Admin;
-use crate::attempts::Attempts;
-use crate::authn::Programs;
-use crate::authn::password::Passwords;
+use crate::assembly::context;
 use crate::config::Config;
-use crate::config::model::{BasicWith, Settings};
-use crate::config::values::{AppScheme, AppUrl, Secret};
-use crate::directory::Directory;
-use crate::endpoints::{Context, Published};
-use crate::federation::Federation;
+use crate::config::model::Settings;
+use crate::config::values::{AppScheme, AppUrl};
 use crate::gateway::Gateway;
 use crate::gateway::listener::Listener;
-use crate::identity_headers::IdentityHeaders;
-use crate::jwt::{Issuers, Signer};
-use crate::keys::Keyring;
-use crate::oidc::Providers;
-use crate::pages::Pages;
 use crate::reason::{Failure, Reason};
-use crate::service_accounts::ServiceAccounts;
-use crate::session::cookies::Cookies;
-use crate::session::ended::Ended;
 use crate::telemetry::{flush, logs, metrics, say_restore_mode};
-use crate::way_in::{self, WayIn};
 
 /// `EX_UNAVAILABLE` of sysexits.h: an address is taken.
 const EXIT_LISTEN: u8 = 69;
@@ -102,72 +87,6 @@ fn start(config: Arc<Config>) -> Result<(), Failure> {
 pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
     check_certificate(config)?;
     Gateway::new(context(config.clone())?).map(|_| ())
-}
-
-/// What the gateway's decisions stand on.
-pub fn context(config: Arc<Config>) -> Result<Context, Failure> {
-    let way_in = WayIn::new(&config)?;
-    // Addresses of the gateway stay its own while the way in is open: what is sent to them is not for the app.
-    let (whole, config) = (config.clone(), way_in::narrowed(config));
-    let settings = &config.settings;
-    let keys = match Keyring::new(&settings.secrets) {
-        Some(keys) => keys,
-        // Without a provider nothing is ever sealed; a key for the length of this run fills its place.
-        None => one_run_keys()?,
-    };
-    let signer = whole.settings.federation.as_ref().and_then(|_| Signer::new(&settings.secrets)).map(Arc::new);
-    let published = Published::new(&whole.settings, signer.as_deref());
-    let signer = signer.filter(|_| settings.federation.is_some());
-    let identity_headers = IdentityHeaders::new(&settings.headers);
-    let accounts = Arc::new(ServiceAccounts::new(settings, config.file.as_deref(), &identity_headers)?);
-    let own_keys = signer.as_ref().map(|signer| signer.key_set());
-    let issuers = Arc::new(Issuers::new(settings, IdentityHeaders::new(&settings.headers), own_keys)?);
-    let federation = match (&settings.federation, &signer) {
-        (Some(federation), Some(signer)) => {
-            let (issuers, accounts) = (issuers.clone(), accounts.clone());
-            Some(Federation::new(federation, &settings.public_url, signer.clone(), issuers, accounts)?)
-        }
-        _ => None,
-    };
-    let directory = Directory::new(settings)?;
-    let attempts = Arc::new(Attempts::new(&settings.attempts));
-    let asked = settings.route.iter().any(|route| route.basic == BasicWith::Directory);
-    let passwords = directory.as_ref().filter(|_| asked).map(|directory| {
-        let passwords = Passwords::new(directory.clone(), attempts.clone(), IdentityHeaders::new(&settings.headers));
-        passwords.ok_or_else(|| Failure::new(Reason::Internal, "the system's random source failed"))
-    });
-    let programs = Programs { issuers, accounts, passwords: passwords.transpose()? };
-    let (cookies, pages) = (Cookies::new(&settings.session, &settings.public_url), Pages::new(&settings.brand)?);
-    let (cookies, pages) = match &way_in {
-        Some(way_in) => (cookies.also_sealed_for(way_in.seal()), pages.in_restore_mode(way_in.set_by())),
-        None => (cookies, pages),
-    };
-    Ok(Context {
-        published,
-        federation,
-        keys,
-        cookies,
-        ended: Arc::new(Ended::new(settings.session.absolute.0)),
-        providers: Arc::new(Providers::new(settings)?),
-        pages,
-        identity_headers,
-        programs,
-        directory,
-        attempts,
-        way_in,
-        config,
-    })
-}
-
-fn one_run_keys() -> Result<Keyring, Failure> {
-    let no_randomness = || Failure::new(Reason::Internal, "the system's random source failed");
-    let random: ring::rand::Random<[u8; 32]> =
-        ring::rand::generate(&ring::rand::SystemRandom::new()).map_err(|_| no_randomness())?;
-    let secret = random.expose().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Keyring::new(&[Secret::new(secret)]).ok_or_else(no_randomness)
 }
 
 async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
 use crate::reason::{Failure, Reason};
-use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, access, audit, metrics};
+use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, Refused, access, audit, metrics, refusals};
 
 /// What is known of one request on its way.
 pub struct Way {
@@ -111,32 +111,31 @@ impl Gateway {
         let head = session.req_header();
         let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
         let user = way.user.as_deref().or_else(|| way.program.as_ref().map(|program| &*program.identity().user));
-        access::record(
-            &AccessLine {
-                reference: way.reference,
-                peer: client,
-                method: head.method.as_str(),
-                host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
-                path: way.request.as_ref().map_or("", |r| r.path.as_str()),
-                protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
-                route: route.map_or("", |r| r.name.as_str()),
-                status,
-                outcome,
-                reason: failure.map(|f| f.reason),
-                detail: failure.map_or("", |f| f.detail.as_str()),
-                user,
-                issuer: way.program.as_ref().map(|program| program.identity().provider.as_str()),
-                upstream: route
-                    .filter(|_| way.first_address.is_some())
-                    .map(|r| self.upstreams[r.upstream].name.as_str()),
-                bytes_in: session.body_bytes_read() as u64,
-                bytes_out: session.body_bytes_sent() as u64,
-                took,
-                auth: way.deciding,
-                user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
-            },
-            now,
-        );
+        let line = AccessLine {
+            reference: way.reference,
+            peer: client,
+            method: head.method.as_str(),
+            host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
+            path: way.request.as_ref().map_or("", |r| r.path.as_str()),
+            protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
+            route: route.map_or("", |r| r.name.as_str()),
+            status,
+            outcome,
+            reason: failure.map(|f| f.reason),
+            detail: failure.map_or("", |f| f.detail.as_str()),
+            user,
+            issuer: way.program.as_ref().map(|program| program.identity().provider.as_str()),
+            upstream: route.filter(|_| way.first_address.is_some()).map(|r| self.upstreams[r.upstream].name.as_str()),
+            bytes_in: session.body_bytes_read() as u64,
+            bytes_out: session.body_bytes_sent() as u64,
+            took,
+            auth: way.deciding,
+            user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
+        };
+        access::record(&line, now);
+        if failure.is_some_and(|failure| failure.reason != Reason::ClientGone) {
+            refusals().note(Refused::of(&line, now));
+        }
         // Somebody who is known was turned away: that is for the audit log, too.
         if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
             let line = Audit {

@@ -8,6 +8,7 @@ mod line;
 pub mod logs;
 mod metrics;
 mod reference;
+mod refusals;
 mod writer;
 
 pub use access::Access;
@@ -16,4 +17,5 @@ pub use line::rfc3339;
 pub use line::say_restore_mode;
 pub use metrics::{Metrics, RouteMetrics, metrics};
 pub use reference::Reference;
+pub use refusals::{Group, Refusals, Refused, refusals};
 pub use writer::flush;

@@ -96,15 +96,14 @@ async fn the_directory_stands_beside_providers_on_the_sign_in_page() {
 async fn the_way_in_shows_what_it_is_and_takes_the_password_of_the_log() {
     let scene = scene("", "").await;
     let gateway = scene.gateway.restart(|config| config.env.push(("DOORWARD_RESTORE".into(), "true".into()))).await;
-    let log = gateway.log_text();
-    let secret = log.split("password=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a password");
+    let secret = gateway.password_of_the_log().await;
     let browser = Browser::start().await;
     let tab = browser.tab(&gateway.url("/page")).await;
     tab.wait_for_text("Restore mode is on").await;
     look(&tab, "restore").await;
     tab.screen(1000, 800, false).await;
     assert_eq!(tab.script("document.querySelector('#user')").await, serde_json::Value::Null);
-    tab.type_into("#password", secret).await;
+    tab.type_into("#password", &secret).await;
     tab.press("Enter").await;
     tab.wait_for_url("the app", |url| url.ends_with("/page")).await;
     assert_eq!(scene.app.seen().last().map(|seen| seen.one("x-forwarded-user").to_owned()).as_deref(), Some("restore"));

@@ -30,16 +30,6 @@ async fn restoring(gateway: Gateway, variable: &str) -> Gateway {
     gateway
 }
 
-/// The password, which is in the log once.
-fn password_in_log(gateway: &Gateway) -> String {
-    let log = gateway.log_text();
-    let all: Vec<_> = log.split("password=").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
-    assert_eq!(all.len(), 1, "{log}");
-    let password = all[0].trim_matches('"').to_owned();
-    assert_eq!(log.matches(&password).count(), 1, "{log}");
-    password
-}
-
 async fn come_in(gateway: &Gateway, person: &Person, password: &str) -> Answer {
     let shown = person.browse(&gateway.url("/page")).await;
     assert!(shown.text().contains("Restore mode is on"), "{}", shown.text());
@@ -53,7 +43,7 @@ async fn the_password_of_the_log_lets_in_and_everything_says_so() {
         let gateway = restoring(gateway, variable).await;
         let line = gateway.log_line(&["restore mode is on", "password="]).await;
         assert!(line.contains(variable) && line.contains("/oidc/password") && line.contains("take"), "{line}");
-        let password = password_in_log(&gateway);
+        let password = gateway.password_of_the_log().await;
         let person = Person::new();
         let wrong = come_in(&gateway, &person, "aaaa-bbbb").await;
         assert_eq!((wrong.status, wrong.reason().as_str()), (401, "DW-3522"));
@@ -73,7 +63,7 @@ async fn the_password_of_the_log_lets_in_and_everything_says_so() {
         // Pages about failures say it as well.
         let page = person.open(&gateway.url("/oidc/callback")).await;
         assert!(page.text().contains("Restore mode is on"), "{}", page.text());
-        password_in_log(&gateway);
+        gateway.password_of_the_log().await;
     }
 }
 
@@ -125,7 +115,7 @@ async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
     Person::new().open(&gateway.url("/public")).await.expect(200);
 
     let root = Person::new();
-    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
     root.open(&gateway.url("/page")).await.expect(200);
     let gateway = gateway.restart(|config| config.env.clear()).await;
     crate::support::eventually("the provider", || async {
@@ -182,7 +172,7 @@ async fn what_is_sent_to_the_gateways_own_addresses_does_not_reach_the_app() {
 async fn another_gateway_with_the_same_secrets_takes_neither_session_nor_password() {
     let (gateway, app) = usual("").await;
     let gateway = restoring(gateway, "DOORWARD_RESTORE").await;
-    let password = password_in_log(&gateway);
+    let password = gateway.password_of_the_log().await;
     let root = Person::new();
     come_in(&gateway, &root, &password).await.expect(200);
     root.open(&gateway.url("/page")).await.expect(200);
@@ -204,7 +194,7 @@ async fn another_gateway_with_the_same_secrets_takes_neither_session_nor_passwor
         let wanted = if restores { "DW-3521" } else { "DW-4002" };
         assert_eq!(answer.reason(), wanted, "{}", answer.text());
         if restores {
-            assert_ne!(password_in_log(&other), password);
+            assert_ne!(other.password_of_the_log().await, password);
         }
     }
     assert!(app.seen_at("/page").len() <= 2);
@@ -219,7 +209,7 @@ async fn the_session_is_short_and_tries_are_limited() {
     let gateway = gateway.await;
     gateway.ready().await;
     let root = Person::new();
-    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
     root.open(&gateway.url("/page")).await.expect(200);
     crate::support::eventually("the session ends", || async {
         let answer = root.fetch(&gateway.url("/page")).await;
@@ -234,7 +224,7 @@ async fn the_session_is_short_and_tries_are_limited() {
     assert_eq!((answer.status, answer.reason().as_str()), (429, "DW-3504"));
     // Nobody keeps whoever has the password out, not even from the same address.
     let root = Person::new();
-    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
 }
 
 #[tokio::test]
@@ -242,7 +232,7 @@ async fn a_rule_that_keeps_the_way_in_out_says_where_to_name_it() {
     let (gateway, _app) = usual("[[route]]\npath = '/staff'\n[route.allow]\ngroups = ['staff']\n").await;
     let gateway = restoring(gateway, "DOORWARD_RESTORE").await;
     let root = Person::new();
-    come_in(&gateway, &root, &password_in_log(&gateway)).await.expect(200);
+    come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
     let page = root.open(&gateway.url("/staff")).await;
     assert!(page.status == 403 && page.text().contains("DW-5001"), "{}", page.text());
     assert!(page.text().contains("[restore]"), "{}", page.text());

@@ -101,6 +101,10 @@ impl Config {
         collect(child.stdout.take().expect("piped"), &log);
         let gateway = Gateway { config: self, log, child: Mutex::new(child) };
         gateway.healthy().await;
+        // What is said at the start is read by threads of the tests: it may answer before they have it all.
+        if matches!(gateway.config.log_level.as_ref(), "info" | "debug" | "trace") {
+            gateway.log_line(&["listening"]).await;
+        }
         gateway
     }
 }
@@ -183,6 +187,15 @@ impl Gateway {
 
     pub fn log_lines(&self) -> Vec<String> {
         self.log.lock().expect("log").clone()
+    }
+
+    /// The password of the way in, which is in the log once.
+    pub async fn password_of_the_log(&self) -> String {
+        let line = self.log_line(&["password="]).await;
+        let written = line.split("password=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let password = written.expect("a password").trim_matches('"').to_owned();
+        assert_eq!(self.log_text().matches(&password).count(), 1, "the password is in the log once");
+        password
     }
 
     /// Waits for the first log line that holds all of `words`.
