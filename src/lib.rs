@@ -22,6 +22,8 @@ pub mod digits;
 pub mod directory;
 pub mod doctor;
 pub mod endpoints;
+pub mod examined;
+pub mod explain;
 pub mod federation;
 pub mod gateway;
 pub mod http_client;
