@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::configuration::ServerConf;
@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, InForce};
 use crate::assembly::context;
 use crate::config::Config;
 use crate::config::model::Settings;
@@ -93,7 +93,6 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     let settings = &config.settings;
     let (stop, stopping) = watch::channel(false);
     let providers = gateway.context().providers.clone();
-    let issuers = gateway.context().programs.issuers.clone();
     let directory = gateway.context().directory.clone();
     if let Some(way_in) = &gateway.context().way_in {
         say_restore_mode();
@@ -104,9 +103,7 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
         let until = stopping.clone();
         tokio::spawn(async move { directory.keep_checked(until).await });
     }
-    let restore = gateway.context().way_in.is_some();
-    let admin =
-        Admin::new(providers.clone(), directory, restore, issuers, settings.federation.as_ref(), stopping.clone());
+    let admin = Admin::new(in_force(config.clone(), &gateway), stopping.clone());
     for upstream in gateway.upstreams() {
         let upstream = upstream.clone();
         tokio::spawn(async move { upstream.keep_resolved().await });
@@ -154,6 +151,24 @@ async fn serve(config: Arc<Config>, gateway: Gateway, threads: usize) -> Result<
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the console tells of.
+fn in_force(config: Arc<Config>, gateway: &Gateway) -> impl Fn() -> InForce + Send + Sync + 'static {
+    let context = gateway.context();
+    let (providers, issuers) = (context.providers.clone(), context.programs.issuers.clone());
+    let (directory, upstreams) = (context.directory.clone(), gateway.upstreams().to_vec());
+    let restore = context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned());
+    let since = SystemTime::now();
+    move || InForce {
+        config: config.clone(),
+        since,
+        providers: providers.clone(),
+        directory: directory.clone(),
+        issuers: issuers.clone(),
+        upstreams: upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.addresses())).collect(),
+        restore: restore.clone(),
+    }
 }
 
 fn judged_by_system_authorities(settings: &Settings) -> bool {
