@@ -10,6 +10,7 @@ mod bench;
 mod callback;
 mod canonical;
 mod client_authentication;
+mod console;
 mod cors;
 mod directory;
 mod directory_lies;
