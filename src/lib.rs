@@ -43,3 +43,4 @@ pub mod session;
 pub mod telemetry;
 pub mod way_in;
 pub mod words;
+pub mod x509;
