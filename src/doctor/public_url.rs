@@ -61,8 +61,9 @@ fn judge(settings: &Settings, value: &str, heard: &Heard) -> Result<String, Find
         Whose::Ours => return Ok(format!("{url} leads to this gateway, or one with its configuration")),
         Whose::OtherUrl => {
             let seen = format!("{url} leads to a gateway with the same secret and another `public_url`");
-            return Err(broken(Reason::PublicUrlOtherGateway, seen)
-                .change("Write `public_url` as that gateway has it, or give each deployment an address and a secret."));
+            return Err(broken(Reason::PublicUrlOtherGateway, seen).change(
+                "Write `public_url` as that gateway has it, or give each deployment an address and a secret.",
+            ));
         }
         Whose::OtherSecret => {
             let seen = format!("{url} leads to a gateway with another secret, which takes no session of this one");

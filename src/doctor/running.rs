@@ -20,11 +20,11 @@ const LATELY: Duration = Duration::from_secs(3600);
 
 /// What people meet that an admin could mend, although the page speaks to the person.
 const OF_PERSONS: [Reason; 5] = [
-    Reason::AttemptCookieMissing,
-    Reason::AttemptExpired,
-    Reason::SignInLoop,
-    Reason::SessionKeyUnknown,
     Reason::CallbackNotFromSignIn,
+    Reason::AttemptUnknown,
+    Reason::ProviderSaidNo,
+    Reason::SignInLoop,
+    Reason::SessionUnreadable,
 ];
 
 pub async fn check(config: &Arc<Config>, report: &mut Report) {
@@ -158,7 +158,7 @@ mod tests {
         };
         let said = json!([
             group(Reason::SignInNeeded, &now),
-            group(Reason::AttemptCookieMissing, &now),
+            group(Reason::AttemptUnknown, &now),
             group(Reason::UpstreamUnreachable, "2020-01-01T00:00:00Z"),
             group(Reason::UpstreamTls, &now),
             { "code": "DW-0000" },
@@ -166,7 +166,7 @@ mod tests {
         let mut report = Report::default();
         refusals(&said, &mut report);
         let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
-        assert_eq!(found, [Reason::AttemptCookieMissing, Reason::UpstreamTls]);
+        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls]);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
     }

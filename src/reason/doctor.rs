@@ -56,6 +56,9 @@ macro_rules! doctor {
         AppOpen = "DW-9053", 0, Admin, "The app can be reached without the gateway",
             "At the address that was named something takes connections that the gateway knows nothing of.",
             "Bind the app to an address that only the gateway reaches, or close the port.";
+        AppRefusesHost = "DW-9054", 0, Admin, "The app does not serve the public host",
+            "It answers requests for the host of `public_url` with an error, and those for its own not.",
+            "Add the host to those that the app serves, or set `host_header` of its `[[upstream]]`.";
         ForgedHeadersPass = "DW-9061", 0, Admin, "Forged headers reach the app",
             "What a client wrote itself arrived at the app in the place of what the gateway says.",
             "Change the setting that is named; until then the app cannot trust these headers.";
