@@ -15,6 +15,8 @@ mod people;
 #[macro_use]
 mod operation;
 #[macro_use]
+mod doctor;
+#[macro_use]
 mod console;
 
 /// Who most likely reads about a failure, and therefore whom the remedy addresses.
@@ -79,7 +81,7 @@ macro_rules! reasons {
     };
 }
 
-requests! { people operation console reasons; }
+requests! { people operation doctor console reasons; }
 
 impl Reason {
     /// Stable code, `DW-` and four digits; also the metric label.
@@ -90,6 +92,11 @@ impl Reason {
     /// Whether it is about a token or key. The details of such a failure are made for whoever sent it.
     pub fn is_about_credentials(self) -> bool {
         self.code().as_bytes()[3] == b'8'
+    }
+
+    /// The one with that code, in capital letters as it is written.
+    pub fn with_code(code: &str) -> Option<Reason> {
+        Reason::ALL.iter().copied().find(|reason| reason.code() == code)
     }
 
     /// HTTP status of an answer that this reason causes; reasons that never answer a request are 500.
