@@ -7,6 +7,8 @@ mod support;
 
 mod bearer;
 mod bench;
+mod broken_clients;
+mod broken_providers;
 mod callback;
 mod canonical;
 mod client_authentication;
