@@ -6,8 +6,9 @@ use crate::support::broken::{Deployment, FROM_THE_GATEWAY, Fault};
 use crate::support::forger::Forger;
 use crate::support::provider::Provider;
 
-const CLIENT: Fault = Fault { code: "DW-3202", seen: "invalid_client", change: "client_secret", part: "provider" };
-const REGISTRATION: Fault = Fault { code: "DW-3107", seen: "", change: "", part: "provider" };
+const CLIENT: Fault<'static> =
+    Fault { code: "DW-3202", seen: "invalid_client", change: "client_secret", part: "provider" };
+const REGISTRATION: Fault<'static> = Fault { code: "DW-3107", seen: "", change: "", part: "provider" };
 
 #[tokio::test]
 async fn the_secret_is_wrong() {
@@ -137,7 +138,9 @@ async fn the_provider_cannot_post_its_answer() {
     });
     let mut broken = Deployment::forged(&forger).await;
     broken.set("provider.response_mode", "form_post");
-    broken.refuses(Fault { seen: "response_mode", change: "response_mode", ..REGISTRATION }, Deployment::signs_in).await;
+    broken
+        .refuses(Fault { seen: "response_mode", change: "response_mode", ..REGISTRATION }, Deployment::signs_in)
+        .await;
     broken.unset("provider.response_mode");
     broken.works(Deployment::signs_in).await;
 }
@@ -147,7 +150,7 @@ async fn the_provider_answers_another_way_than_asked() {
     let forger = Forger::start().await;
     forger.posts(true);
     let mut broken = Deployment::forged(&forger).await;
-    let fault = Fault { code: "DW-3112", seen: "", change: "response mode", part: FROM_THE_GATEWAY };
+    let fault = Fault { code: "DW-3112", seen: "got a form", change: "response mode", part: FROM_THE_GATEWAY };
     broken.refuses(fault, Deployment::signs_in).await;
     broken.set("provider.response_mode", "form_post");
     broken.works(Deployment::signs_in).await;
@@ -159,7 +162,12 @@ async fn the_provider_takes_no_challenge_of_s256() {
     forger.metadata(json!({"code_challenge_methods_supported": ["plain"]}));
     forger.responds_signed(|attempt, _| attempt.error("invalid_request", "code_challenge_method is not supported"));
     let mut broken = Deployment::forged(&forger).await;
-    broken.refuses(Fault { seen: "code_challenge_method", change: "code_challenge_method", ..REGISTRATION }, Deployment::signs_in).await;
+    broken
+        .refuses(
+            Fault { seen: "code_challenge_method", change: "code_challenge_method", ..REGISTRATION },
+            Deployment::signs_in,
+        )
+        .await;
     forger.metadata(json!({}));
     forger.responds_signed(|attempt, key| attempt.granted(key, &attempt.hybrid_claims()));
     broken.works(Deployment::signs_in).await;

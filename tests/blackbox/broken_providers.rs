@@ -13,10 +13,11 @@ use crate::support::front::Front;
 use crate::support::provider::Provider;
 use crate::support::tls::Authority;
 
-const UNREACHED: Fault = Fault { code: "DW-6101", seen: "", change: "issuer", part: "provider" };
-const OTHER_ISSUER: Fault = Fault { code: "DW-6102", seen: "", change: "issuer", part: "provider" };
-const NO_METADATA: Fault = Fault { code: "DW-6103", seen: "", change: "issuer", part: "provider" };
-const NO_KEYS: Fault = Fault { code: "DW-6104", seen: "", change: "jwks_uri", part: "provider" };
+const UNREACHED: Fault<'static> = Fault { code: "DW-6101", seen: "", change: "issuer", part: "provider" };
+const OTHER_ISSUER: Fault<'static> = Fault { code: "DW-6102", seen: "", change: "issuer", part: "provider" };
+const NO_METADATA: Fault<'static> = Fault { code: "DW-6103", seen: "", change: "issuer", part: "provider" };
+const NOT_VALID: Fault<'static> = Fault { code: "DW-7002", seen: "", change: "", part: "configuration" };
+const NO_KEYS: Fault<'static> = Fault { code: "DW-6104", seen: "", change: "jwks_uri", part: "provider" };
 
 /// Something that is no provider, and answers every address like this.
 async fn elsewhere(router: Router) -> String {
@@ -27,7 +28,7 @@ async fn elsewhere(router: Router) -> String {
 }
 
 /// `issuer` is what somebody wrote; the provider's own mends it.
-async fn written(issuer: impl Into<String>, fault: Fault) {
+async fn written(issuer: impl Into<String>, fault: Fault<'_>) {
     let mut broken = Deployment::at(Provider::shared()).await;
     broken.set("provider.issuer", issuer.into());
     broken.refuses(fault, async |broken| broken.opens(PAGE).await).await;
@@ -35,8 +36,17 @@ async fn written(issuer: impl Into<String>, fault: Fault) {
     broken.works(Deployment::signs_in).await;
 }
 
+/// `issuer` is what somebody wrote, and is told before anything starts.
+async fn refused(issuer: String, seen: &str, change: &str) {
+    let mut broken = Deployment::at(Provider::shared()).await;
+    broken.set("provider.issuer", issuer);
+    broken.does_not_start(Fault { seen, change, ..NOT_VALID }).await;
+    broken.set("provider.issuer", Provider::shared().issuer());
+    broken.works(Deployment::signs_in).await;
+}
+
 /// A forger over TLS whose certificate is made by `leaf`, and that is trusted.
-async fn over_tls(fault: Fault, leaf: fn(&Authority) -> crate::support::tls::Leaf) {
+async fn over_tls(fault: Fault<'_>, leaf: fn(&Authority) -> crate::support::tls::Leaf) {
     let authority = Authority::new();
     let (front, forger) = Front::forger("127.0.0.2", &leaf(&authority)).await;
     let mut broken = Deployment::forged(&forger).await;
@@ -48,7 +58,7 @@ async fn over_tls(fault: Fault, leaf: fn(&Authority) -> crate::support::tls::Lea
 }
 
 /// What the key endpoint answers instead of keys.
-async fn keys(seen: &'static str, status: u16, location: &str, body: &str) {
+async fn keys(seen: &str, status: u16, location: &str, body: &str) {
     let forger = Forger::start().await;
     forger.instead("keys", status, location, body);
     let mut broken = Deployment::forged(&forger).await;
@@ -74,7 +84,10 @@ async fn https_is_written_and_http_is_spoken() {
 
 #[tokio::test]
 async fn the_certificate_has_expired() {
-    over_tls(Fault { seen: "expired", change: "ertificate", ..UNREACHED }, |authority| authority.expired(&["127.0.0.2"])).await;
+    over_tls(Fault { seen: "expired", change: "ertificate", ..UNREACHED }, |authority| {
+        authority.expired(&["127.0.0.2"])
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -115,13 +128,33 @@ async fn the_issuer_is_redirected() {
 
 #[tokio::test]
 async fn the_issuer_is_the_authorization_endpoint() {
-    written(format!("{}/auth", Provider::shared().issuer()), Fault { seen: "404", ..UNREACHED }).await;
+    refused(
+        format!("{}/auth", Provider::shared().issuer()),
+        "the authorization endpoint",
+        "in the provider's metadata",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_issuer_is_the_address_of_the_metadata() {
-    let pasted = format!("{}/.well-known/openid-configuration", Provider::shared().issuer());
-    written(pasted, Fault { seen: "", ..UNREACHED }).await;
+    let issuer = Provider::shared().issuer().to_owned();
+    refused(format!("{issuer}/.well-known/openid-configuration"), "the provider's metadata", &issuer).await;
+}
+
+#[tokio::test]
+async fn the_issuer_has_a_query() {
+    refused(format!("{}/?client_id=doorward", Provider::shared().issuer()), "query", "query").await;
+}
+
+#[tokio::test]
+async fn the_issuer_is_the_address_of_the_admin_console() {
+    let mut broken = Deployment::at(Provider::shared()).await;
+    broken.set("provider.provider", "okta").set("provider.issuer", "https://dev-12345678-admin.okta.com");
+    let change = "https://dev-12345678.okta.com";
+    broken.does_not_start(Fault { seen: "admin console", change, ..NOT_VALID }).await;
+    broken.unset("provider.provider").set("provider.issuer", Provider::shared().issuer());
+    broken.works(Deployment::signs_in).await;
 }
 
 #[tokio::test]
@@ -155,7 +188,7 @@ async fn the_issuer_has_a_slash_too_many() {
 
 #[tokio::test]
 async fn the_keys_are_a_page() {
-    keys("", 200, "", "<html>Sign in</html>").await;
+    keys("text/html", 200, "", "<html>Sign in</html>").await;
 }
 
 #[tokio::test]
@@ -165,7 +198,7 @@ async fn the_keys_are_an_error() {
 
 #[tokio::test]
 async fn there_are_no_keys() {
-    keys("", 200, "", r#"{"keys":[]}"#).await;
+    keys("none of 0", 200, "", r#"{"keys":[]}"#).await;
 }
 
 #[tokio::test]

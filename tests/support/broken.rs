@@ -20,15 +20,15 @@ use super::setup::ROUTES;
 
 /// What is read of a broken deployment, by everybody who looks.
 #[derive(Clone, Copy, Debug)]
-pub struct Fault {
+pub struct Fault<'a> {
     /// Stands on the page or in the JSON, in the log line, on the console, and in the doctor's finding.
-    pub code: &'static str,
+    pub code: &'a str,
     /// Words of what was seen: in the log line and on the console.
-    pub seen: &'static str,
+    pub seen: &'a str,
     /// Words of what to change: in the remedy that the visitor reads, and in the doctor's.
-    pub change: &'static str,
+    pub change: &'a str,
     /// The part of the doctor's examination that finds it by itself, before anybody has met it.
-    pub part: &'static str,
+    pub part: &'a str,
 }
 
 /// Only who acts can meet it: the doctor has it from the gateway that runs.
@@ -159,6 +159,15 @@ impl Deployment {
         path.to_string_lossy().into_owned()
     }
 
+    /// Moves the gateway's clock, as in `+1d`. The doctor is on the same machine.
+    pub fn clock(&mut self, shift: &str) -> &mut Self {
+        let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
+        assert!(std::path::Path::new(&library).exists(), "run scripts/install-test-deps first: no {library}");
+        let moved = [("LD_PRELOAD", library.as_str()), ("FAKETIME", shift), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+        self.config().env = moved.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        self
+    }
+
     /// Has those who act trust the authority.
     pub fn trusting(&mut self, pem: &str) -> &mut Self {
         self.roots.push(reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM"));
@@ -196,8 +205,19 @@ impl Deployment {
         self
     }
 
+    /// [`Deployment::refuses`] where the gateway may lack what it needs.
+    pub async fn refuses_unready(&mut self, fault: Fault<'_>, act: impl AsyncFn(&Deployment) -> Answer) {
+        self.start().await;
+        if fault.is_of_readiness() {
+            self.unready(fault).await;
+        }
+        let answer = act(self).await;
+        self.read(fault, &answer).await;
+        self.examined(fault).await;
+    }
+
     /// Somebody acts, and `fault` is what everybody reads of it.
-    pub async fn refuses(&mut self, fault: Fault, act: impl AsyncFn(&Deployment) -> Answer) {
+    pub async fn refuses(&mut self, fault: Fault<'_>, act: impl AsyncFn(&Deployment) -> Answer) {
         self.start().await;
         if fault.keeps_unready() {
             self.unready(fault).await;
@@ -210,13 +230,13 @@ impl Deployment {
     }
 
     /// The same where it is a page in a real browser that somebody reads.
-    pub async fn shows(&mut self, fault: Fault, page: &str) {
+    pub async fn shows(&mut self, fault: Fault<'_>, page: &str) {
         self.named(fault, fault.code, page).await;
         self.examined(fault).await;
     }
 
     /// The provider keeps whoever signs in, with words of its own: the gateway never hears of it, and the doctor does.
-    pub async fn stays_at_the_provider(&mut self, fault: Fault, words: &str) {
+    pub async fn stays_at_the_provider(&mut self, fault: Fault<'_>, words: &str) {
         self.start().await.ready().await;
         let answer = self.signs_in().await;
         let provider = self.provider.as_ref().expect("a provider").address();
@@ -236,7 +256,7 @@ impl Deployment {
     }
 
     /// `/readyz` names it.
-    async fn unready(&self, fault: Fault) {
+    async fn unready(&self, fault: Fault<'_>) {
         let said = eventually(&format!("{} on /readyz", fault.code), || async {
             let (status, body) = self.gateway().readyz().await;
             let lists = ["providers", "issuers", "directories"].map(|list| body[list].as_array().cloned());
@@ -251,7 +271,7 @@ impl Deployment {
     }
 
     /// What the visitor got.
-    async fn read(&self, fault: Fault, answer: &Answer) {
+    async fn read(&self, fault: Fault<'_>, answer: &Answer) {
         let shown = plain_text(&answer.text());
         // Who waits for a provider cannot mend it: the page says so, and the line which step fails.
         let code = if fault.keeps_unready() { answer.reason() } else { fault.code.to_owned() };
@@ -261,12 +281,12 @@ impl Deployment {
     }
 
     /// The log line with the reference that is shown, and the console.
-    async fn named(&self, fault: Fault, code: &str, shown: &str) {
+    async fn named(&self, fault: Fault<'_>, code: &str, shown: &str) {
         let line = self.gateway().log_line(&[" access ", &format!("reason={code}"), fault.code]).await;
         let reference = line.rsplit_once("reference=").expect("a reference").1.trim();
         assert!(shown.contains(reference), "the visitor does not read {reference}: {shown}");
         assert!(line.contains(fault.seen), "{:?} is not in the log line: {line}", fault.seen);
-        if code == fault.code {
+        if !fault.is_of_readiness() {
             let told = format!("{shown} {line}");
             assert!(told.contains(fault.change), "{:?} is no part of the remedy: {told}", fault.change);
         }
@@ -286,7 +306,7 @@ impl Deployment {
     }
 
     /// The doctor names it, and what to change.
-    pub async fn examined(&mut self, fault: Fault) {
+    pub async fn examined(&mut self, fault: Fault<'_>) {
         if !DOCTOR {
             return;
         }
@@ -296,7 +316,11 @@ impl Deployment {
         let named: Vec<_> = findings.iter().filter(|finding| finding["code"] == fault.code).collect();
         assert!(!named.is_empty(), "the doctor does not name {}: {report:#}", fault.code);
         let change = |finding: &&Value| finding["change"].as_str().is_some_and(|change| change.contains(fault.change));
-        assert!(named.iter().any(|finding| change(&finding)), "{:?} is not what the doctor changes: {named:#?}", fault.change);
+        assert!(
+            named.iter().any(|finding| change(&finding)),
+            "{:?} is not what the doctor changes: {named:#?}",
+            fault.change
+        );
         let own = |finding: &&&Value| !finding["place"].as_str().is_some_and(|place| place.starts_with(RUNNING));
         if fault.part != FROM_THE_GATEWAY {
             assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {named:#?}");
@@ -315,10 +339,15 @@ impl Deployment {
             .unwrap_or_else(|e| panic!("{e}: {text} {}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    /// The gateway does not start: it names the fault instead.
-    pub async fn does_not_start(&mut self, fault: Fault) {
-        let written = toml::to_string(&self.tables).expect("TOML");
-        self.config().tables = written;
+    /// The gateway does not start and names the fault instead; so does the doctor.
+    pub async fn does_not_start(&mut self, fault: Fault<'_>) {
+        self.says_and_ends(fault).await;
+        self.examined(fault).await;
+    }
+
+    /// The gateway names the fault instead of starting.
+    pub async fn says_and_ends(&mut self, fault: Fault<'_>) {
+        self.write();
         let mut command = tokio::process::Command::from(self.config().command());
         let output = tokio::time::timeout(super::PATIENCE, command.kill_on_drop(true).output());
         let output = output.await.expect("the gateway ends").expect("the gateway");
@@ -327,7 +356,14 @@ impl Deployment {
         for words in [fault.code, fault.seen, fault.change] {
             assert!(said.contains(words), "{words:?} is not said: {said}");
         }
-        self.examined(fault).await;
+    }
+
+    /// Writes the configuration file, for other subcommands.
+    pub fn write(&mut self) {
+        let written = toml::to_string(&self.tables).expect("TOML");
+        let config = self.config();
+        config.tables = written;
+        std::fs::write(config.path(), config.text()).expect("gateway.toml");
     }
 
     /// Somebody new, with an empty browser.
@@ -389,10 +425,15 @@ impl Deployment {
     }
 }
 
-impl Fault {
+impl Fault<'_> {
     /// Whether it is the step at which metadata or keys cannot be had: nobody gets as far as to be refused.
     fn keeps_unready(self) -> bool {
         self.code.starts_with("DW-61") && self.code != "DW-6105"
+    }
+
+    /// Whether `/readyz` says what to change: whoever waits for a provider or a directory cannot do it.
+    fn is_of_readiness(self) -> bool {
+        self.keeps_unready() || ["DW-6201", "DW-6202", "DW-6203", "DW-6204"].contains(&self.code)
     }
 }
 

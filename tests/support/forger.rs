@@ -191,6 +191,17 @@ impl Forger {
         self.lies().keys = keys;
     }
 
+    /// A JWT with these claims and its signature.
+    pub fn signs(&self, claims: &Value) -> String {
+        self.lies().key.token(claims)
+    }
+
+    /// Its own key is published again, and no other.
+    pub fn publishes(&self) {
+        let own = self.lies().key.jwk();
+        self.keys(json!({"keys": [own]}));
+    }
+
     /// What the metadata (`metadata`) or the keys (`keys`) answer from now on, to the letter.
     pub fn instead(&self, of: &'static str, status: u16, location: &str, body: &str) {
         self.lies().instead.insert(of, (status, location.to_owned(), body.to_owned()));
