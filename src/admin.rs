@@ -10,44 +10,38 @@ use pingora_core::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 use crate::config::OWN_ISSUER;
-use crate::config::model::Federation;
-use crate::directory::{self, Directory};
-use crate::jwt::{Issuer, Issuers, source};
-use crate::oidc::{Providers, Readiness};
+use crate::directory;
+use crate::gateway::Current;
+use crate::jwt::{Issuer, source};
+use crate::oidc::Readiness;
 use crate::reason::Failure;
+use crate::reload;
 use crate::telemetry::{metrics, refusals};
 
 /// The handler of the admin listener.
 pub struct Admin {
-    providers: Arc<Providers>,
-    directory: Option<Arc<Directory>>,
-    /// Whether only the way in is open.
-    restore: bool,
-    issuers: Arc<Issuers>,
-    /// Whether assertions that are meant for anybody can be exchanged.
-    exchanges_any: bool,
+    current: Arc<Current>,
+    configuration: Arc<reload::State>,
     /// Becomes true when the gateway is asked to stop.
     stopping: tokio::sync::watch::Receiver<bool>,
 }
 
 impl Admin {
     pub fn new(
-        providers: Arc<Providers>,
-        directory: Option<Arc<Directory>>,
-        restore: bool,
-        issuers: Arc<Issuers>,
-        federation: Option<&Federation>,
+        current: Arc<Current>,
+        configuration: Arc<reload::State>,
         stopping: tokio::sync::watch::Receiver<bool>,
     ) -> Self {
-        let exchanges_any = federation.is_some_and(|federation| federation.skip_audience_validation);
-        Admin { providers, directory, restore, issuers, exchanges_any, stopping }
+        Admin { current, configuration, stopping }
     }
 
     /// Ready is who can sign people in and judge tokens: each provider's metadata and keys and each issuer's keys are at
     /// hand. Public routes, open sessions and other issuers' tokens are served all the same.
     fn readiness(&self) -> Response<Vec<u8>> {
         let mut ready = !*self.stopping.borrow();
-        let providers: Vec<_> = self
+        let gateway = self.current.get();
+        let context = gateway.context();
+        let providers: Vec<_> = context
             .providers
             .iter()
             .map(|provider| match provider.readiness() {
@@ -60,7 +54,7 @@ impl Admin {
                 }
             })
             .collect();
-        let directories: Vec<_> = self
+        let directories: Vec<_> = context
             .directory
             .iter()
             .map(|directory| {
@@ -84,12 +78,16 @@ impl Admin {
                 said
             })
             .collect();
-        let issuers: Vec<_> = self
+        // Whether assertions that are meant for anybody can be exchanged.
+        let federation = context.config.settings.federation.as_ref();
+        let exchanges_any = federation.is_some_and(|federation| federation.skip_audience_validation);
+        let issuers: Vec<_> = context
+            .programs
             .issuers
             .iter()
             .map(|issuer| {
                 let mut said = of_issuer(issuer);
-                if self.exchanges_any && issuer.name == OWN_ISSUER {
+                if exchanges_any && issuer.name == OWN_ISSUER {
                     said["warning"] = json!(
                         "skip_audience_validation: assertions that were made for any other service can be exchanged"
                     );
@@ -103,7 +101,8 @@ impl Admin {
         if !directories.is_empty() {
             body["directories"] = json!(directories);
         }
-        if self.restore {
+        body["configuration"] = self.configuration.report().as_json();
+        if context.way_in.is_some() {
             body["warning"] = json!("restore mode: only the password of the log signs in");
         }
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -149,7 +148,7 @@ impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         match session.req_header().uri.path() {
             "/metrics" => {
-                self.issuers.tell_metrics();
+                self.current.get().context().programs.issuers.tell_metrics();
                 answer(StatusCode::OK, "text/plain; version=0.0.4", metrics().render())
             }
             "/healthz" => answer(StatusCode::OK, "text/plain", b"ok\n".to_vec()),

@@ -123,6 +123,15 @@ impl Directory {
         })))
     }
 
+    /// Takes over what `before`, the directory of the configuration until now, saw when it looked: where both look at the
+    /// same place, so that a reload does not make the gateway unready.
+    pub fn inherit(&self, before: &Directory) {
+        let place = |own: &Directory| serde_json::to_value(&own.settings).ok();
+        if place(self).is_some_and(|own| Some(own) == place(before)) {
+            self.state.store(before.state.load_full());
+        }
+    }
+
     /// Its name, which is the provider of the identities it vouches for.
     pub fn name(&self) -> &str {
         &self.settings.name
@@ -368,7 +377,8 @@ impl Directory {
 
     /// Looks after it until `shutdown` turns true: whether it answers, and connections that nobody used for long.
     pub async fn keep_checked(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        metrics().directory_ready.with_label_values(&[self.name()]).set(0);
+        let ready = matches!(self.readiness(), Readiness::Ready { .. });
+        metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(ready));
         background::repeat(shutdown, |_| async {
             self.pool.drop_unused();
             self.check().await;

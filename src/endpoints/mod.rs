@@ -22,7 +22,7 @@ mod visitor;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method};
 use url::Url;
@@ -48,6 +48,7 @@ use crate::way_in::WayIn;
 
 pub use answer::{Answer, Known, Outcome, Refusal};
 pub use published::Published;
+pub use renewal::SessionRenewals;
 pub use return_address::ReturnAddress;
 pub use sign_in::{send_to_sign_in, send_to_step_up};
 pub use step_up::StepUp;
@@ -56,11 +57,15 @@ pub use visitor::Visitor;
 /// What the gateway's own pages and decisions stand on. Made once from a configuration, then read only.
 pub struct Context {
     pub config: Arc<Config>,
-    pub keys: Keyring,
+    pub keys: Arc<Keyring>,
     pub cookies: Cookies,
     /// Sessions that ended before their time.
     pub ended: Arc<Ended>,
+    /// For how long it has to know them.
+    pub lifetime: Duration,
     pub providers: Arc<Providers>,
+    /// Renewals of sessions in flight and lately done.
+    pub renewals: Arc<SessionRenewals>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
     pub published: Published,
@@ -77,6 +82,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// What is remembered goes by this configuration from `now` on. To be called once, when it comes into force.
+    pub fn take_over(&self, now: SystemTime) {
+        self.ended.live_for(self.lifetime, unix_seconds(now));
+        self.attempts.limit(&self.config.settings.attempts);
+    }
+
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
         let restore = self.way_in.is_some();
