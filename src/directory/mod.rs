@@ -6,6 +6,7 @@
 //! its own sign-ins their time and nothing else.
 
 mod connection;
+mod examined;
 pub mod name;
 mod person;
 mod pool;
@@ -35,6 +36,7 @@ use crate::ldap::message::{
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use connection::{Found, Query};
+pub use examined::Examined;
 use name::Name;
 use person::Reading;
 use pool::Pool;

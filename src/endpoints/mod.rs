@@ -1,5 +1,5 @@
 //! Step 3: the gateway's own addresses: signing in, the provider's answer, signing out; for programs, the exchange of
-//! tokens and what is published about it.
+//! tokens and what is published about it; for the doctor, that it is this gateway.
 //!
 //! Handlers take a [`Visit`] and return an [`Answer`] or a [`Refusal`]; they know neither the proxy library nor how an
 //! answer is written. Everything else on the public listener belongs to the app.
@@ -12,6 +12,7 @@ mod new_session;
 mod password;
 mod provider_logout;
 pub mod published;
+pub mod reached;
 pub mod renewal;
 mod return_address;
 mod sign_in;
@@ -244,7 +245,7 @@ fn is_posted_to(context: &Context, path: &str) -> bool {
 
 /// Whether only what is closed while the way in is open would answer at `path`, one of the gateway's own addresses.
 fn is_closed(context: &Context, path: &str) -> bool {
-    context.way_in.is_some() && !matches!(path, LOGIN | PASSWORD | SIGNED_OUT | LOGOUT)
+    context.way_in.is_some() && !matches!(path, LOGIN | PASSWORD | SIGNED_OUT | LOGOUT | reached::ADDRESS)
 }
 
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
@@ -305,6 +306,10 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
         BACK_CHANNEL_LOGOUT => Ok(provider_logout::back_channel(context, visit).await),
         TOKEN => Ok(token::token(context, visit).await),
         path if is_callback(context, path) => callback::callback(context, visit).await,
+        reached::ADDRESS => match context.published.reached() {
+            Some(reached) => Ok(reached.answer(visit)?),
+            None => Err(Failure::from(Reason::NoRoute).into()),
+        },
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
     }
 }
