@@ -107,6 +107,11 @@ impl Rules {
         Verdict::Deny(self.why_not(identity, unproved))
     }
 
+    /// Whether any of the rules goes by groups.
+    pub fn ask_for_groups(&self) -> bool {
+        !self.groups.is_empty() || self.claims.iter().any(|rule| &*rule.claim == "groups")
+    }
+
     fn email_is_named(&self, identity: &Identity) -> bool {
         if self.emails.is_empty() && self.domains.is_empty() {
             return false;
