@@ -6,8 +6,18 @@
 //! Promise: nothing is changed anywhere, nobody is signed in, and no secret, token or cookie is in a report. An
 //! examination ends within its time, and says what it did not get to.
 
+mod client;
+mod issuer;
+mod look;
+mod provider;
+mod reach;
+mod repair;
 mod report;
+mod skew;
+mod subject;
+mod text;
 mod unloaded;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,13 +87,13 @@ impl Part {
         })
     }
 
-    async fn check(self, _config: &Arc<Config>, _report: &mut Report) {
+    async fn check(self, config: &Arc<Config>, report: &mut Report) {
         match self {
             Part::Configuration => {}
             Part::PublicUrl => {}
             Part::Certificate => {}
-            Part::Provider => {}
-            Part::Issuer => {}
+            Part::Provider => provider::check(config, report).await,
+            Part::Issuer => issuer::check(config, report).await,
             Part::Cookies => {}
             Part::Directory => {}
             Part::Upstream => {}
@@ -142,8 +152,10 @@ pub fn examine_quickly(_config: &Arc<Config>) -> Report {
 }
 
 /// Examines one provider of `settings`, which need not be those the gateway runs with: nothing of them is kept.
-pub async fn examine_provider(_settings: &Settings, _name: &str) -> Report {
-    Report::default()
+pub async fn examine_provider(settings: &Settings, name: &str) -> Report {
+    let mut report = provider::one(settings, name).await;
+    report.sort();
+    report
 }
 
 #[cfg(test)]
