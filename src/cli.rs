@@ -112,7 +112,7 @@ fn run(file: Option<&Path>) -> ExitCode {
         Some(config) => {
             // Logs go to standard error: whoever collects them gets them without the table.
             print(&table::table(&config));
-            server::run(Arc::new(config))
+            server::run(Arc::new(config), environment())
         }
         None => ExitCode::from(EXIT_CONFIG),
     }

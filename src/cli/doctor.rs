@@ -12,7 +12,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{EXIT_CONFIG, environment, fail, print};
 use crate::config::Config;
-use crate::doctor::{Part, Report, Scope, examine, unloaded};
+use crate::config::values::AppUrl;
+use crate::doctor::{Part, Report, Scope, app_address, examine, unloaded};
 
 #[derive(Debug, Args)]
 pub(super) struct Command {
@@ -25,6 +26,9 @@ pub(super) struct Command {
     /// Examine these parts alone, separated by commas
     #[arg(long, value_name = "PARTS", value_delimiter = ',', value_parser = parts())]
     only: Vec<Part>,
+    /// Address of an app at which nobody but the gateway should be answered; may be given several times
+    #[arg(long, value_name = "URL", value_parser = app_address)]
+    app_address: Vec<AppUrl>,
 }
 
 fn parts() -> impl TypedValueParser<Value = Part> {
@@ -40,7 +44,10 @@ pub(super) fn main(command: Command) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let scope = if command.only.is_empty() { Scope::default() } else { Scope(command.only) };
+    let mut scope = Scope { closed: command.app_address, ..Scope::default() };
+    if !command.only.is_empty() {
+        scope.parts = command.only;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
         Ok(runtime) => {

@@ -6,18 +6,27 @@
 //! Promise: nothing is changed anywhere, nobody is signed in, and no secret, token or cookie is in a report. An
 //! examination ends within its time, and says what it did not get to.
 
+mod certificate;
 mod client;
+mod configuration;
+mod cookies;
+mod directory;
 mod issuer;
+mod limits;
 mod look;
 mod provider;
+mod public_url;
 mod reach;
 mod repair;
 mod report;
+mod running;
 mod skew;
 mod subject;
 mod text;
 mod unloaded;
+mod upstream;
 mod visit;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +36,9 @@ use tokio::time::timeout;
 
 pub use report::{Finding, Report, Weight};
 pub use unloaded::unloaded;
+pub use upstream::address as app_address;
 
+use crate::config::values::AppUrl;
 use crate::config::{Config, Settings};
 
 /// A part of an examination, in the order in which a report tells them.
@@ -87,30 +98,34 @@ impl Part {
         })
     }
 
-    async fn check(self, config: &Arc<Config>, report: &mut Report) {
+    async fn check(self, config: &Arc<Config>, scope: &Scope, report: &mut Report) {
         match self {
-            Part::Configuration => {}
-            Part::PublicUrl => {}
-            Part::Certificate => {}
+            Part::Configuration => configuration::check(config, report),
+            Part::PublicUrl => public_url::check(config, report).await,
+            Part::Certificate => certificate::check(config, report).await,
             Part::Provider => provider::check(config, report).await,
             Part::Issuer => issuer::check(config, report).await,
-            Part::Cookies => {}
-            Part::Directory => {}
-            Part::Upstream => {}
+            Part::Cookies => cookies::check(config, report),
+            Part::Directory => directory::check(config, report).await,
+            Part::Upstream => upstream::check(config, &scope.closed, report).await,
             Part::SelfAttack => {}
-            Part::Limits => {}
-            Part::Running => {}
+            Part::Limits => limits::check(config, report),
+            Part::Running => running::check(config, report).await,
         }
     }
 }
 
-/// Which parts are examined.
+/// What is examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(pub Vec<Part>);
+pub struct Scope {
+    pub parts: Vec<Part>,
+    /// Addresses of apps at which nobody but the gateway should be answered.
+    pub closed: Vec<AppUrl>,
+}
 
 impl Default for Scope {
     fn default() -> Scope {
-        Scope(Part::ALL.into())
+        Scope { parts: Part::ALL.into(), closed: Vec::new() }
     }
 }
 
@@ -118,9 +133,9 @@ impl Default for Scope {
 /// first, and otherwise the order of [`Part::ALL`].
 pub async fn examine(config: &Arc<Config>, scope: &Scope) -> Report {
     let mut running = JoinSet::new();
-    for part in Part::ALL.into_iter().filter(|part| scope.0.contains(part)) {
-        let config = Arc::clone(config);
-        running.spawn(async move { (part, bounded(part, &config).await) });
+    for part in Part::ALL.into_iter().filter(|part| scope.parts.contains(part)) {
+        let (config, scope) = (Arc::clone(config), scope.clone());
+        running.spawn(async move { (part, bounded(part, &config, &scope).await) });
     }
     let mut found = Vec::new();
     while let Some(ended) = running.join_next().await {
@@ -135,18 +150,23 @@ pub async fn examine(config: &Arc<Config>, scope: &Scope) -> Report {
 }
 
 /// What a part found, within its time.
-async fn bounded(part: Part, config: &Arc<Config>) -> Report {
+async fn bounded(part: Part, config: &Arc<Config>, scope: &Scope) -> Report {
     let mut report = Report::default();
     let patience = part.patience();
-    if timeout(patience, part.check(config, &mut report)).await.is_err() {
+    if timeout(patience, part.check(config, scope, &mut report)).await.is_err() {
         report.skipped(part.name(), "", format!("the rest, for it took longer than {} s", patience.as_secs()));
     }
     report
 }
 
 /// What can be found without the network, and therefore at each start.
-pub fn examine_quickly(_config: &Arc<Config>) -> Report {
+/// What loading the configuration warned of is not among it.
+pub fn examine_quickly(config: &Arc<Config>) -> Report {
     let mut report = Report::default();
+    configuration::quick(config, &mut report);
+    certificate::quick(config, &mut report);
+    cookies::check(config, &mut report);
+    limits::check(config, &mut report);
     report.sort();
     report
 }

@@ -24,7 +24,7 @@ mod trial;
 pub mod verify;
 
 pub use cache::Cached;
-pub use issuers::{Issuer, Issuers};
+pub use issuers::{Examined, Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
 pub use texts::Texts;
