@@ -107,6 +107,16 @@ pub(super) fn refused(at: At, error: &str, description: Option<&str>) -> Failure
     }
 }
 
+/// What to change, where the provider's words are known.
+pub fn advice(error: &str, description: Option<&str>) -> Option<&'static str> {
+    known_as(error, description).map(|(_, remedy)| remedy)
+}
+
+/// The same with the reason that it is, wherever it was said.
+pub fn known_as(error: &str, description: Option<&str>) -> Option<(Reason, &'static str)> {
+    translated(At::Token, error, description).map(|known| (known.reason, known.remedy))
+}
+
 /// What is known of these words, at that endpoint.
 fn translated(at: At, error: &str, description: Option<&str>) -> Option<&'static Known> {
     let texts = [description.unwrap_or_default().to_ascii_lowercase(), error.to_ascii_lowercase()];

@@ -162,7 +162,7 @@ async fn pages_about_failures_say_what_happened_and_where_to_find_it() {
     failure(&tab, &gateway, "not-found", "DW-2001").await;
     for (target, name, code) in [
         ("/down", "app-down", "DW-2101"),
-        ("/private", "provider-not-ready", "DW-6001"),
+        ("/private", "provider-not-ready", "DW-6101"),
         ("/oidc/callback", "not-a-sign-in", "DW-3101"),
         ("/oidc/callback?state=x&code=y", "attempt-unknown", "DW-3103"),
         ("/oidc/login?return_to=//evil.test", "return-address", "DW-3109"),
