@@ -32,6 +32,7 @@ mod identity_headers;
 mod issuers;
 mod logout;
 mod logout_channels;
+mod named;
 mod operations;
 mod pages;
 mod parts;
