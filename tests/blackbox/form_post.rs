@@ -43,7 +43,7 @@ async fn an_id_token_makes_one_session_whoever_kept_the_cookie_and_the_form() {
     assert_eq!(person.session().len(), 1);
     let again = kept.submit(&bounce).await;
     refused(&again, &kept, 400, "DW-3123", "the same form and cookie again");
-    gateway.log_line(&["audit", "sign_in", "deny", "DW-3103"]).await;
+    gateway.log_line(&["audit", "sign_in", "deny", "DW-3123"]).await;
     // Who clicks twice has the session of the first click, and goes on with it.
     double.edit(|jar| jar.extend(person.session()));
     let again = double.submit(&bounce).await;

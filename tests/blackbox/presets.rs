@@ -146,7 +146,7 @@ async fn what_the_provider_refuses_is_said_in_terms_of_what_to_change() {
         );
         // The page shows what to change, and nobody the provider's own words.
         assert!(!answer.text().contains("the provider said") && !answer.text().contains("AADSTS"), "{which:?} {keys}");
-        let line = gateway.log_line(&[code, words[0]]).await;
+        let line = gateway.log_line(&[" access ", code, words[0]]).await;
         for word in words {
             assert!(line.contains(word), "{which:?} {keys}: wanted {word:?} in {line}");
         }
