@@ -89,6 +89,10 @@ impl Upstream {
         Ok(upstream)
     }
 
+    pub fn url(&self) -> &AppUrl {
+        &self.url
+    }
+
     pub fn host_header(&self) -> &HostHeader {
         &self.host
     }
