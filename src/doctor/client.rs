@@ -16,7 +16,7 @@ use super::subject::Subject;
 use super::{Finding, Report, Weight};
 use crate::config::model::Provider as ProviderSettings;
 use crate::oidc::{Learnt, Trial};
-use crate::reason::{Failure, Reason};
+use crate::reason::Reason;
 
 pub(super) async fn check(
     subject: &Subject,
@@ -63,16 +63,16 @@ async fn authorization(
         Seen::Accepted(how) => report.good(place, step, format!("client id and redirect URI are accepted: {how}")),
         Seen::Unclear(why) => report.skipped(place, step, why),
         Seen::Refused(failure, change) => {
-            let change = change.unwrap_or_else(|| advice_of(&failure, settings, trial));
+            let change = change.unwrap_or_else(|| advice_of(failure.reason, settings, trial));
             report.found(Finding::of(Weight::Broken, &failure, place).at(step).change(change));
         }
     }
 }
 
 /// The remedy with the values that are meant.
-fn advice_of(failure: &Failure, settings: &ProviderSettings, trial: &Trial) -> String {
+fn advice_of(reason: Reason, settings: &ProviderSettings, trial: &Trial) -> String {
     let redirect_uri = trial.redirect_uri();
-    match failure.reason {
+    match reason {
         Reason::RedirectUriRefused => {
             format!("register `{redirect_uri}` at the provider as a redirect URI, to the letter")
         }
@@ -84,6 +84,6 @@ fn advice_of(failure: &Failure, settings: &ProviderSettings, trial: &Trial) -> S
             "compare `client_id` (`{}`) with the one at the provider, and register `{redirect_uri}` there as a redirect URI",
             settings.client_id
         ),
-        _ => failure.remedy().to_owned(),
+        other => other.info().remedy.to_owned(),
     }
 }

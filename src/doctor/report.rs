@@ -54,7 +54,7 @@ impl Finding {
     }
 
     pub fn of(weight: Weight, failure: &Failure, place: impl Into<String>) -> Finding {
-        Finding::new(weight, failure.reason, place, failure.detail.clone()).change(failure.remedy())
+        Finding::new(weight, failure.reason, place, failure.detail.clone())
     }
 
     #[must_use]

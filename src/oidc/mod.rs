@@ -47,7 +47,7 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
-pub use translation::{advice, known_as};
+pub use translation::{At, known_words};
 pub use trial::{Answered, Learnt, Trial};
 
 use self::used::Used;
@@ -153,6 +153,16 @@ impl Providers {
     /// Whether the answer with that `state` was taken lately, by this process.
     pub fn was_answered(&self, state: &str) -> bool {
         self.answered.holds(["", state])
+    }
+
+    /// Fetches metadata and keys of those whose are not at hand, once and all at the same time.
+    pub async fn fetch_missing(&self) {
+        let mut tasks = JoinSet::new();
+        for provider in self.iter().filter(|provider| provider.snapshot().is_none()) {
+            let provider = Arc::clone(provider);
+            tasks.spawn(async move { provider.fetch_once().await });
+        }
+        while tasks.join_next().await.is_some() {}
     }
 
     /// Fetches metadata and keys of all providers, each on its own, until `shutdown` turns true: at once, with growing

@@ -25,7 +25,7 @@ struct Known {
 
 /// Where a provider refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub enum At {
     /// In the browser (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
     Authorization,
     /// The token endpoint (RFC 6749 §5.2).
@@ -107,14 +107,9 @@ pub(super) fn refused(at: At, error: &str, description: Option<&str>) -> Failure
     }
 }
 
-/// What to change, where the provider's words are known.
-pub fn advice(error: &str, description: Option<&str>) -> Option<&'static str> {
-    known_as(error, description).map(|(_, remedy)| remedy)
-}
-
-/// The same with the reason that it is, wherever it was said.
-pub fn known_as(error: &str, description: Option<&str>) -> Option<(Reason, &'static str)> {
-    translated(At::Token, error, description).map(|known| (known.reason, known.remedy))
+/// Reason and remedy, where the provider's words are known.
+pub fn known_words(at: At, error: &str, description: Option<&str>) -> Option<(Reason, &'static str)> {
+    translated(at, error, description).map(|known| (known.reason, known.remedy))
 }
 
 /// What is known of these words, at that endpoint.

@@ -122,10 +122,11 @@ impl Learnt<'_> {
             Ok(_) => Answered::Tokens,
             Err(TokenFailure::Refused { error, .. }) if error == "invalid_grant" => Answered::NotTheCode,
             Err(TokenFailure::Refused { error, description }) => {
-                let failure = self.provider.refusal_of_tokens(&error, description.as_deref(), way);
+                let failure =
+                    TokenFailure::Refused { error: error.clone(), description }.at_sign_in(&self.provider, way);
                 Answered::Refused { error, failure }
             }
-            Err(failure) => Answered::Failed(failure.at_sign_in(self.provider, way)),
+            Err(failure) => Answered::Failed(failure.at_sign_in(&self.provider, way)),
         }
     }
 }

@@ -58,12 +58,6 @@ macro_rules! people {
         TooManyLogoutTokens = "DW-3116", 503, Admin, "Too many encrypted logout tokens at once",
             "More encrypted logout tokens came at the same time than the gateway opens; anybody can send some.",
             "The provider sends it again; where this goes on, an admin looks who else sends to `/oidc/backchannel-logout`.";
-        RedirectUriRefused = "DW-3117", 502, Admin, "The provider does not accept the redirect URI",
-            "The redirect URI that follows from `public_url` is not among those registered for this client, to the letter. Most providers say so on a page of their own, and people who want to sign in stay there.",
-            "Register the redirect URI that the gateway prints at its start at the provider, to the letter, or correct `public_url`.";
-        ClientUnknown = "DW-3118", 502, Admin, "The provider does not know the client",
-            "At this issuer no client is registered as `client_id`, or it is turned off there. Most providers say so on a page of their own, and people who want to sign in stay there.",
-            "Compare `client_id` with the one at the provider, and `issuer` with the tenant or realm in which the client is registered.";
         AuthorizationRefused = "DW-3119", 0, Admin, "The provider shows an error instead of its sign-in page",
             "The authorization endpoint answers with an error page and does not send the browser back; most often the client id or the redirect URI is not the one registered.",
             "Compare `client_id` and the redirect URI that the gateway prints at its start with the client's registration.";
@@ -85,6 +79,12 @@ macro_rules! people {
         FlowRefused = "DW-3125", 502, Admin, "The provider does not allow this flow",
             "The client is not allowed the response type, response mode or grant that `auth_method` asks for.",
             "Set `auth_method` (`OIDC_AUTH_METHOD`) to what the client is registered for, or allow it this flow at the provider.";
+        RedirectUriRefused = "DW-3126", 502, Admin, "The provider does not know the redirect URI",
+            "The redirect URI that follows from `public_url` is not among those registered for this client, to the letter.",
+            "Register the redirect URI that the gateway prints at its start and `doorward check` prints, to the letter, or correct `public_url`.";
+        ClientUnknown = "DW-3127", 502, Admin, "The provider does not know this client",
+            "At this issuer no client is registered as `client_id`, or it is turned off there.",
+            "Compare `client_id` with the client at the provider, and `issuer` with the tenant or realm that the client is in.";
         ScopeRefused = "DW-3128", 502, Admin, "The provider does not allow a scope",
             "One of `scopes` is unknown at the provider, or not allowed for this client.",
             "Take the scope out of `scopes`, or allow it for this client at the provider.";

@@ -136,8 +136,8 @@ async fn what_a_provider_sends_back_as_an_error_is_a_cause_with_its_own_remedy()
     let (forger, _app, gateway) = forged("").await;
     let redirect = format!("Register `{}`", gateway.url("/oidc/callback"));
     for (error, description, code, shown) in [
-        ("invalid_request", "AADSTS50011: The redirect URI …", "DW-3117", redirect.as_str()),
-        ("unauthorized_client", "AADSTS700016: Application with identifier …", "DW-3118", "Application (client) ID"),
+        ("invalid_request", "AADSTS50011: The redirect URI …", "DW-3126", redirect.as_str()),
+        ("unauthorized_client", "AADSTS700016: Application with identifier …", "DW-3127", "Application (client) ID"),
         ("unsupported_response_type", "", "DW-3125", "`auth_method`"),
         ("unauthorized_client", "The client is not allowed response type `code`", "DW-3125", "`OIDC_AUTH_METHOD`"),
         ("invalid_scope", "", "DW-3128", "`scopes`"),
@@ -155,7 +155,7 @@ async fn what_a_provider_sends_back_as_an_error_is_a_cause_with_its_own_remedy()
         named(&gateway, &answer, code, &[shown], &[error, description.split(':').next().unwrap_or_default()]).await;
         assert!(!answer.text().contains("AADSTS"), "the provider's own words are for the log");
     }
-    let line = gateway.log_line(&["DW-3117", " access "]).await;
+    let line = gateway.log_line(&["DW-3126", " access "]).await;
     assert!(line.contains("remedy=") && line.contains("provider="), "{line}");
 }
 

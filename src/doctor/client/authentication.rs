@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::doctor::subject::Subject;
 use crate::doctor::{Finding, Report, Weight};
-use crate::oidc::{Answered, Learnt};
+use crate::oidc::{Answered, At, Learnt, known_words};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -26,27 +26,27 @@ pub(super) async fn check(subject: &Subject, settings: &ProviderSettings, learnt
             report.found(Finding::of(Weight::Warning, &failure, place).at(STEP).change(change));
         }
         Answered::Failed(failure) => report.found(Finding::of(Weight::Broken, &failure, place).at(STEP)),
-        Answered::Refused { failure, .. } => {
-            let nothing_known = failure.exact_remedy().is_none();
-            match failure.reason {
+        Answered::Refused { error, failure } => {
+            let about_client = failure.reason == Reason::ClientRefused;
+            match about_client || known_words(At::Token, &error, Some(&failure.detail)).is_some() {
+                true => report.found(refused(subject, settings, learnt, &failure).await),
                 // It looked at something else first.
-                Reason::TokenAnswer | Reason::CodeRefused | Reason::ProviderUnreachable if nothing_known => {
-                    report.skipped(place, STEP, format!("nothing can be said: {}", failure.detail));
-                }
-                _ => report.found(refused(subject, settings, learnt, &failure).await),
+                false => report.skipped(place, STEP, format!("nothing can be said: {}", failure.detail)),
             }
         }
     }
 }
 
 async fn refused(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<'_>, failure: &Failure) -> Finding {
-    let finding = Finding::of(Weight::Broken, failure, subject.place()).at(STEP);
+    let called = learnt.client_auth().name().unwrap_or("auto");
+    let seen = format!("with `{called}` {}", failure.detail);
+    let finding = Finding::new(Weight::Broken, failure.reason, subject.place(), seen).at(STEP);
     match other_way(learnt).await {
         Some(way) => {
             let line = subject.line("client_auth", way.name().unwrap_or_default());
             finding.change(format!("{line}: tried, and the provider accepts it"))
         }
-        None => match by_settings(settings, learnt) {
+        None => match by_settings(settings, learnt).or_else(|| told(&failure.detail)) {
             Some(change) => finding.change(change),
             None => finding,
         },
@@ -85,4 +85,9 @@ fn by_settings(settings: &ProviderSettings, learnt: &Learnt<'_>) -> Option<Strin
         }
         _ => None,
     }
+}
+
+/// What the translation of the provider's words ends with.
+fn told(detail: &str) -> Option<String> {
+    detail.rsplit_once("`; ").map(|(_, advice)| advice.to_owned())
 }

@@ -285,11 +285,7 @@ pub(super) const TABLE: &[Known] = &[
     ),
     known("invalid parameter: redirect_uri", RedirectUriRefused, REDIRECT),
     known("incorrect redirect_uri", RedirectUriRefused, REDIRECT),
-    known(
-        "missing parameter: code_challenge",
-        FlowRefused,
-        "Set `auth_method` to `pkce`: the client wants PKCE with `S256`.",
-    ),
+    known("missing parameter: code_challenge", FlowRefused, "Set `auth_method` to `pkce`: the client wants PKCE."),
     known("client not found", ClientUnknown, "Compare `client_id` and the realm in `issuer` with the client."),
     known("client disabled", ClientUnknown, "Turn the client on at the provider."),
     // ── Cognito

@@ -53,30 +53,23 @@ fn a_sign_in_page_is_as_good_as_can_be_seen() {
 
 #[test]
 fn errors_that_are_sent_back_name_the_setting() {
-    for (error, description, wanted, reason) in [
-        ("unsupported_response_type", "", "auth_method", Reason::FlowRefused),
+    for (error, description, wanted) in [
+        ("unsupported_response_type", "", "auth_method"),
         (
             "unauthorized_client",
             "Client is not allowed to … Implicit flow is disabled for the client.",
             "Implicit flow",
-            Reason::FlowRefused,
         ),
-        ("invalid_scope", "Invalid scopes: groups", "scopes", Reason::ScopeRefused),
-        ("invalid_request", "Missing parameter: code_challenge_method", "S256", Reason::FlowRefused),
-        ("unsupported_response_mode", "", "response_mode", Reason::FlowRefused),
-        (
-            "unsupported_response_type",
-            "AADSTS700054: response_type 'id_token' is not enabled",
-            "ID tokens",
-            Reason::FlowRefused,
-        ),
+        ("invalid_scope", "Invalid scopes: groups", "scopes"),
+        ("invalid_request", "Missing parameter: code_challenge_method", "PKCE"),
+        ("unsupported_response_mode", "", "response_mode"),
+        ("unsupported_response_type", "AADSTS700054: response_type 'id_token' is not enabled", "ID tokens"),
     ] {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("error", error), ("error_description", description)])
             .finish();
         match seen(302, &[("location", &format!("{OURS}?{query}"))], "") {
             Seen::Refused(failure, Some(change)) => {
-                assert_eq!(failure.reason, reason, "{error}");
                 assert!(change.contains(wanted), "{error} {description}: {change}");
                 assert!(failure.detail.contains(error), "{failure:?}");
             }
@@ -105,7 +98,7 @@ fn a_page_that_keeps_the_browser_is_told_by_its_words() {
         (400, "AADSTS700016: Application with identifier 'x' was not found in the directory", Reason::ClientUnknown),
         (400, "Errors.App.NotFound", Reason::ClientUnknown),
         (200, "AADSTS700016: Application with identifier 'x' was not found", Reason::ClientUnknown),
-        (400, "Error 400: invalid_scope Some requested scopes were invalid.", Reason::ProviderMisconfigured),
+        (400, "Error 400: invalid_scope Some requested scopes were invalid.", Reason::ScopeRefused),
         (400, "We are sorry", Reason::AuthorizationRefused),
     ] {
         match seen(status, &[], &page(text)) {
