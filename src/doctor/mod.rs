@@ -14,6 +14,7 @@ mod limits;
 mod public_url;
 mod report;
 mod running;
+mod self_attack;
 mod unloaded;
 mod upstream;
 mod wire;
@@ -98,7 +99,7 @@ impl Part {
             Part::Cookies => cookies::check(config, report),
             Part::Directory => directory::check(config, report).await,
             Part::Upstream => upstream::check(config, &scope.closed, report).await,
-            Part::SelfAttack => {}
+            Part::SelfAttack => self_attack::check(config, report).await,
             Part::Limits => limits::check(config, report),
             Part::Running => running::check(config, report).await,
         }
