@@ -5,8 +5,8 @@
 //! `docs/reasons.md` is generated from the table (`doorward reasons`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
-//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs, 9 what the doctor
-//! finds before a request fails of it.
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs,
+//! 9 the doctor and the console.
 
 #[macro_use]
 mod requests;
@@ -16,6 +16,8 @@ mod people;
 mod operation;
 #[macro_use]
 mod doctor;
+#[macro_use]
+mod console;
 
 /// Who most likely reads about a failure, and therefore whom the remedy addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +81,7 @@ macro_rules! reasons {
     };
 }
 
-requests! { people operation doctor reasons; }
+requests! { people operation doctor console reasons; }
 
 impl Reason {
     /// Stable code, `DW-` and four digits; also the metric label.
@@ -163,7 +165,7 @@ pub fn as_markdown() -> String {
         ('6', "The provider"),
         ('7', "Configuration and start"),
         ('8', "Programs"),
-        ('9', "Found by the doctor"),
+        ('9', "The doctor and the console"),
     ];
     for (digit, heading) in sections {
         let _ = write!(

@@ -28,6 +28,7 @@ mod signed;
 mod tenants;
 mod token;
 mod translation;
+mod trial;
 mod used;
 mod userinfo;
 
@@ -45,6 +46,8 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
+pub use translation::advice;
+pub use trial::{Answered, Learnt, Trial};
 
 use self::used::Used;
 use crate::claims::NeededClaims;

@@ -192,7 +192,7 @@ const TABLE: &[Known] = &[
 ];
 
 /// What to change, where the provider's words are known.
-pub(super) fn advice(error: &str, description: Option<&str>) -> Option<&'static str> {
+pub fn advice(error: &str, description: Option<&str>) -> Option<&'static str> {
     let texts = [description.unwrap_or_default().to_ascii_lowercase(), error.to_ascii_lowercase()];
     TABLE.iter().find(|known| known.fits(error, &texts)).map(|known| known.advice)
 }

@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::config::model::Brand;
 use crate::reason::{Failure, Reader, Reason};
-use brand::Look;
+pub(crate) use brand::Look;
 
 /// All pages, in the operator's look.
 #[derive(Debug)]
@@ -86,13 +86,8 @@ impl Pages {
     /// Reads the logo. Fails with [`Reason::ConfigInvalid`] where it cannot be used.
     pub fn new(brand: &Brand) -> Result<Pages, Failure> {
         let look = Look::new(brand)?;
-        let hash = |text: &str| STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()));
-        let csp = format!(
-            "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'",
-            hash(&look.style)
-        );
-        let with_script = format!("{csp}; script-src 'sha256-{}'", hash(SEND));
+        let csp = policy(&look.style);
+        let with_script = format!("{csp}; script-src 'sha256-{}'", sha256(SEND));
         let fixed = [
             ("x-content-type-options", "nosniff"),
             // The address of a callback page holds a code.
@@ -201,6 +196,19 @@ impl Pages {
     }
 }
 
+/// The Content-Security-Policy of a page that has the style sheet `style`: nothing is loaded, nothing runs.
+pub(crate) fn policy(style: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+        sha256(style)
+    )
+}
+
+fn sha256(text: &str) -> String {
+    STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
+}
+
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/pages/askama.toml")]
 struct SignIn<'a> {
@@ -289,12 +297,12 @@ struct Action<'a> {
 }
 
 /// A piece of a sentence; what stands between backticks is code.
-struct Part<'a> {
-    text: &'a str,
-    code: bool,
+pub(crate) struct Part<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) code: bool,
 }
 
-fn parts(sentence: &str) -> Vec<Part<'_>> {
+pub(crate) fn parts(sentence: &str) -> Vec<Part<'_>> {
     let parts = sentence.split('`').enumerate().map(|(n, text)| Part { text, code: n % 2 == 1 });
     parts.filter(|part| !part.text.is_empty()).collect()
 }

@@ -58,6 +58,15 @@ macro_rules! people {
         TooManyLogoutTokens = "DW-3116", 503, Admin, "Too many encrypted logout tokens at once",
             "More encrypted logout tokens came at the same time than the gateway opens; anybody can send some.",
             "The provider sends it again; where this goes on, an admin looks who else sends to `/oidc/backchannel-logout`.";
+        RedirectUriRefused = "DW-3117", 0, Admin, "The provider does not accept the redirect URI",
+            "The authorization endpoint shows a page of its own, which speaks of the redirect URI: people who want to sign in stay there.",
+            "Register the redirect URI that the gateway prints at its start at the provider, to the letter.";
+        ClientUnknown = "DW-3118", 0, Admin, "The provider does not know the client",
+            "The authorization endpoint shows a page of its own, which speaks of the client: people who want to sign in stay there.",
+            "Compare `client_id` with the one at the provider, and `issuer` with the provider at which the client is registered.";
+        AuthorizationRefused = "DW-3119", 0, Admin, "The provider shows an error instead of its sign-in page",
+            "The authorization endpoint answers with an error page and does not send the browser back; most often the client id or the redirect URI is not the one registered.",
+            "Compare `client_id` and the redirect URI that the gateway prints at its start with the client's registration.";
         CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
             "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
             "Start again.";
