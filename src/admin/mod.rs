@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod overview;
 mod plot;
+mod providers;
 mod refusals;
 mod routes;
 mod samples;
@@ -117,6 +118,7 @@ impl Scene<'_> {
         }
         match (first, rest) {
             ("", "") => Ok(overview::page(self)),
+            ("providers", "") => Ok(providers::page(self)),
             ("routes", "") => Ok(routes::page(self)),
             ("settings", "") => Ok(settings::page(self)),
             ("refusals", reference) => refusals::page(self, reference),

@@ -24,7 +24,7 @@ pub mod verify;
 
 pub use cache::Cached;
 pub use issuers::{Issuer, Issuers};
-pub use key_set::KeySet;
+pub use key_set::{KeySet, ListedKey};
 pub use signing::Signer;
 pub use texts::Texts;
 
