@@ -5,8 +5,8 @@
 //! `docs/reasons.md` is generated from the table (`doorward reasons`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
-//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs,
-//! 9 the doctor and the console.
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs, 9 what the doctor
+//! finds before a request fails of it, and the console (hundred 91).
 
 #[macro_use]
 mod requests;
@@ -14,6 +14,8 @@ mod requests;
 mod people;
 #[macro_use]
 mod operation;
+#[macro_use]
+mod doctor;
 #[macro_use]
 mod console;
 
@@ -79,7 +81,7 @@ macro_rules! reasons {
     };
 }
 
-requests! { people operation console reasons; }
+requests! { people operation doctor console reasons; }
 
 impl Reason {
     /// Stable code, `DW-` and four digits; also the metric label.
@@ -90,6 +92,11 @@ impl Reason {
     /// Whether it is about a token or key. The details of such a failure are made for whoever sent it.
     pub fn is_about_credentials(self) -> bool {
         self.code().as_bytes()[3] == b'8'
+    }
+
+    /// The one with that code, in capital letters as it is written.
+    pub fn with_code(code: &str) -> Option<Reason> {
+        Reason::ALL.iter().copied().find(|reason| reason.code() == code)
     }
 
     /// HTTP status of an answer that this reason causes; reasons that never answer a request are 500.

@@ -66,7 +66,7 @@ fn facts(scene: &Scene<'_>) -> Vec<(&'static str, String)> {
         ("Version", env!("CARGO_PKG_VERSION").to_owned()),
         ("Running for", since(scene.admin.started)),
         ("Configuration", file),
-        ("In force since", format!("{} ({})", stamp(in_force.since), ago(in_force.since, now))),
+        ("In force since", format!("{} ({})", stamp(in_force.report.loaded_at), ago(in_force.report.loaded_at, now))),
         ("Public URL", config.settings.public_url.to_string()),
         ("Connections", count(metrics().connections.get().try_into().unwrap_or_default())),
     ];

@@ -148,7 +148,7 @@ impl Gateway {
             return Verdict::Known(person);
         }
         if due {
-            match Box::pin(renew(&self.context, visit, &self.renewals, &person)).await {
+            match Box::pin(renew(&self.context, visit, &person)).await {
                 Renewal::Store(renewed) => {
                     person = renewed;
                     changed = true;

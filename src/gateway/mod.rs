@@ -7,6 +7,7 @@ mod account;
 mod body;
 mod caller;
 mod cors;
+mod door;
 mod failure;
 mod forwarded;
 mod headers;
@@ -22,24 +23,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora_proxy::{FailToProxy, Session};
 
 use crate::authn::Program;
 use crate::authn::program::holds_key;
 use crate::config::model::{Access, Settings};
-use crate::endpoints::renewal::SessionRenewals;
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use account::{Way, WayOutcome};
 use cors::Cors;
+pub use door::{Current, Door};
 use forwarded::{Forwarding, Origin, Scheme};
 use headers::{Sanitiser, take_parts};
 use request::CanonicalRequest;
@@ -54,7 +53,6 @@ pub struct Gateway {
     sanitiser: Sanitiser,
     forwarding: Forwarding,
     cors: Option<Cors>,
-    renewals: SessionRenewals,
 }
 
 /// What follows from the steps.
@@ -76,7 +74,6 @@ impl Gateway {
             forwarding: Forwarding::new(trusted, &settings.public_url, over_tls),
             upstreams: upstreams.collect::<std::result::Result<_, _>>()?,
             cors: Cors::new(&settings.cors),
-            renewals: SessionRenewals::default(),
             routes,
             context,
         })
@@ -89,6 +86,22 @@ impl Gateway {
 
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Takes over what `before`, the gateway until now, knows of the apps.
+    pub fn inherit(&self, before: &Gateway) {
+        for upstream in &self.upstreams {
+            before.upstreams.iter().for_each(|old| upstream.inherit(old));
+        }
+    }
+
+    fn needs_system_authorities(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.needs_system_authorities())
+    }
+
+    /// The app that a request is for.
+    fn upstream(&self, way: &Way) -> Option<&Upstream> {
+        way.route.map(|index| &*self.upstreams[self.routes[index].upstream])
     }
 
     /// Steps 1 to 7.
@@ -214,19 +227,10 @@ impl Gateway {
     }
 }
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    /// In a box: the library moves it several times.
-    type CTX = Box<Way>;
-
-    fn new_ctx(&self) -> Box<Way> {
-        Box::new(Way::begin())
-    }
-
-    /// None: bodies pass as they are, and the library's compression would cost every request.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, way: &mut Box<Way>) -> Result<bool> {
+/// What a request passes on its way, in the order in which the proxy library asks; [`Door`] hands it on.
+impl Gateway {
+    /// Steps 1 to 7, and the answer where it is the gateway's own: then `true`.
+    async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
         listener::head_was_read();
         let step = self.decide(session, way).await;
         // On a public route nothing is decided that would be worth a look at the clock.
@@ -247,9 +251,8 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, way: &mut Box<Way>) -> Result<Box<HttpPeer>> {
-        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
-        let Some(upstream) = upstream else {
+    fn upstream_peer(&self, session: &mut Session, way: &mut Way) -> Result<Box<HttpPeer>> {
+        let Some(upstream) = self.upstream(way) else {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
         };
         let first = *way.first_address.get_or_insert_with(|| upstream.first_address());
@@ -262,12 +265,7 @@ impl ProxyHttp for Gateway {
 
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
     /// `Connection` names, so that nobody can have ours removed.
-    async fn upstream_request_filter(
-        &self,
-        _: &mut Session,
-        upstream_request: &mut RequestHeader,
-        way: &mut Box<Way>,
-    ) -> Result<()> {
+    fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
         let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
             return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
         };
@@ -299,11 +297,11 @@ impl ProxyHttp for Gateway {
         write_target(upstream_request, request, route.strip.as_deref())
     }
 
-    async fn response_filter(
+    fn response_filter(
         &self,
         session: &mut Session,
         upstream_response: &mut ResponseHeader,
-        way: &mut Box<Way>,
+        way: &mut Way,
     ) -> Result<()> {
         let status = upstream_response.status;
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
@@ -338,35 +336,14 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_body_filter(
-        &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
-        way: &mut Box<Way>,
-    ) -> Result<()> {
-        self.check_stream(way)
-    }
-
-    fn upstream_response_body_filter(
-        &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
-        way: &mut Box<Way>,
-    ) -> Result<Option<Duration>> {
-        self.check_stream(way).map(|()| None)
-    }
-
     /// Nothing was sent yet: another address of the app may be asked, whatever the method.
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, way: &mut Box<Way>, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, way: &mut Way, mut error: Box<Error>) -> Box<Error> {
         way.tries += 1;
-        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
-        error.set_retry(upstream.is_some_and(|upstream| upstream.addresses() > way.tries));
+        error.set_retry(self.upstream(way).is_some_and(|upstream| upstream.addresses() > way.tries));
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Box<Way>) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
         let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
             WayOutcome::Refused(failure) => failure,
             _ => failure::name(error),
@@ -393,20 +370,6 @@ impl ProxyHttp for Gateway {
         }
         way.outcome = WayOutcome::Refused(named);
         FailToProxy { error_code: status, can_reuse_downstream: false }
-    }
-
-    /// Step 9: one record for one request.
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Box<Way>) {
-        self.account(session, way);
-    }
-
-    /// The access log says it, with a name and a reference.
-    fn suppress_error_log(&self, _: &Session, _: &Box<Way>, _: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Way>, _: &Error, _: ProxyWarnLogContext) -> bool {
-        true
     }
 }
 

@@ -3,18 +3,21 @@
 //! The hot path is [`Issuers::judge`]: a token that is in the cache and whose issuer's keys are still the same costs one
 //! look-up; then its issuer's entry is held against it, as against one that was just verified.
 
+mod examine;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
+pub use examine::Examined;
 use foldhash::fast::RandomState;
 use prometheus::Histogram;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Verified;
-use super::cache::{Cached, TokenCache};
+use super::cache::{Cached, Stats, TokenCache};
 use super::introspection::Introspector;
 use super::key_set::KeySet;
 use super::source::{KeySource, Looked, Readiness};
@@ -40,6 +43,8 @@ pub struct Issuers {
     headers: IdentityHeaders,
     max_token_bytes: usize,
     refused: Histogram,
+    /// What the metrics know of `cache`, which counts from 0 with each configuration.
+    told: Mutex<Stats>,
 }
 
 /// One issuer.
@@ -103,6 +108,7 @@ impl Issuers {
             cache: Some(settings.bearer.cache_bytes.0).filter(|bytes| *bytes > 0).map(TokenCache::new),
             max_token_bytes: settings.bearer.max_token_bytes.0,
             refused: metrics().token_verification("", "", "refused"),
+            told: Mutex::default(),
             by_iss,
             own,
             headers,
@@ -218,12 +224,7 @@ impl Issuers {
 
     /// What a JWT says, and the generation of the keys that verified it.
     async fn verify_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Verified, u64), Refused> {
-        if token.len() > self.max_token_bytes {
-            let detail =
-                format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
-            return Err((Failure::new(Reason::TokenForm, detail), None));
-        }
-        let read = Unverified::read(token, &self.wanted).map_err(|failure| (failure, None))?;
+        let read = self.read(token).map_err(|failure| (failure, None))?;
         let index = self.index_of(read.iss()).map_err(|failure| (failure, None))?;
         let of_issuer = |failure| (failure, Some(index));
         // Before any signature is checked: the answer would be the same.
@@ -250,6 +251,15 @@ impl Issuers {
             }
             Looked::Same | Looked::Unknown { .. } => Err(of_issuer(failure)),
         }
+    }
+
+    fn read<'t>(&self, token: &'t [u8]) -> Result<Unverified<'t>, Failure> {
+        if token.len() > self.max_token_bytes {
+            let detail =
+                format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
+            return Err(Failure::new(Reason::TokenForm, detail));
+        }
+        Unverified::read(token, &self.wanted)
     }
 
     /// Offers a verified token to the cache; one that has ended is not worth the room.
@@ -325,6 +335,13 @@ impl Issuers {
         self.list.iter()
     }
 
+    /// Takes over the keys that `before`, the issuers of the configuration until now, know. Verdicts are not taken over.
+    pub fn inherit(&self, before: &Issuers) {
+        for issuer in &self.list {
+            before.list.iter().for_each(|old| issuer.source.inherit(&old.source));
+        }
+    }
+
     /// Brings what the metrics say of issuers and cache up to date.
     pub fn tell_metrics(&self) {
         for issuer in &self.list {
@@ -337,20 +354,19 @@ impl Issuers {
 
     fn tell_cache(&self) {
         // Two who ask at once must not both add the difference.
-        static TELLING: Mutex<()> = Mutex::new(());
-        let Some(cache) = &self.cache else { return };
-        let _telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stats, metrics) = (cache.stats(), metrics());
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stats, metrics) = (self.cache.as_ref().map(TokenCache::stats).unwrap_or_default(), metrics());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.token_cache_entries.set(gauge(stats.entries));
         metrics.token_cache_bytes.set(gauge(stats.bytes));
-        for (counter, count) in [
-            (&metrics.token_cache_hits, stats.hits),
-            (&metrics.token_cache_misses, stats.misses),
-            (&metrics.token_cache_evictions, stats.evictions),
+        for (counter, count, told) in [
+            (&metrics.token_cache_hits, stats.hits, told.hits),
+            (&metrics.token_cache_misses, stats.misses, told.misses),
+            (&metrics.token_cache_evictions, stats.evictions, told.evictions),
         ] {
-            counter.inc_by(count.saturating_sub(counter.get()));
+            counter.inc_by(count.saturating_sub(told));
         }
+        *told = stats;
     }
 
     /// Keeps the keys of all issuers fresh until `shutdown` turns true.

@@ -23,7 +23,7 @@ pub mod token;
 pub mod verify;
 
 pub use cache::Cached;
-pub use issuers::{Issuer, Issuers};
+pub use issuers::{Examined, Issuer, Issuers};
 pub use key_set::{KeySet, ListedKey};
 pub use signing::Signer;
 pub use texts::Texts;

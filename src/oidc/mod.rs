@@ -60,9 +60,9 @@ use crate::reason::{Failure, Reason};
 pub struct Providers {
     all: Vec<Arc<Provider>>,
     /// Logout tokens, whichever provider they are from.
-    used_tokens: Used,
+    used_tokens: Arc<Used>,
     /// Sign-ins whose ID token came by the browser, which could post it again.
-    used_attempts: Used,
+    used_attempts: Arc<Used>,
     /// Turns at opening encrypted logout tokens.
     decryptions: Semaphore,
 }
@@ -116,10 +116,11 @@ impl Providers {
     }
 
     /// Takes over what `before`, the providers of the configuration until now, know of the same issuers, so that a
-    /// reload signs nobody out of the way in, and nothing that was used becomes new by it.
-    pub fn inherit(&self, before: &Providers) {
-        self.used_tokens.inherit(&before.used_tokens);
-        self.used_attempts.inherit(&before.used_attempts);
+    /// reload signs nobody out of the way in. What was used is remembered by both together, so that nothing becomes new by
+    /// it, whichever of them a request in flight goes by.
+    pub fn inherit(&mut self, before: &Providers) {
+        self.used_tokens = before.used_tokens.clone();
+        self.used_attempts = before.used_attempts.clone();
         for provider in self.iter() {
             let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
             let Some(known) = known else { continue };

@@ -23,14 +23,6 @@ struct Known {
 }
 
 impl Used {
-    /// Takes over what `before` remembers.
-    pub fn inherit(&self, before: &Used) {
-        let known = before.known().by_end.clone();
-        let mut used = self.known();
-        used.ids.extend(known.iter().map(|(_, id)| *id));
-        used.by_end.extend(known);
-    }
-
     /// Whether this is the first use of `id`, two texts that name it together; it is remembered until `end`, in seconds
     /// since 1970.
     pub fn once(&self, [first, second]: [&str; 2], end: u64, now: u64) -> bool {
@@ -69,10 +61,7 @@ mod tests {
         assert!(used.once(["a", "bc"], 10, 1));
         assert!(used.once(["ab", "c"], 20, 1), "another, although it reads the same");
         assert!(!used.once(["a", "bc"], 10, 9));
-        let after = Used::default();
-        after.inherit(&used);
-        assert!(!after.once(["a", "bc"], 10, 9));
-        assert!(after.once(["a", "bc"], 30, 10), "it was over by then");
-        assert!(!after.once(["ab", "c"], 20, 10));
+        assert!(used.once(["a", "bc"], 30, 10), "it was over by then");
+        assert!(!used.once(["ab", "c"], 20, 10));
     }
 }

@@ -382,12 +382,12 @@ async fn a_reload_keeps_what_is_known() {
     let first = Providers::new(&settings(&fake.issuer, "")).expect("providers");
     let fetched = first.first().expect("one").fetch().await.expect("fetched");
     first.first().expect("one").snapshot.store(Some(Arc::new(fetched)));
-    let second = Providers::new(&settings(&fake.issuer, "client_id = 'another'\n")).expect("providers");
+    let mut second = Providers::new(&settings(&fake.issuer, "client_id = 'another'\n")).expect("providers");
     second.inherit(&first);
     let provider = second.get("corp").expect("the provider");
     assert!(matches!(provider.readiness(), Readiness::Ready { .. }));
     assert_eq!(query(&begin(provider).authorization_url)["client_id"], "another");
-    let elsewhere = Providers::new(&settings("https://other.example", "")).expect("providers");
+    let mut elsewhere = Providers::new(&settings("https://other.example", "")).expect("providers");
     elsewhere.inherit(&first);
     assert!(matches!(elsewhere.first().expect("one").readiness(), Readiness::NotReady(_)));
 }
