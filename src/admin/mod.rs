@@ -7,6 +7,7 @@
 //! secret, a token or a cookie; what came from outside is escaped, and the Content-Security-Policy lets nothing run.
 
 mod answer;
+mod doctor;
 mod guard;
 mod health;
 mod overview;
@@ -37,6 +38,7 @@ use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
 use crate::reload;
 use crate::telemetry::metrics;
+use doctor::Doctor;
 use guard::Asked;
 use samples::Samples;
 use shell::{Dress, Shell};
@@ -60,6 +62,7 @@ pub struct Admin {
     configuration: Arc<reload::State>,
     started: SystemTime,
     samples: Arc<Samples>,
+    doctor: Arc<Doctor>,
     dress: ArcSwapOption<Dress>,
     /// Becomes true when the gateway is asked to stop.
     stopping: watch::Receiver<bool>,
@@ -80,7 +83,15 @@ impl Admin {
         let (noting, until) = (Arc::clone(&samples), stopping.clone());
         tokio::spawn(async move { noting.keep(until).await });
         let started = SystemTime::now();
-        Admin { current, configuration, started, samples, dress: ArcSwapOption::empty(), stopping }
+        Admin {
+            current,
+            configuration,
+            started,
+            samples,
+            doctor: Arc::default(),
+            dress: ArcSwapOption::empty(),
+            stopping,
+        }
     }
 
     fn in_force(&self) -> InForce {
@@ -134,6 +145,8 @@ impl Scene<'_> {
         }
         match (first, rest) {
             ("", "") => Ok(overview::page(self)),
+            ("doctor", "") => doctor::page(self),
+            ("doctor.json", "") => doctor::for_programs(self).await,
             ("providers", "") => Ok(providers::page(self)),
             ("routes", "") => Ok(routes::page(self)),
             ("settings", "") => Ok(settings::page(self)),
