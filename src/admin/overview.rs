@@ -114,7 +114,8 @@ fn parts(scene: &Scene<'_>, hour: &Hour) -> Vec<Part> {
     parts.extend(of("directories", "directory", "providers#directory"));
     let settings = &scene.in_force.config.settings;
     for (name, addresses) in &scene.in_force.upstreams {
-        let url = settings.upstream.iter().find(|upstream| upstream.name == *name).map(|upstream| upstream.url.to_string());
+        let url =
+            settings.upstream.iter().find(|upstream| upstream.name == *name).map(|upstream| upstream.url.to_string());
         let failed = hour.whole.by_upstream.iter().find(|(of, _)| of == name).map_or(0, |(_, count)| *count);
         let (class, state) = match (addresses, failed) {
             (0, _) => ("bad", "name does not resolve"),

@@ -133,20 +133,24 @@ fn unseen(hour: &Hour, bars: &mut Vec<Bar>) {
 /// The plots of the first page.
 pub(super) fn all(hour: &Hour) -> Vec<Plot> {
     let whole = &hour.whole;
-    let mut requests = counts("Requests", "in the last hour", hour, &[
-        ("a", &|minute| minute.passed + minute.own),
-        ("b", &|minute| minute.refused),
-    ]);
+    let mut requests = counts(
+        "Requests",
+        "in the last hour",
+        hour,
+        &[("a", &|minute| minute.passed + minute.own), ("b", &|minute| minute.refused)],
+    );
     requests.sum = format!(
         "{} answered by apps, {} by the gateway itself, {} refused or failed",
         count(whole.passed),
         count(whole.own),
         count(whole.refused)
     );
-    let mut sign_ins = counts("Sign-ins", "in the last hour", hour, &[
-        ("a", &|minute| minute.signed_in),
-        ("b", &|minute| minute.not_signed_in),
-    ]);
+    let mut sign_ins = counts(
+        "Sign-ins",
+        "in the last hour",
+        hour,
+        &[("a", &|minute| minute.signed_in), ("b", &|minute| minute.not_signed_in)],
+    );
     sign_ins.figure = count(whole.signed_in);
     sign_ins.sum = format!("{} did not come to their end", count(whole.not_signed_in));
     let mut deciding = means("Deciding who asks", hour, |m| mean(m.deciding, m.decided), brief);
@@ -182,10 +186,19 @@ mod tests {
     fn parts_stand_on_each_other_and_fill_the_plot() {
         let hour = hour(Totals { passed: 30, refused: 10, ..Totals::default() });
         let plot = counts("Requests", "", &hour, &[("a", &|m| m.passed), ("b", &|m| m.refused)]);
-        let drawn: Vec<_> = plot.bars.iter().filter(|bar| bar.class != "off").map(|bar| (bar.y.as_str(), bar.height.as_str())).collect();
+        let drawn: Vec<_> = plot
+            .bars
+            .iter()
+            .filter(|bar| bar.class != "off")
+            .map(|bar| (bar.y.as_str(), bar.height.as_str()))
+            .collect();
         assert_eq!(drawn, [("25.0", "75.0"), ("0.0", "25.0")]);
         assert_eq!(plot.bars.iter().filter(|bar| bar.class == "off").count(), 58);
-        assert!(plot.words.contains("40 in all, at most 40 in a minute, 40 in the last whole minute"), "{}", plot.words);
+        assert!(
+            plot.words.contains("40 in all, at most 40 in a minute, 40 in the last whole minute"),
+            "{}",
+            plot.words
+        );
     }
 
     #[test]

@@ -81,7 +81,8 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
 pub(super) fn rows(groups: &[Group], hour: Option<&Hour>, now: SystemTime) -> Vec<Row> {
     let row = |group: &Group| {
         let info = group.reason.info();
-        let of = |sums: &[(String, u64)]| sums.iter().find(|(code, _)| code == info.code).map_or(0, |(_, count)| *count);
+        let of =
+            |sums: &[(String, u64)]| sums.iter().find(|(code, _)| code == info.code).map_or(0, |(_, count)| *count);
         let plot = hour.map(|hour| plot::counts(info.title, "", hour, &[("b", &|minute| of(&minute.by_reason))]));
         let plot = plot.unwrap_or_default();
         Row {

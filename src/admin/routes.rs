@@ -97,7 +97,9 @@ fn who(route: &Route) -> Vec<String> {
     if !of_sign_in.is_empty() {
         all.push(of_sign_in.trim_start_matches(", ").to_owned());
     }
-    for (what, list) in [("tokens of", &route.issuers), ("tokens for", &route.audiences), ("tokens with the scope", &route.scopes)] {
+    for (what, list) in
+        [("tokens of", &route.issuers), ("tokens for", &route.audiences), ("tokens with the scope", &route.scopes)]
+    {
         if !list.is_empty() {
             all.push(format!("{what} {}", quoted(list)));
         }
@@ -113,7 +115,11 @@ fn who(route: &Route) -> Vec<String> {
 
 fn allowed(allow: &Allow) -> Vec<String> {
     let mut all = Vec::new();
-    for (what, list) in [("the e-mail address", &allow.emails), ("an e-mail address at", &allow.email_domains), ("the group", &allow.groups)] {
+    for (what, list) in [
+        ("the e-mail address", &allow.emails),
+        ("an e-mail address at", &allow.email_domains),
+        ("the group", &allow.groups),
+    ] {
         if !list.is_empty() {
             all.push(format!("{what} {}", quoted(list)));
         }
@@ -140,7 +146,8 @@ fn quoted(list: &[String]) -> String {
 /// Whether what `inner` matches would, without it, be governed by `outer`.
 fn within(inner: &Route, outer: &Route) -> bool {
     let host = outer.host.is_none() || outer.host == inner.host;
-    let methods = outer.methods.is_empty() || (!inner.methods.is_empty() && inner.methods.iter().all(|m| outer.methods.contains(m)));
+    let methods = outer.methods.is_empty()
+        || (!inner.methods.is_empty() && inner.methods.iter().all(|m| outer.methods.contains(m)));
     let (path, whole) = (prefix(inner), prefix(outer));
     let path = match (&outer.exact, &inner.exact) {
         (Some(outer), Some(inner)) => outer == inner,
@@ -191,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_public_part_of_a_protected_route_is_named() {
-        let settings = settings("[[route]]\n[[route]]\npath = '/api/open'\naccess = 'public'\n[[route]]\npath = '/api'");
+        let settings =
+            settings("[[route]]\n[[route]]\npath = '/api/open'\naccess = 'public'\n[[route]]\npath = '/api'");
         assert_eq!(notes(1, &settings), ["opens to everybody a part of route 3, /api on any host"]);
         assert_eq!(notes(2, &settings), ["goes before route 1, / on any host"]);
         assert!(notes(0, &settings).is_empty());

@@ -72,7 +72,9 @@ mod tests {
 
     #[test]
     fn times_and_counts_read_as_people_write_them() {
-        for (seconds, text) in [(0, "0 s"), (59, "59 s"), (61, "1 min"), (3600, "1 h"), (7500, "2 h 5 min"), (270_000, "3 d 3 h")] {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (61, "1 min"), (3600, "1 h"), (7500, "2 h 5 min"), (270_000, "3 d 3 h")]
+        {
             assert_eq!(span(Duration::from_secs(seconds)), text);
         }
         assert_eq!(count(999), "999");

@@ -82,7 +82,12 @@ fn leaf(config: &Config, field: &Field, value: &Value, path: &KeyPath, rows: &mu
     if field.name.ends_with("secret_file") {
         return;
     }
-    rows.push(Row { key, value: shown(value, &field.shape), origin: origin.to_string(), set: *origin != Origin::Default });
+    rows.push(Row {
+        key,
+        value: shown(value, &field.shape),
+        origin: origin.to_string(),
+        set: *origin != Origin::Default,
+    });
 }
 
 fn shown(value: &Value, shape: &Shape) -> String {

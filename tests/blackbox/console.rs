@@ -41,9 +41,12 @@ async fn traffic(scene: &Scene) {
 
 /// Looks at the page in light, dark and on a phone, keeps pictures, and judges it.
 async fn look(tab: &Tab, name: &str) {
-    for (look, dark, width, phone) in
-        [("light", false, 1200, false), ("dark", true, 1200, false), ("phone", false, 375, true), ("phone-dark", true, 375, true)]
-    {
+    for (look, dark, width, phone) in [
+        ("light", false, 1200, false),
+        ("dark", true, 1200, false),
+        ("phone", false, 375, true),
+        ("phone-dark", true, 375, true),
+    ] {
         tab.dark(dark).await;
         tab.screen(width, if phone { 812 } else { 900 }, phone).await;
         let faults = tab.script(FAULTS).await;
