@@ -7,6 +7,7 @@
 //! secret, a token or a cookie; what came from outside is escaped, and the Content-Security-Policy lets nothing run.
 
 mod answer;
+mod bundle;
 mod doctor;
 mod guard;
 mod health;
@@ -16,8 +17,10 @@ mod providers;
 mod refusals;
 mod routes;
 mod samples;
+mod secrets;
 mod settings;
 mod shell;
+mod trial;
 mod words;
 
 use std::sync::Arc;
@@ -63,6 +66,8 @@ pub struct Admin {
     started: SystemTime,
     samples: Arc<Samples>,
     doctor: Arc<Doctor>,
+    /// Held while settings are tried out.
+    trying: tokio::sync::Mutex<()>,
     dress: ArcSwapOption<Dress>,
     /// Becomes true when the gateway is asked to stop.
     stopping: watch::Receiver<bool>,
@@ -89,6 +94,7 @@ impl Admin {
             started,
             samples,
             doctor: Arc::default(),
+            trying: Default::default(),
             dress: ArcSwapOption::empty(),
             stopping,
         }
@@ -132,7 +138,8 @@ impl Admin {
                 Err(failure)
             }
         };
-        answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure))
+        let answered = answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure));
+        answer::with_body(answered, |body| secrets::without(body, &in_force.config.settings))
     }
 }
 
@@ -145,6 +152,9 @@ impl Scene<'_> {
         }
         match (first, rest) {
             ("", "") => Ok(overview::page(self)),
+            ("bundle", "") => Ok(bundle::page(self)),
+            ("bundle.json", "") => Ok(bundle::download(self)),
+            ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
             ("doctor.json", "") => doctor::for_programs(self).await,
             ("providers", "") => Ok(providers::page(self)),
