@@ -12,8 +12,8 @@ use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
 
 /// Every page that can be opened.
-const PAGES: [&str; 9] =
-    ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
+const PAGES: [&str; 8] =
+    ["", "refusals", "providers", "routes", "settings", "try", "doctor", "bundle"];
 /// What programs find beside metrics and health.
 const DOCUMENTS: [&str; 3] = ["refusals.json", "doctor.json", "bundle.json"];
 
