@@ -9,6 +9,7 @@
 mod answer;
 mod bundle;
 mod doctor;
+mod explain;
 mod guard;
 mod health;
 mod overview;
@@ -35,7 +36,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::gateway::Current;
+use crate::gateway::{Current, Gateway};
 use crate::jwt::Issuers;
 use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
@@ -48,6 +49,7 @@ use shell::{Dress, Shell};
 
 /// The configuration in force, and what runs by it.
 struct InForce {
+    gateway: Arc<Gateway>,
     config: Arc<Config>,
     report: Arc<reload::Report>,
     providers: Arc<Providers>,
@@ -111,6 +113,7 @@ impl Admin {
             upstreams: gateway.upstreams().iter().map(|upstream| (upstream.name.clone(), upstream.addresses())).collect(),
             restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
             report,
+            gateway: Arc::clone(&gateway),
         }
     }
 
@@ -154,6 +157,7 @@ impl Scene<'_> {
             ("", "") => Ok(overview::page(self)),
             ("bundle", "") => Ok(bundle::page(self)),
             ("bundle.json", "") => Ok(bundle::download(self)),
+            ("explain", "") => explain::page(self).await,
             ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
             ("doctor.json", "") => doctor::for_programs(self).await,
