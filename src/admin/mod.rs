@@ -110,7 +110,11 @@ impl Admin {
             providers: Arc::clone(&context.providers),
             directory: context.directory.clone(),
             issuers: Arc::clone(&context.programs.issuers),
-            upstreams: gateway.upstreams().iter().map(|upstream| (upstream.name.clone(), upstream.addresses())).collect(),
+            upstreams: gateway
+                .upstreams()
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.addresses()))
+                .collect(),
             restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
             report,
             gateway: Arc::clone(&gateway),
@@ -165,9 +169,7 @@ impl Scene<'_> {
             ("routes", "") => Ok(routes::page(self)),
             ("settings", "") => Ok(settings::page(self)),
             ("refusals", reference) => refusals::page(self, reference),
-            ("refusals.json", "") => {
-                Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json()))
-            }
+            ("refusals.json", "") => Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json())),
             _ => Err(Failure::new(Reason::ConsolePage, crate::words::in_words(&self.asked.path))),
         }
     }
