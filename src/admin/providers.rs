@@ -50,7 +50,7 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
         providers: in_force
             .providers
             .iter()
-            .map(|provider| of_provider(&provider.name().to_owned(), provider.standing(), scene.now))
+            .map(|provider| of_provider(provider.name(), provider.standing(), scene.now))
             .collect(),
         issuers: in_force.issuers.iter().map(|issuer| of_issuer(issuer, scene)).collect(),
         directories: in_force.directory.iter().map(|directory| of_directory(directory, scene)).collect(),
