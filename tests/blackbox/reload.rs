@@ -238,6 +238,21 @@ async fn an_app_behind_the_system_s_authorities_can_come_later() {
 }
 
 #[tokio::test]
+async fn a_pipe_is_not_waited_for() {
+    let app = App::start().await;
+    let mut gateway = gateway_before(&app.url(), "").await;
+    let path = gateway.config.path();
+    std::fs::remove_file(&path).expect("there");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo").success());
+    assert!(!gateway.hang_up().await);
+    let problem = configuration(&gateway).await["last_reload"]["problems"][0].clone();
+    assert!(problem["reason"] == "DW-7001" && problem["detail"].to_string().contains("pipe"), "{problem}");
+    assert!(gateway.reload(|config| config.tables.push_str(MORE)).await);
+    assert_eq!(status(&gateway, "/more").await, 200);
+}
+
+#[tokio::test]
 async fn a_provider_is_known_after_a_reload_without_being_asked_first() {
     let mut scene = scene().await;
     let person = Person::new();

@@ -102,7 +102,7 @@ impl Config {
         let gateway = Gateway { config: self, log, child: Mutex::new(child) };
         gateway.healthy().await;
         // What is said at the start is read by threads of the tests: it may answer before they have it all.
-        if matches!(gateway.config.log_level.as_ref(), "info" | "debug" | "trace") {
+        if matches!(gateway.config.log_level, "info" | "debug" | "trace") {
             gateway.log_line(&["listening"]).await;
         }
         gateway
