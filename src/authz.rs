@@ -7,8 +7,10 @@
 use std::fmt::Write;
 
 use crate::config::model::{Allow, ClaimRule};
+use crate::examined::Check;
 use crate::identity::{Identity, Said};
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// What the rules say about somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +84,12 @@ impl Rules {
 
     /// Whether `identity` meets one of the rules. Passing allocates nothing, but for addresses that are not in lower case.
     pub fn judge(&self, identity: &Identity) -> Verdict {
-        if let Some(groups) = &identity.groups
-            && groups.iter().any(|group| holds(&self.groups, group))
-        {
+        if self.group_is_named(identity) {
             return Verdict::Allow;
         }
         // An address that its owner has not proved is somebody else's word. Providers that do not say (`None`) are
         // believed: most directories verify by issuing the address.
-        let email_counts = identity.email_verified != Some(false);
+        let email_counts = email_counts(identity);
         let by_email = self.email_is_named(identity);
         if by_email && email_counts {
             return Verdict::Allow;
@@ -107,13 +107,54 @@ impl Rules {
         Verdict::Deny(self.why_not(identity, unproved))
     }
 
-    fn email_is_named(&self, identity: &Identity) -> bool {
-        if self.emails.is_empty() && self.domains.is_empty() {
-            return false;
+    /// Whether any of the rules goes by groups.
+    pub fn ask_for_groups(&self) -> bool {
+        !self.groups.is_empty() || self.claims.iter().any(|rule| &*rule.claim == "groups")
+    }
+
+    /// Each rule with what it names, what the identity says there, and whether that is met: [`Rules::judge`] list by list.
+    pub fn examine(&self, identity: &Identity) -> Vec<Check> {
+        let said = |path: &str| match identity.at(path).map(|said| said.strings()) {
+            None => "absent".to_owned(),
+            Some(said) => listed(said.iter().map(String::as_str)),
+        };
+        let mut checks = Vec::new();
+        let mut lists = |what: &str, named: &[Box<str>], got: String, met: bool, unproved: bool| {
+            if !named.is_empty() {
+                let check = Check::of(format!("allow.{what}"), "[[route]]").got(got).met(met && !unproved);
+                let wanted = check.expected(listed(named.iter().map(|entry| &**entry)));
+                checks.push(if met && unproved { wanted.detail(UNPROVED) } else { wanted });
+            }
+        };
+        let unproved = !email_counts(identity);
+        lists("groups", &self.groups, said("groups"), self.group_is_named(identity), false);
+        lists("emails", &self.emails, said("email"), self.address_is_named(identity), unproved);
+        lists("email_domains", &self.domains, said("email"), self.domain_is_named(identity), unproved);
+        for rule in &self.claims {
+            let (met, unproved) = (rule.is_met(identity), unproved && &*rule.claim == "email");
+            let check = Check::of(format!("allow.claims `{}`", rule.claim), "[[route]]").met(met && !unproved);
+            let check = check.expected(listed(rule.wants())).got(said(&rule.claim));
+            checks.push(if met && unproved { check.detail(UNPROVED) } else { check });
         }
-        let Some(email) = identity.email.as_deref() else { return false };
-        let Some(address) = Address::read(email) else { return false };
-        holds_lowercase(&self.domains, address.domain) || holds_lowercase(&self.emails, email)
+        checks
+    }
+
+    fn group_is_named(&self, identity: &Identity) -> bool {
+        identity.groups.as_ref().is_some_and(|groups| groups.iter().any(|group| holds(&self.groups, group)))
+    }
+
+    fn email_is_named(&self, identity: &Identity) -> bool {
+        self.domain_is_named(identity) || self.address_is_named(identity)
+    }
+
+    fn domain_is_named(&self, identity: &Identity) -> bool {
+        let email = identity.email.as_deref().filter(|_| !self.domains.is_empty());
+        email.and_then(Address::read).is_some_and(|address| holds_lowercase(&self.domains, address.domain))
+    }
+
+    fn address_is_named(&self, identity: &Identity) -> bool {
+        let email = identity.email.as_deref().filter(|_| !self.emails.is_empty());
+        email.is_some_and(|email| Address::read(email).is_some() && holds_lowercase(&self.emails, email))
     }
 
     fn why_not(&self, identity: &Identity, unproved: bool) -> Failure {
@@ -137,6 +178,25 @@ impl Rules {
             return Reason::RuleNotMet.into();
         }
         Failure::new(Reason::ClaimAbsent, format!("the session holds no claim {absent}"))
+    }
+}
+
+/// What is said of a rule that an address would meet.
+const UNPROVED: &str = "the address would meet it, and `email_verified` is false";
+
+/// Whether the address counts: one that its owner has not proved is somebody else's word.
+fn email_counts(identity: &Identity) -> bool {
+    identity.email_verified != Some(false)
+}
+
+/// Some of the texts, in quotes.
+fn listed<'t>(mut texts: impl Iterator<Item = &'t str>) -> String {
+    const SHOWN: usize = 12;
+    let shown: Vec<String> = texts.by_ref().take(SHOWN).map(in_words).collect();
+    match (shown.is_empty(), texts.count()) {
+        (true, _) => "an empty list".to_owned(),
+        (_, 0) => shown.join(", "),
+        (_, more) => format!("{}, and {more} more", shown.join(", ")),
     }
 }
 

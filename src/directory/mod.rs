@@ -6,6 +6,7 @@
 //! its own sign-ins their time and nothing else.
 
 mod connection;
+mod examined;
 pub mod name;
 mod person;
 mod pool;
@@ -35,6 +36,7 @@ use crate::ldap::message::{
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use connection::{Found, Query};
+pub use examined::Examined;
 use name::Name;
 use person::Reading;
 use pool::Pool;
@@ -420,7 +422,7 @@ impl Directory {
             }
             (Some(Err(same)), Err(failure)) if same == failure => {}
             (_, Err(failure)) => {
-                let remedy = failure.reason.info().remedy;
+                let remedy = failure.remedy();
                 tracing::warn!(directory = self.name(), %failure, remedy, "the directory cannot be used");
             }
         }

@@ -3,11 +3,14 @@
 //! The hot path is [`Issuers::judge`]: a token that is in the cache and whose issuer's keys are still the same costs one
 //! look-up; then its issuer's entry is held against it, as against one that was just verified.
 
+mod examine;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
+pub use examine::Examined;
 use foldhash::fast::RandomState;
 use prometheus::Histogram;
 use tokio::sync::watch;
@@ -221,12 +224,7 @@ impl Issuers {
 
     /// What a JWT says, and the generation of the keys that verified it.
     async fn verify_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Verified, u64), Refused> {
-        if token.len() > self.max_token_bytes {
-            let detail =
-                format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
-            return Err((Failure::new(Reason::TokenForm, detail), None));
-        }
-        let read = Unverified::read(token, &self.wanted).map_err(|failure| (failure, None))?;
+        let read = self.read(token).map_err(|failure| (failure, None))?;
         let index = self.index_of(read.iss()).map_err(|failure| (failure, None))?;
         let of_issuer = |failure| (failure, Some(index));
         // Before any signature is checked: the answer would be the same.
@@ -253,6 +251,15 @@ impl Issuers {
             }
             Looked::Same | Looked::Unknown { .. } => Err(of_issuer(failure)),
         }
+    }
+
+    fn read<'t>(&self, token: &'t [u8]) -> Result<Unverified<'t>, Failure> {
+        if token.len() > self.max_token_bytes {
+            let detail =
+                format!("token has {} bytes; tokens are looked at up to {}", token.len(), self.max_token_bytes);
+            return Err(Failure::new(Reason::TokenForm, detail));
+        }
+        Unverified::read(token, &self.wanted)
     }
 
     /// Offers a verified token to the cache; one that has ended is not worth the room.

@@ -4,6 +4,9 @@
 //! makes a [`Verified`] of a token, and [`Policy::judge`] holds it against the entry and the clock. Nothing that the
 //! second one says is kept anywhere.
 
+mod examine;
+
+pub use examine::Unproven;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
@@ -118,14 +121,33 @@ impl Policy {
         headers: &IdentityHeaders,
     ) -> Result<Verified, Failure> {
         self.check_issuer(token.iss())?;
-        let named = token::algorithm(token.alg());
-        let Some(algorithm) = named.filter(|algorithm| self.algorithms.contains(algorithm)) else {
-            let accepted: Vec<String> = self.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-            let detail = format!("algorithm is {}; accepted is {}", in_quotes(token.alg()), accepted.join(", "));
-            return Err(Failure::new(Reason::TokenAlgorithm, detail));
-        };
+        let algorithm = self.algorithm(token.alg())?;
         let key_issuer = keys.verify(token.kid(), algorithm, token.signed, &token.signature)?;
         self.check_key_issuer(key_issuer, token.iss())?;
+        self.said(token, algorithm, headers)
+    }
+
+    /// The algorithm of that name, where the entry takes it (RFC 8725 §3.1).
+    fn algorithm(&self, alg: &str) -> Result<TokenAlgorithm, Failure> {
+        let named = token::algorithm(alg).filter(|algorithm| self.algorithms.contains(algorithm));
+        named.ok_or_else(|| {
+            let detail = format!("algorithm is {}; accepted is {}", in_quotes(alg), self.accepted_algorithms());
+            Failure::new(Reason::TokenAlgorithm, detail)
+        })
+    }
+
+    fn accepted_algorithms(&self) -> String {
+        let accepted: Vec<String> = self.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+        accepted.join(", ")
+    }
+
+    /// What a token says whose signature holds, or that is taken for one to explain what would become of it.
+    fn said(
+        &self,
+        token: &Unverified<'_>,
+        algorithm: TokenAlgorithm,
+        headers: &IdentityHeaders,
+    ) -> Result<Verified, Failure> {
         let identity = self.identity(token.subject(), token.wanted())?;
         Ok(Verified {
             issuer: self.index,
@@ -231,12 +253,21 @@ impl Policy {
 
     /// RFC 7519 §4.1.4 to §4.1.6.
     fn check_times(&self, verified: &Verified, now: u64) -> Result<(), Failure> {
-        if now >= verified.expires_at.saturating_add(self.leeway) {
-            let detail = format!("expired {} s ago", now.saturating_sub(verified.expires_at));
+        self.check_end(verified.expires_at, now)?;
+        self.check_beginning(verified.not_before, now)
+    }
+
+    fn check_end(&self, expires_at: u64, now: u64) -> Result<(), Failure> {
+        if now >= expires_at.saturating_add(self.leeway) {
+            let detail = format!("expired {} s ago", now.saturating_sub(expires_at));
             return Err(Failure::new(Reason::TokenExpired, detail));
         }
-        if verified.not_before > now.saturating_add(self.leeway) {
-            let detail = format!("not valid for another {} s", verified.not_before - now);
+        Ok(())
+    }
+
+    fn check_beginning(&self, not_before: u64, now: u64) -> Result<(), Failure> {
+        if not_before > now.saturating_add(self.leeway) {
+            let detail = format!("not valid for another {} s", not_before - now);
             return Err(Failure::new(Reason::TokenNotYetValid, detail));
         }
         Ok(())
@@ -244,11 +275,7 @@ impl Policy {
 
     /// RFC 8725 §3.11: a token that was made for something else is no access token, though its signature holds.
     fn check_type(&self, verified: &Verified, id_tokens: bool) -> Result<(), Failure> {
-        // Whoever stole it has not got its key, and that is what it was bound for.
-        if verified.bound && !self.bound_tokens {
-            let detail = "it is bound to a key (cnf), which this gateway does not check";
-            return Err(Failure::new(Reason::TokenType, detail));
-        }
+        self.check_binding(verified)?;
         let listed = |typ: &str| self.types.iter().any(|accepted| **accepted == *typ);
         let (typ, accepted): (&str, _) = match &verified.kind {
             // The issuer itself said that it is good for access; there is no header that could say more.
@@ -269,26 +296,47 @@ impl Policy {
         Err(Failure::new(Reason::TokenType, format!("type is {}; accepted is {wanted}", in_quotes(typ))))
     }
 
-    fn check_rights(&self, verified: &Verified) -> Result<(), Failure> {
-        if let Some(missing) = self.required_scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
-            let got = match verified.scopes.is_empty() {
-                true => "there is none".into(),
-                false => format!("it has {}", all_in_quotes(verified.scopes.iter().take(5))),
-            };
-            let detail = format!("scope {} is needed; {got}", in_quotes(missing));
-            return Err(Failure::new(Reason::TokenScope, detail));
+    /// Whoever stole a token that is bound to a key has not got that key, and that is what it was bound for.
+    fn check_binding(&self, verified: &Verified) -> Result<(), Failure> {
+        if verified.bound && !self.bound_tokens {
+            let detail = "it is bound to a key (cnf), which this gateway does not check";
+            return Err(Failure::new(Reason::TokenType, detail));
         }
-        // An address that its owner has not proved is somebody else's word.
-        let unproved = verified.identity.email_verified == Some(false);
-        let met = |rule: &&Rule| rule.is_met(&verified.identity) && !(unproved && rule.claim() == "email");
-        let Some(rule) = self.required_claims.iter().find(|rule| !met(rule)) else { return Ok(()) };
-        let got = match verified.identity.at(rule.claim()).map(|said| said.strings()) {
-            None => "missing".into(),
-            Some(said) => all_in_quotes(said.iter().take(5).map(String::as_str)),
-        };
-        let wanted = all_in_quotes(rule.wants());
-        let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
-        Err(Failure::new(Reason::TokenClaim, detail))
+        Ok(())
+    }
+
+    fn check_rights(&self, verified: &Verified) -> Result<(), Failure> {
+        self.required_scopes.iter().try_for_each(|scope| check_scope(verified, scope))?;
+        self.required_claims.iter().try_for_each(|rule| check_claim(verified, rule))
+    }
+}
+
+fn check_scope(verified: &Verified, wanted: &str) -> Result<(), Failure> {
+    if verified.scopes.contains(wanted) {
+        return Ok(());
+    }
+    let got = match verified.scopes.is_empty() {
+        true => "there is none".into(),
+        false => format!("it has {}", all_in_quotes(verified.scopes.iter().take(5))),
+    };
+    Err(Failure::new(Reason::TokenScope, format!("scope {} is needed; {got}", in_quotes(wanted))))
+}
+
+fn check_claim(verified: &Verified, rule: &Rule) -> Result<(), Failure> {
+    // An address that its owner has not proved is somebody else's word.
+    let unproved = verified.identity.email_verified == Some(false) && rule.claim() == "email";
+    if rule.is_met(&verified.identity) && !unproved {
+        return Ok(());
+    }
+    let (got, wanted) = (said_at(verified, rule.claim()), all_in_quotes(rule.wants()));
+    let detail = format!("claim {} is {got}; required is {wanted}", in_quotes(rule.claim()));
+    Err(Failure::new(Reason::TokenClaim, detail))
+}
+
+fn said_at(verified: &Verified, claim: &str) -> String {
+    match verified.identity.at(claim).map(|said| said.strings()) {
+        None => "missing".into(),
+        Some(said) => all_in_quotes(said.iter().take(5).map(String::as_str)),
     }
 }
 
@@ -297,12 +345,16 @@ fn check_audience<'a>(verified: &Verified, accepted: impl Iterator<Item = &'a st
     if accepted.clone().any(|wanted| verified.audiences.contains(wanted)) {
         return Ok(());
     }
-    let got = match verified.audiences.is_empty() {
-        true => "missing".into(),
-        false => all_in_quotes(verified.audiences.iter().take(5)),
-    };
+    let got = audiences_of(verified);
     let detail = format!("audience is {got}; accepted is {}", all_in_quotes(accepted.take(5)));
     Err(Failure::new(Reason::TokenAudience, detail))
+}
+
+fn audiences_of(verified: &Verified) -> String {
+    match verified.audiences.is_empty() {
+        true => "missing".into(),
+        false => all_in_quotes(verified.audiences.iter().take(5)),
+    }
 }
 
 fn texts<'t>(claim: &str, texts: impl Iterator<Item = &'t str>) -> Result<Texts, Failure> {
