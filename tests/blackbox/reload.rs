@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::Person;
 use crate::support::provider::Provider;
-use crate::support::raw::{exchange, get};
+use crate::support::raw::{Connection, exchange, get};
 use crate::support::setup::{gateway_before, scene, scene_at, upstream_table};
 use crate::support::tls::{Authority, Leaf};
 use crate::support::{free_port, random_word};
@@ -207,7 +207,12 @@ async fn what_only_a_start_can_follow_is_told_by_name_and_the_rest_is_followed()
         .await;
     assert!(followed);
     gateway.log_line(&["{", "\"the new configuration is in force\""]).await;
-    let _held = tokio::net::TcpStream::connect(gateway.address()).await.expect("a connection");
+    // Those from before may not have ended yet.
+    let _held = eventually("a connection that stays", || async {
+        let mut held = Connection::open(gateway.address()).await;
+        held.send(get("/public", "")).await.reply().await.map(|_| held)
+    })
+    .await;
     eventually("nobody else comes in", || async {
         exchange(gateway.address(), get("/public", "")).await.is_none().then_some(())
     })
