@@ -41,6 +41,8 @@ mod password_form;
 mod presets;
 mod proxying;
 mod radicale;
+mod reload;
+mod reload_in_flight;
 mod rules;
 mod running;
 mod service_accounts;
