@@ -23,6 +23,7 @@ mod directory;
 mod directory_lies;
 mod directory_running;
 mod discovery;
+mod doctor_provider;
 mod every_token;
 mod federation;
 mod form_post;

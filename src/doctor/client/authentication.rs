@@ -46,10 +46,23 @@ async fn refused(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt
             let line = subject.line("client_auth", way.name().unwrap_or_default());
             finding.change(format!("{line}: tried, and the provider accepts it"))
         }
-        None => match by_settings(settings, learnt).or_else(|| told(&failure.detail)) {
-            Some(change) => finding.change(change),
-            None => finding,
-        },
+        None => {
+            let change = by_settings(settings, learnt).or_else(|| told(&failure.detail));
+            let change = change.unwrap_or_else(|| finding.change.clone());
+            finding.change(format!("{change}{}", other_methods(settings, learnt)))
+        }
+    }
+}
+
+/// What the provider knows beside the way that was used, where there is a secret to send.
+fn other_methods(settings: &ProviderSettings, learnt: &Learnt<'_>) -> String {
+    let used = learnt.client_auth().name().unwrap_or_default();
+    let offered = learnt.client_auth_methods().unwrap_or_default().iter();
+    let others: Vec<_> =
+        offered.filter(|method| *method != used && *method != "none").map(|one| in_words(one)).collect();
+    match settings.client_secret.is_some() && !others.is_empty() {
+        true => format!("; where the client is registered for another way, set `client_auth` ({})", others.join(", ")),
+        false => String::new(),
     }
 }
 
