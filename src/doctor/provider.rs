@@ -173,7 +173,11 @@ fn capabilities(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<
         ("response_types_supported", "response types", "the configured one is offered"),
         ("response_modes_supported", "response modes", "the configured one is offered, or nothing is said of them"),
         ("code_challenge_methods_supported", "PKCE", "S256 is offered, or nothing is said of it"),
-        ("token_endpoint_auth_methods_supported", "client authentication", "the chosen way is offered"),
+        (
+            "token_endpoint_auth_methods_supported",
+            "client authentication methods",
+            "the chosen way is offered, or nothing is said of it",
+        ),
         ("userinfo", "userinfo", ""),
     ] {
         let lacks = shortcomings.iter().find(|failure| failure.detail.contains(list));
@@ -182,6 +186,7 @@ fn capabilities(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<
                 let finding = Finding::of(Weight::Warning, failure, subject.place()).at(step);
                 report.found(finding.change(instead(subject, settings, learnt, step)));
             }
+            None if matches!(step, "PKCE" | "client authentication methods") && !learnt.redeems_codes() => {}
             None if !good.is_empty() => report.good(subject.place(), step, good),
             None => {}
         }
@@ -213,7 +218,7 @@ fn instead(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<'_>, 
             _ => format!("{}, whose answers come in the address", subject.line("auth_method", "pkce")),
         },
         "PKCE" => "allow PKCE with `S256` at the provider; the gateway always sends it".to_owned(),
-        "client authentication" => match learnt.client_auth_methods().unwrap_or_default() {
+        "client authentication methods" => match learnt.client_auth_methods().unwrap_or_default() {
             [] => "set `client_auth` to what the client is registered for".to_owned(),
             methods => {
                 let shown: Vec<_> = methods.iter().map(|method| in_words(method)).collect();

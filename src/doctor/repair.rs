@@ -8,7 +8,7 @@ use url::Url;
 
 use super::visit::without_query;
 use crate::config::Settings;
-use crate::issuer_metadata::{document, is_issuer, issuer, openid_configuration};
+use crate::issuer_metadata::{document, issuer, openid_configuration};
 use crate::oidc::Trial;
 
 /// Most addresses that are tried.
@@ -39,19 +39,30 @@ pub(super) async fn working(settings: &Settings, index: usize, hints: &Hints) ->
     tried.into_iter().find_map(|(_, found)| found)
 }
 
-/// What the metadata at `candidate` calls itself, where a gateway with that issuer would accept them.
+/// What the metadata at `candidate` call themselves, where a gateway with that issuer would accept them.
 async fn answers(mut settings: Settings, index: usize, candidate: Url) -> Option<String> {
     let provider = settings.provider.get_mut(index)?;
-    provider.issuer = candidate.clone();
     // The certificate of the gateway is for the configured host alone.
     provider.client_certificate_file = None;
     provider.client_key_file = None;
+    let (body, said) = asked(&settings, index, &candidate).await?;
+    settings.provider.get_mut(index)?.issuer = Url::parse(&said).ok()?;
+    // What was found may be called otherwise again, by a slash or wholly: then it has to answer by that name.
+    let own = settings.provider.get(index)?.issuer.clone();
+    let body = match openid_configuration(&own).ok()? == openid_configuration(&candidate).ok()? {
+        true => body,
+        false => asked(&settings, index, &own).await?.0,
+    };
     let trial = Trial::new(&settings, index)?.ok()?;
-    let body = trial.http().get_json(&openid_configuration(&candidate).ok()?, None).await.ok()?;
-    trial.learn(&body).ok()?;
-    let document = document(&body).ok()?;
-    let said = issuer(&document).ok()?;
-    is_issuer(&candidate, said).then(|| said.to_owned())
+    trial.learn(&body).is_ok().then_some(said)
+}
+
+/// The metadata of `address`, and the issuer in them.
+async fn asked(settings: &Settings, index: usize, address: &Url) -> Option<(Vec<u8>, String)> {
+    let trial = Trial::new(settings, index)?.ok()?;
+    let body = trial.http().get_json(&openid_configuration(address).ok()?, None).await.ok()?;
+    let said = issuer(&document(&body).ok()?).ok()?.to_owned();
+    Some((body, said))
 }
 
 /// Addresses that may have been meant, the likeliest first.
