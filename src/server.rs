@@ -47,7 +47,7 @@ pub fn run(config: Arc<Config>, environment: Vec<(String, String)>) -> ExitCode 
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let info = failure.reason.info();
-            tracing::error!(reason = info.code, detail = %failure.detail, remedy = info.remedy, "{}", info.title);
+            tracing::error!(reason = info.code, detail = %failure.detail, remedy = failure.remedy(), "{}", info.title);
             match failure.reason {
                 Reason::ListenFailed => ExitCode::from(EXIT_LISTEN),
                 Reason::ConfigInvalid

@@ -121,11 +121,12 @@ impl Learnt<'_> {
         match self.provider.redeem(&snapshot, MADE_UP, &verifier, now).await {
             Ok(_) => Answered::Tokens,
             Err(TokenFailure::Refused { error, .. }) if error == "invalid_grant" => Answered::NotTheCode,
-            Err(TokenFailure::Refused { error, words }) => {
-                let failure = TokenFailure::Refused { error: error.clone(), words }.at_sign_in();
+            Err(TokenFailure::Refused { error, description }) => {
+                let failure =
+                    TokenFailure::Refused { error: error.clone(), description }.at_sign_in(&self.provider, way);
                 Answered::Refused { error, failure }
             }
-            Err(failure) => Answered::Failed(failure.at_sign_in()),
+            Err(failure) => Answered::Failed(failure.at_sign_in(&self.provider, way)),
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct PasswordProblem<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct FailurePage<'a> {
     pub reason: Reason,
+    /// What to do: the reason's remedy, or a more exact one.
+    pub remedy: &'a str,
     pub reference: &'a str,
     pub time: SystemTime,
     /// Where to sign in (again); no such button without it.
@@ -80,6 +82,8 @@ pub struct FailurePage<'a> {
     pub signed_in_as: Option<&'a str>,
     /// What was seen, a sentence each, for the page that ends a loop.
     pub seen: &'a [String],
+    /// Whether nobody can sign in while this is so, and an admin has to come in by the way in.
+    pub locks_out: bool,
 }
 
 impl Pages {
@@ -179,13 +183,14 @@ impl Pages {
             title: info.title,
             lead: lead(failure.reason),
             cause: parts(info.cause),
-            remedy: parts(info.remedy),
+            remedy: parts(failure.remedy),
+            locks_out: failure.locks_out,
             code: info.code,
             reference: failure.reference,
             // IMF-fixdate is in GMT, which for a clock on a page is UTC.
             time: httpdate::fmt_http_date(failure.time).replace("GMT", "UTC"),
             signed_in_as: failure.signed_in_as.filter(|user| !user.is_empty()),
-            seen: failure.seen,
+            seen: failure.seen.iter().map(|sentence| parts(sentence)).collect(),
             actions: actions(failure),
         })
     }
@@ -283,11 +288,12 @@ struct FailureView<'a> {
     lead: Option<&'a str>,
     cause: Vec<Part<'a>>,
     remedy: Vec<Part<'a>>,
+    locks_out: bool,
     code: &'a str,
     reference: &'a str,
     time: String,
     signed_in_as: Option<&'a str>,
-    seen: &'a [String],
+    seen: Vec<Vec<Part<'a>>>,
     actions: Vec<Action<'a>>,
 }
 

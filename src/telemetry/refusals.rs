@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Access, Reference, rfc3339};
 use crate::clock::unix_seconds;
+use crate::examined::Step;
 use crate::reason::Reason;
 
 /// Kept of one reason.
@@ -27,6 +28,10 @@ pub struct Refused {
     pub reason: Reason,
     /// Expected and got; for admins.
     pub detail: String,
+    /// What to do about it, where that is more than the reason's own remedy.
+    pub remedy: Option<String>,
+    /// The provider of people that it is about.
+    pub provider: Option<String>,
     pub status: u16,
     pub method: String,
     pub host: String,
@@ -36,9 +41,20 @@ pub struct Refused {
     pub user: Option<String>,
     pub issuer: Option<String>,
     pub client: Option<IpAddr>,
+    /// The steps of the decision, as far as they were traced.
+    pub trace: Vec<Step>,
 }
 
 impl Refused {
+    /// Cuts long texts.
+    pub(super) fn bound(&mut self) {
+        for text in [&mut self.detail, &mut self.host, &mut self.path] {
+            cut(text);
+        }
+        self.user.iter_mut().chain(&mut self.remedy).for_each(cut);
+        self.trace.iter_mut().for_each(Step::bound);
+    }
+
     /// What the access log says of it. A line without a reason is none of the gateway's refusals.
     pub fn of(line: &Access<'_>, at: SystemTime) -> Refused {
         Refused {
@@ -46,6 +62,8 @@ impl Refused {
             reference: line.reference,
             reason: line.reason.unwrap_or(Reason::Internal),
             detail: line.detail.to_owned(),
+            remedy: line.remedy.map(str::to_owned),
+            provider: line.provider.map(str::to_owned),
             status: line.status,
             method: line.method.to_owned(),
             host: line.host.to_owned(),
@@ -54,6 +72,7 @@ impl Refused {
             user: line.user.map(str::to_owned),
             issuer: line.issuer.map(str::to_owned),
             client: line.peer,
+            trace: Vec::new(),
         }
     }
 }
@@ -92,10 +111,7 @@ pub fn refusals() -> &'static Refusals {
 impl Refusals {
     /// Keeps `refused`. Long texts are cut.
     pub fn note(&self, mut refused: Refused) {
-        for text in [&mut refused.detail, &mut refused.host, &mut refused.path] {
-            cut(text);
-        }
-        refused.user.iter_mut().for_each(cut);
+        refused.bound();
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, kept) = groups.entry(refused.reason.code()).or_insert_with(|| (refused.reason, Kept::default()));
         kept.count += 1;
@@ -124,7 +140,8 @@ impl Refusals {
             json!({
                 "at": rfc3339(unix_seconds(one.at)), "reference": one.reference.as_str(), "status": one.status, "method": one.method,
                 "host": one.host, "path": one.path, "route": one.route, "user": one.user, "issuer": one.issuer,
-                "client": one.client, "detail": one.detail,
+                "client": one.client, "detail": one.detail, "provider": one.provider,
+                "remedy": one.remedy.as_deref().unwrap_or(one.reason.info().remedy),
             })
         };
         let group = |group: Group| {
@@ -161,6 +178,8 @@ mod tests {
             reference: Reference::next(),
             reason,
             detail: String::new(),
+            remedy: None,
+            provider: None,
             status: 401,
             method: "GET".into(),
             host: "app.example".into(),
@@ -169,6 +188,7 @@ mod tests {
             user: None,
             issuer: None,
             client: None,
+            trace: Vec::new(),
         }
     }
 

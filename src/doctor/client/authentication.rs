@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings};
 use crate::doctor::subject::Subject;
 use crate::doctor::{Finding, Report, Weight};
-use crate::oidc::{Answered, Learnt, advice};
+use crate::oidc::{Answered, At, Learnt, known_words};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -28,7 +28,7 @@ pub(super) async fn check(subject: &Subject, settings: &ProviderSettings, learnt
         Answered::Failed(failure) => report.found(Finding::of(Weight::Broken, &failure, place).at(STEP)),
         Answered::Refused { error, failure } => {
             let about_client = failure.reason == Reason::ClientRefused;
-            match about_client || advice(&error, Some(&failure.detail)).is_some() {
+            match about_client || known_words(At::Token, &error, Some(&failure.detail)).is_some() {
                 true => report.found(refused(subject, settings, learnt, &failure).await),
                 // It looked at something else first.
                 false => report.skipped(place, STEP, format!("nothing can be said: {}", failure.detail)),

@@ -6,7 +6,7 @@ use openidconnect::HttpResponse;
 use url::{Position, Url};
 
 use crate::doctor::text;
-use crate::oidc::{AuthorizationResponse, advice};
+use crate::oidc::{At, AuthorizationResponse, known_words};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -83,7 +83,9 @@ fn back(parameters: &str) -> Seen {
     if NOBODY_SIGNED_IN.contains(&error) {
         return Seen::Accepted(format!("it answers `{error}`, since nobody is signed in there"));
     }
-    let change = advice(error, description.as_deref()).map(str::to_owned).or_else(|| setting(error, &description));
+    let change = known_words(At::Authorization, error, description.as_deref())
+        .map(|(_, remedy)| remedy.to_owned())
+        .or_else(|| setting(error, &description));
     let response =
         AuthorizationResponse::Error { error: error.to_owned(), description, state: String::new(), iss: None };
     match response.failure() {
@@ -166,10 +168,13 @@ fn refused(what: &str, said: &str) -> Seen {
     let lower = said.to_ascii_lowercase();
     // Google and Cognito write the error's code among the words.
     let codes = lower.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|word| word.contains('_'));
-    let known = codes.filter(|code| *code != "redirect_uri").find_map(|code| advice(code, Some(said)));
-    let known = known.or_else(|| advice("", Some(said)));
+    let known =
+        codes.filter(|code| *code != "redirect_uri").find_map(|code| known_words(At::Authorization, code, Some(said)));
+    let known = known.or_else(|| known_words(At::Authorization, "", Some(said)));
     let any = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let reason = if any(&[
+    let reason = if let Some((reason, _)) = known {
+        reason
+    } else if any(&[
         "redirect_uri",
         "redirect uri",
         "redirection uri",
@@ -192,7 +197,7 @@ fn refused(what: &str, said: &str) -> Seen {
     let detail = format!("the authorization endpoint answers with {what} instead of sending the browser back{words}");
     // Whose page speaks of the redirect URI or the client is told which one is meant.
     let told = matches!(reason, Reason::RedirectUriRefused | Reason::ClientUnknown);
-    Seen::Refused(Failure::new(reason, detail), known.filter(|_| !told).map(str::to_owned))
+    Seen::Refused(Failure::new(reason, detail), known.filter(|_| !told).map(|(_, remedy)| remedy.to_owned()))
 }
 
 #[cfg(test)]
