@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use url::Url;
 
-use super::repair::{Hints, difference, working};
+use super::repair::{Hints, working};
 use super::skew::{self, Skew};
 use super::subject::Subject;
 use super::visit::{Missed, Visit};
@@ -77,7 +77,7 @@ async fn examine(subject: &Subject, report: &mut Report) {
     let learnt = match trial.learn(&body) {
         Ok(learnt) => learnt,
         Err(failure) => {
-            report.found(unusable(subject, settings, &failure, &body).await);
+            report.found(unusable(subject, &failure, &body).await);
             return report.skipped(place, "", "keys, clock and client: the provider's metadata come first");
         }
     };
@@ -140,7 +140,7 @@ async fn mended(subject: &Subject, finding: Finding, hints: &Hints) -> Finding {
 }
 
 /// Metadata that came and cannot be used.
-async fn unusable(subject: &Subject, settings: &ProviderSettings, failure: &Failure, body: &[u8]) -> Finding {
+async fn unusable(subject: &Subject, failure: &Failure, body: &[u8]) -> Finding {
     let finding = Finding::of(Weight::Broken, failure, subject.place());
     let document = document(body);
     let said = document.as_ref().ok().and_then(|document| issuer(document).ok()).map(str::to_owned);
@@ -154,8 +154,6 @@ async fn unusable(subject: &Subject, settings: &ProviderSettings, failure: &Fail
     match (failure.reason, said) {
         // The hint that comes with a template is better than any address.
         (Reason::DiscoveryIssuer, Some(said)) if !said.contains('{') => {
-            let apart = difference(&settings.issuer, &said);
-            let finding = Finding { seen: format!("{}; {apart}", finding.seen), ..finding };
             let unless = subject.line("issuer", &said);
             let finding = finding.change(format!("{unless}, if that is your provider"));
             mended(subject, finding, &Hints { said: Some(said), ..Hints::default() }).await

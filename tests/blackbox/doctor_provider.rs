@@ -146,7 +146,7 @@ async fn every_products_refusal_of_the_client_is_told_from_that_of_the_redirect_
         let config = stand_in.config("http://127.0.0.1:9", keys);
         let redirect_uri = format!("{}/oidc/callback", config.public_url);
         stand_in.registered(|client| client.redirect_uris = vec!["https://other.example/oidc/callback".into()]);
-        let change = Examined::of(&config).await.change(&format!("{which:?}"), "DW-3117", "authorization request");
+        let change = Examined::of(&config).await.change(&format!("{which:?}"), "DW-3126", "authorization request");
         assert!(change.contains(&redirect_uri), "{which:?}: {change}");
         // What it says to do.
         stand_in.registered(|client| client.redirect_uris = vec![redirect_uri.clone()]);
@@ -154,12 +154,15 @@ async fn every_products_refusal_of_the_client_is_told_from_that_of_the_redirect_
 
         let other = stand_in.config("http://127.0.0.1:9", &format!("{keys}client_id = \"somebody-else\"\n"));
         let examined = Examined::of(&other).await;
-        let change = examined.change(&format!("{which:?}"), "DW-3118", "authorization request");
+        let change = examined.change(&format!("{which:?}"), "DW-3127", "authorization request");
         assert!(change.contains("somebody-else"), "{which:?}: {change}");
 
         let other = stand_in.config("http://127.0.0.1:9", &format!("{keys}client_secret = \"not-the-secret\"\n"));
         let examined = Examined::of(&other).await;
-        examined.finding(&format!("{which:?}"), "DW-3202", "client authentication");
+        let about = |one: &&Value| one["step"] == "client authentication" && one["weight"] == "broken";
+        let named = examined.findings().into_iter().find(about).expect("the secret is refused");
+        // By what the product says of it.
+        assert!(named["code"].as_str().is_some_and(|code| code.starts_with("DW-32")), "{which:?}: {named:#}");
         assert!(!examined.text.contains("not-the-secret"), "{which:?}: the secret is in the report");
         assert_eq!(examined.code, 4, "{which:?}");
     }
@@ -215,7 +218,7 @@ async fn a_server_that_is_not_there_is_named_by_step() {
 async fn a_certificate_that_is_not_accepted_is_told_with_its_day_its_names_or_its_authority() {
     let authority = Authority::new();
     for (why, leaf, trusted, words, change) in [
-        ("expired", authority.expired(&["127.0.0.2"]), true, "2002", "renew"),
+        ("expired", authority.expired(&["127.0.0.2"]), true, "2002", "Renew"),
         ("another name", authority.leaf(&["login.example"]), true, "`login.example`", "host in `issuer`"),
         ("unknown", authority.leaf(&["127.0.0.2"]), false, "signed by `rcgen self signed cert`", "ca_file"),
     ] {
@@ -414,7 +417,7 @@ async fn the_way_of_client_authentication_that_is_registered_is_found_by_trying(
         let stand_in = StandIn::start(Which::Zitadel).await;
         stand_in.registered(|client| client.client_auth = vec![registered.into()]);
         let config = stand_in.config("http://127.0.0.1:9", &format!("client_auth = {configured:?}\n"));
-        let change = Examined::of(&config).await.change(registered, "DW-3202", "client authentication");
+        let change = Examined::of(&config).await.change(registered, "DW-3210", "client authentication");
         assert_eq!(line(&change), format!("client_auth = {registered:?}"), "{change}");
         let mended = rewritten(config, &format!("client_auth = {configured:?}"), &line(&change));
         Examined::of(&mended).await.is_good(registered);
@@ -427,10 +430,10 @@ async fn a_registration_that_differs_is_named_and_mended_by_what_the_doctor_says
     let (config, client) = registered(&provider, json!({}), "").await;
     let secret = format!("client_secret = {:?}", client.secret);
     let missing = rewritten(config, &format!("{secret}\n"), "");
-    let change = Examined::of(&missing).await.change("no secret", "DW-3202", "client authentication");
-    assert!(change.contains("set `client_secret`"), "{change}");
+    let change = Examined::of(&missing).await.change("no secret", "DW-3206", "client authentication");
+    assert!(change.contains("Set `client_secret`"), "{change}");
     let the_id = rewritten(missing, "[[provider]]\n", &format!("[[provider]]\nclient_secret = {:?}\n", client.id));
-    let change = Examined::of(&the_id).await.change("the id", "DW-3202", "client authentication");
+    let change = Examined::of(&the_id).await.change("the id", "DW-3209", "client authentication");
     assert!(change.contains("`client_id`"), "{change}");
     let mended = rewritten(the_id, &format!("client_secret = {:?}", client.id), &secret);
     Examined::of(&mended).await.is_good("the secret");
@@ -439,12 +442,12 @@ async fn a_registration_that_differs_is_named_and_mended_by_what_the_doctor_says
 #[tokio::test]
 async fn a_flow_or_scope_that_is_refused_names_its_setting() {
     let provider = Provider::shared();
-    for (why, extra, keys, words) in [
-        ("implicit", json!({}), "auth_method = \"implicit\"\n", "auth_method"),
-        ("a scope", json!({"scope": "openid"}), "scopes = [\"openid\", \"profile\"]\n", "scopes"),
+    for (why, extra, keys, code, words) in [
+        ("implicit", json!({}), "auth_method = \"implicit\"\n", "DW-3125", "auth_method"),
+        ("a scope", json!({"scope": "openid"}), "scopes = [\"openid\", \"profile\"]\n", "DW-3128", "scopes"),
     ] {
         let (config, _) = registered(&provider, extra, keys).await;
-        let change = Examined::of(&config).await.change(why, "DW-3107", "authorization request");
+        let change = Examined::of(&config).await.change(why, code, "authorization request");
         assert!(change.contains(words), "{why}: {change}");
     }
 }
