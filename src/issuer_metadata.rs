@@ -67,21 +67,40 @@ pub fn other_issuer(expected: &str, said: &str, hint: &str) -> Failure {
     Failure::new(Reason::DiscoveryIssuer, detail).remedied_by(remedy)
 }
 
-/// How `said` differs from `expected`, where it is one thing that people mistake.
-pub fn difference(expected: &str, said: &str) -> Option<&'static str> {
-    let (a, b) = (Url::parse(expected).ok()?, Url::parse(said).ok()?);
-    let bare = |url: &Url| url.path().trim_end_matches('/').to_owned();
-    let parts = [
-        (a.scheme() != b.scheme(), "they differ by http and https"),
-        (a.host_str() != b.host_str(), "they differ by the host"),
-        (a.port() != b.port(), "they differ by the port"),
-        (a.query() != b.query(), "they differ by the query"),
-        (bare(&a) != bare(&b) && bare(&a).eq_ignore_ascii_case(&bare(&b)), "they differ by large and small letters"),
-        (!bare(&a).eq_ignore_ascii_case(&bare(&b)), "they differ by the path"),
-        (a.path() != b.path() && bare(&a) == bare(&b), "they differ by the slash at the end"),
-    ];
-    let mut differ = parts.into_iter().filter(|(differ, _)| *differ).map(|(_, how)| how);
-    differ.next().filter(|_| differ.next().is_none())
+/// How `said` differs from `expected`, in words; `None` where nothing can be said of it.
+pub fn difference(expected: &str, said: &str) -> Option<String> {
+    let (ours, theirs) = (Url::parse(expected).ok()?, Url::parse(said).ok()?);
+    let host = |url: &Url| url.host_str().unwrap_or_default().to_owned();
+    let mut found = Vec::new();
+    if ours.scheme() != theirs.scheme() {
+        found.push("http and https");
+    }
+    if host(&ours) != host(&theirs) {
+        let admin = host(&ours).replacen("-admin.", ".", 1) == host(&theirs);
+        found.push(if admin { "the host, which is that of the admin console (`-admin`)" } else { "the host" });
+    }
+    if ours.port() != theirs.port() {
+        found.push("the port");
+    }
+    if ours.query() != theirs.query() {
+        found.push("the query");
+    }
+    found.extend(difference_of_paths(ours.path(), theirs.path()));
+    (!found.is_empty()).then(|| format!("they differ by {}", found.join(" and ")))
+}
+
+fn difference_of_paths(ours: &str, theirs: &str) -> Option<&'static str> {
+    let (bare, other) = (ours.trim_end_matches('/'), theirs.trim_end_matches('/'));
+    match () {
+        () if ours == theirs => None,
+        () if bare == other => Some("the slash at the end"),
+        () if bare.eq_ignore_ascii_case(other) => Some("large and small letters"),
+        () if other.strip_prefix("/auth") == Some(bare) => {
+            Some("`/auth` before the path, as Keycloak had it before 17")
+        }
+        () if bare.strip_prefix("/auth") == Some(other) => Some("`/auth` before the path, which Keycloak has no more"),
+        () => Some("the path"),
+    }
 }
 
 /// An endpoint that may be absent, null or empty, but where it is set has to be usable. `plain` says of an address
@@ -130,24 +149,35 @@ mod tests {
     use super::difference;
 
     #[test]
-    fn two_issuers_that_differ_by_one_thing_say_by_which() {
-        for (said, how) in [
-            ("https://a.example/x/", Some("slash")),
-            ("http://a.example/x", Some("http and https")),
-            ("https://a-admin.example/x", Some("host")),
-            ("https://a.example:8443/x", Some("port")),
-            ("https://a.example/X", Some("letters")),
-            ("https://a.example/y", Some("path")),
-            ("https://a.example/x?p=1", Some("query")),
-            ("https://b.example/y", None),
-            ("https://a.example/x", None),
-            ("no address", None),
+    fn two_issuers_that_differ_say_by_what() {
+        for (ours, said, wanted) in [
+            ("https://a.example/x/", "https://a.example/x", "the slash at the end"),
+            ("http://a.example/x", "https://a.example/x", "http and https"),
+            ("https://a.example:8443/x", "https://a.example/x", "the port"),
+            ("https://b.example/x", "https://a.example/x", "the host"),
+            (
+                "https://a-admin.okta.com/",
+                "https://a.okta.com",
+                "the host, which is that of the admin console (`-admin`)",
+            ),
+            ("https://a.example/realms/Main", "https://a.example/realms/main", "large and small letters"),
+            (
+                "https://a.example/realms/m",
+                "https://a.example/auth/realms/m",
+                "`/auth` before the path, as Keycloak had it before 17",
+            ),
+            (
+                "https://a.example/auth/realms/m",
+                "https://a.example/realms/m",
+                "`/auth` before the path, which Keycloak has no more",
+            ),
+            ("https://a.example/x", "https://a.example/y", "the path"),
+            ("https://a.example/x?y", "https://a.example/x", "the query"),
+            ("https://a.example/x/", "https://b.example/x", "the host and the slash at the end"),
         ] {
-            let found = difference("https://a.example/x", said);
-            assert!(
-                found.is_some() == how.is_some() && found.unwrap_or_default().contains(how.unwrap_or_default()),
-                "{said}"
-            );
+            assert_eq!(difference(ours, said), Some(format!("they differ by {wanted}")), "{ours} {said}");
         }
+        assert_eq!(difference("https://a.example/", "https://a.example"), None);
+        assert_eq!(difference("https://a.example/", "me"), None);
     }
 }

@@ -16,7 +16,8 @@ use super::subject::Subject;
 use super::{Finding, Report, Weight};
 use crate::config::model::Provider as ProviderSettings;
 use crate::oidc::{Learnt, Trial};
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 pub(super) async fn check(
     subject: &Subject,
@@ -62,28 +63,28 @@ async fn authorization(
     match read(&answer, &begun.authorization_url, trial.redirect_uri()) {
         Seen::Accepted(how) => report.good(place, step, format!("client id and redirect URI are accepted: {how}")),
         Seen::Unclear(why) => report.skipped(place, step, why),
-        Seen::Refused(failure, change) => {
-            let change = change.unwrap_or_else(|| advice_of(failure.reason, settings, trial));
-            report.found(Finding::of(Weight::Broken, &failure, place).at(step).change(change));
+        Seen::Refused(failure) => {
+            let failure = named(failure, settings, trial);
+            report.found(Finding::of(Weight::Broken, &failure, place).at(step));
         }
     }
 }
 
-/// The remedy with the values that are meant.
-fn advice_of(reason: Reason, settings: &ProviderSettings, trial: &Trial) -> String {
-    let redirect_uri = trial.redirect_uri();
-    match reason {
-        Reason::RedirectUriRefused => {
-            format!("register `{redirect_uri}` at the provider as a redirect URI, to the letter")
+/// With the values that are meant in the remedy.
+fn named(failure: Failure, settings: &ProviderSettings, trial: &Trial) -> Failure {
+    let client_id = in_words(&settings.client_id);
+    match failure.reason {
+        Reason::ClientUnknown => failure.remedied(format!(
+            "Compare `client_id`, which is {client_id}, with the one at the provider, and `issuer` with the provider at \
+             which it is registered."
+        )),
+        Reason::AuthorizationRefused => {
+            let redirect_uri = trial.redirect_uri();
+            failure.remedied(format!(
+                "Compare `client_id`, which is {client_id}, with the one at the provider, and register `{redirect_uri}` \
+                 there as a redirect URI, to the letter."
+            ))
         }
-        Reason::ClientUnknown => format!(
-            "compare `client_id` (`{}`) with the one at the provider, and `issuer` with the provider at which it is registered",
-            settings.client_id
-        ),
-        Reason::AuthorizationRefused => format!(
-            "compare `client_id` (`{}`) with the one at the provider, and register `{redirect_uri}` there as a redirect URI",
-            settings.client_id
-        ),
-        other => other.info().remedy.to_owned(),
+        _ => trial.with_own_names(failure),
     }
 }

@@ -9,7 +9,6 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::provider::judge_keys;
-use super::repair::difference;
 use super::skew::{self, Skew};
 use super::subject::Subject;
 use super::visit::Visit;
@@ -151,12 +150,9 @@ async fn metadata(
             let finding = found(&failure).at(step);
             let document = document(&fetched.body).ok();
             let said = document.as_ref().and_then(|document| issuer(document).ok());
-            let own = trial.settings().issuer.as_deref().and_then(|text| Url::parse(text).ok());
-            report.found(match (failure.reason, said, own) {
-                (Reason::DiscoveryIssuer, Some(said), Some(own)) if !said.contains('{') => {
-                    let seen = format!("{}; {}", finding.seen, difference(&own, said));
-                    let line = subject.line("issuer", said);
-                    Finding { seen, ..finding }.change(format!("{line}, if that is your issuer"))
+            report.found(match (failure.reason, said) {
+                (Reason::DiscoveryIssuer, Some(said)) if !said.contains('{') => {
+                    finding.change(format!("{}, if that is your issuer", subject.line("issuer", said)))
                 }
                 _ => finding,
             });

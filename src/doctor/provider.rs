@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use url::Url;
 
-use super::repair::{Hints, difference, working};
+use super::repair::{Hints, working};
 use super::skew::{self, Skew};
 use super::subject::Subject;
 use super::visit::{Missed, Visit};
@@ -77,7 +77,7 @@ async fn examine(subject: &Subject, report: &mut Report) {
     let learnt = match trial.learn(&body) {
         Ok(learnt) => learnt,
         Err(failure) => {
-            report.found(unusable(subject, settings, &failure, &body).await);
+            report.found(unusable(subject, &failure, &body).await);
             return report.skipped(place, "", "keys, clock and client: the provider's metadata come first");
         }
     };
@@ -140,7 +140,7 @@ async fn mended(subject: &Subject, finding: Finding, hints: &Hints) -> Finding {
 }
 
 /// Metadata that came and cannot be used.
-async fn unusable(subject: &Subject, settings: &ProviderSettings, failure: &Failure, body: &[u8]) -> Finding {
+async fn unusable(subject: &Subject, failure: &Failure, body: &[u8]) -> Finding {
     let finding = Finding::of(Weight::Broken, failure, subject.place());
     let document = document(body);
     let said = document.as_ref().ok().and_then(|document| issuer(document).ok()).map(str::to_owned);
@@ -154,8 +154,6 @@ async fn unusable(subject: &Subject, settings: &ProviderSettings, failure: &Fail
     match (failure.reason, said) {
         // The hint that comes with a template is better than any address.
         (Reason::DiscoveryIssuer, Some(said)) if !said.contains('{') => {
-            let apart = difference(&settings.issuer, &said);
-            let finding = Finding { seen: format!("{}; {apart}", finding.seen), ..finding };
             let unless = subject.line("issuer", &said);
             let finding = finding.change(format!("{unless}, if that is your provider"));
             mended(subject, finding, &Hints { said: Some(said), ..Hints::default() }).await
@@ -173,7 +171,11 @@ fn capabilities(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<
         ("response_types_supported", "response types", "the configured one is offered"),
         ("response_modes_supported", "response modes", "the configured one is offered, or nothing is said of them"),
         ("code_challenge_methods_supported", "PKCE", "S256 is offered, or nothing is said of it"),
-        ("token_endpoint_auth_methods_supported", "client authentication", "the chosen way is offered"),
+        (
+            "token_endpoint_auth_methods_supported",
+            "client authentication methods",
+            "the chosen way is offered, or nothing is said of it",
+        ),
         ("userinfo", "userinfo", ""),
     ] {
         let lacks = shortcomings.iter().find(|failure| failure.detail.contains(list));
@@ -182,6 +184,7 @@ fn capabilities(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<
                 let finding = Finding::of(Weight::Warning, failure, subject.place()).at(step);
                 report.found(finding.change(instead(subject, settings, learnt, step)));
             }
+            None if matches!(step, "PKCE" | "client authentication methods") && !learnt.redeems_codes() => {}
             None if !good.is_empty() => report.good(subject.place(), step, good),
             None => {}
         }
@@ -213,7 +216,7 @@ fn instead(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<'_>, 
             _ => format!("{}, whose answers come in the address", subject.line("auth_method", "pkce")),
         },
         "PKCE" => "allow PKCE with `S256` at the provider; the gateway always sends it".to_owned(),
-        "client authentication" => match learnt.client_auth_methods().unwrap_or_default() {
+        "client authentication methods" => match learnt.client_auth_methods().unwrap_or_default() {
             [] => "set `client_auth` to what the client is registered for".to_owned(),
             methods => {
                 let shown: Vec<_> = methods.iter().map(|method| in_words(method)).collect();

@@ -6,9 +6,8 @@
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::visit::without_query;
 use crate::config::Settings;
-use crate::issuer_metadata::{document, is_issuer, issuer, openid_configuration};
+use crate::issuer_metadata::{document, issuer, openid_configuration};
 use crate::oidc::Trial;
 
 /// Most addresses that are tried.
@@ -39,19 +38,30 @@ pub(super) async fn working(settings: &Settings, index: usize, hints: &Hints) ->
     tried.into_iter().find_map(|(_, found)| found)
 }
 
-/// What the metadata at `candidate` calls itself, where a gateway with that issuer would accept them.
+/// What the metadata at `candidate` call themselves, where a gateway with that issuer would accept them.
 async fn answers(mut settings: Settings, index: usize, candidate: Url) -> Option<String> {
     let provider = settings.provider.get_mut(index)?;
-    provider.issuer = candidate.clone();
     // The certificate of the gateway is for the configured host alone.
     provider.client_certificate_file = None;
     provider.client_key_file = None;
+    let (body, said) = asked(&settings, index, &candidate).await?;
+    settings.provider.get_mut(index)?.issuer = Url::parse(&said).ok()?;
+    // What was found may be called otherwise again, by a slash or wholly: then it has to answer by that name.
+    let own = settings.provider.get(index)?.issuer.clone();
+    let body = match openid_configuration(&own).ok()? == openid_configuration(&candidate).ok()? {
+        true => body,
+        false => asked(&settings, index, &own).await?.0,
+    };
     let trial = Trial::new(&settings, index)?.ok()?;
-    let body = trial.http().get_json(&openid_configuration(&candidate).ok()?, None).await.ok()?;
-    trial.learn(&body).ok()?;
-    let document = document(&body).ok()?;
-    let said = issuer(&document).ok()?;
-    is_issuer(&candidate, said).then(|| said.to_owned())
+    trial.learn(&body).is_ok().then_some(said)
+}
+
+/// The metadata of `address`, and the issuer in them.
+async fn asked(settings: &Settings, index: usize, address: &Url) -> Option<(Vec<u8>, String)> {
+    let trial = Trial::new(settings, index)?.ok()?;
+    let body = trial.http().get_json(&openid_configuration(address).ok()?, None).await.ok()?;
+    let said = issuer(&document(&body).ok()?).ok()?.to_owned();
+    Some((body, said))
 }
 
 /// Addresses that may have been meant, the likeliest first.
@@ -125,79 +135,12 @@ fn of_metadata(url: &Url) -> Option<Url> {
     Some(issuer)
 }
 
-/// In what two issuers differ, in words.
-pub(super) fn difference(configured: &Url, said: &str) -> String {
-    let Ok(other) = Url::parse(said) else { return "what it calls itself is no address".to_owned() };
-    let mut found = Vec::new();
-    if configured.scheme() != other.scheme() {
-        found.push(format!("the scheme (`{}`, `{}`)", configured.scheme(), other.scheme()));
-    }
-    let host = |url: &Url| url.host_str().unwrap_or_default().to_owned();
-    if host(configured) != host(&other) {
-        let admin = host(configured).replacen("-admin.", ".", 1) == host(&other);
-        let why = if admin { ": `-admin` is the address of the admin console" } else { "" };
-        found.push(format!("the host (`{}`, `{}`{why})", host(configured), host(&other)));
-    }
-    let port = |url: &Url| url.port_or_known_default().unwrap_or_default();
-    if port(configured) != port(&other) && (configured.scheme() == other.scheme() || configured.port() != other.port())
-    {
-        found.push(format!("the port ({}, {})", port(configured), port(&other)));
-    }
-    let (ours, theirs) = (configured.path(), other.path());
-    if ours != theirs {
-        found.push(match () {
-            () if ours.trim_end_matches('/') == theirs.trim_end_matches('/') => {
-                let with = if ours.ends_with('/') { "without" } else { "with" };
-                format!("the slash at the end, {with} which it calls itself")
-            }
-            () if ours.eq_ignore_ascii_case(theirs) => "upper and lower case of the path".to_owned(),
-            () if theirs.strip_prefix("/auth") == Some(ours) => {
-                "the `/auth` before the path, as older Keycloaks have it".into()
-            }
-            () if ours.strip_prefix("/auth") == Some(theirs) => {
-                "the `/auth` before the path, which newer Keycloaks do not have".into()
-            }
-            () => format!("the path (`{ours}`, `{theirs}`)"),
-        });
-    }
-    if configured.query() != other.query() {
-        found.push("the query".to_owned());
-    }
-    match found.is_empty() {
-        true => format!("they differ in how they are written ({})", without_query(configured)),
-        false => format!("they differ in {}", found.join(" and ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn url(text: &str) -> Url {
         Url::parse(text).expect("an address")
-    }
-
-    #[test]
-    fn how_two_issuers_differ_is_said_in_words() {
-        for (ours, said, wanted) in [
-            ("https://a.example/x/", "https://a.example/x", "the slash at the end, without which"),
-            ("https://a.example/x", "https://a.example/x/", "the slash at the end, with which"),
-            ("http://a.example/x", "https://a.example/x", "the scheme (`http`, `https`)"),
-            ("https://a.example:8443/x", "https://a.example/x", "the port (8443, 443)"),
-            ("https://b.example/x", "https://a.example/x", "the host (`b.example`, `a.example`)"),
-            ("https://a-admin.okta.com/", "https://a.okta.com", "`-admin` is the address of the admin console"),
-            ("https://a.example/realms/Main", "https://a.example/realms/main", "upper and lower case"),
-            ("https://a.example/realms/m", "https://a.example/auth/realms/m", "as older Keycloaks have it"),
-            ("https://a.example/auth/realms/m", "https://a.example/realms/m", "newer Keycloaks do not"),
-            ("https://a.example/x", "https://a.example/y", "the path (`/x`, `/y`)"),
-            ("https://a.example/x?y", "https://a.example/x", "the query"),
-            ("https://a.example/x", "me", "no address"),
-        ] {
-            let told = difference(&url(ours), said);
-            assert!(told.contains(wanted), "{ours} {said}: {told}");
-        }
-        let two = difference(&url("https://a.example/x/"), "https://b.example/x");
-        assert!(two.contains("the host") && two.contains(" and the slash"), "{two}");
     }
 
     #[test]

@@ -53,8 +53,9 @@ impl Finding {
         Finding { weight, reason, place: place.into(), step: "", seen: seen.into(), change }
     }
 
+    /// With the remedy of this occasion, where there is one.
     pub fn of(weight: Weight, failure: &Failure, place: impl Into<String>) -> Finding {
-        Finding::new(weight, failure.reason, place, failure.detail.clone())
+        Finding::new(weight, failure.reason, place, failure.detail.clone()).change(failure.remedy())
     }
 
     #[must_use]
@@ -64,7 +65,7 @@ impl Finding {
 
     #[must_use]
     pub fn change(self, change: impl Into<String>) -> Finding {
-        Finding { change: change.into(), ..self }
+        Finding { change: sentence(change.into()), ..self }
     }
 
     fn as_json(&self) -> Value {
@@ -74,6 +75,17 @@ impl Finding {
             "seen": self.seen, "change": self.change,
         })
     }
+}
+
+/// With a capital at its beginning and a stop at its end: hints are written to stand behind something else.
+fn sentence(mut text: String) -> String {
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    if !text.ends_with(['.', '?', '!']) {
+        text.push('.');
+    }
+    text
 }
 
 /// What was found good, or could not be examined.

@@ -64,7 +64,7 @@ mod tests {
                 ("configuration", "OIDC_ISUER is not used"),
             ]
         );
-        assert_eq!(report.findings[0].change, "did you mean `issuer`?");
+        assert_eq!(report.findings[0].change, "Did you mean `issuer`?");
         assert_eq!(report.findings[1].change, Reason::ConfigInvalid.info().remedy);
         assert_eq!(report.worst(), Some(Weight::Broken));
     }

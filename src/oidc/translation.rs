@@ -81,7 +81,7 @@ impl Provider {
     }
 
     /// With the remedy that names what is this provider's own.
-    fn with_own_names(&self, failure: Failure) -> Failure {
+    pub(super) fn with_own_names(&self, failure: Failure) -> Failure {
         let failure = failure.of_provider(self.name());
         match failure.reason {
             Reason::RedirectUriRefused => {

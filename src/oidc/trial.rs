@@ -59,6 +59,11 @@ impl Trial {
         &self.provider.redirect_uri
     }
 
+    /// With the remedy that names what is this provider's own, as at a sign-in.
+    pub fn with_own_names(&self, failure: Failure) -> Failure {
+        self.provider.with_own_names(failure)
+    }
+
     /// Takes over the metadata that was fetched; fails as a gateway's start would.
     pub fn learn(&self, metadata: &[u8]) -> Result<Learnt<'_>, Failure> {
         let metadata = Metadata::parse(metadata, &self.provider.settings)?;

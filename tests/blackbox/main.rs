@@ -24,6 +24,7 @@ mod directory_lies;
 mod directory_running;
 mod discovery;
 mod doctor;
+mod doctor_provider;
 mod every_token;
 mod federation;
 mod form_post;

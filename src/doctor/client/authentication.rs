@@ -27,8 +27,7 @@ pub(super) async fn check(subject: &Subject, settings: &ProviderSettings, learnt
         }
         Answered::Failed(failure) => report.found(Finding::of(Weight::Broken, &failure, place).at(STEP)),
         Answered::Refused { error, failure } => {
-            let about_client = failure.reason == Reason::ClientRefused;
-            match about_client || known_words(At::Token, &error, Some(&failure.detail)).is_some() {
+            match is_about_client(failure.reason) || known_words(At::Token, &error, Some(&failure.detail)).is_some() {
                 true => report.found(refused(subject, settings, learnt, &failure).await),
                 // It looked at something else first.
                 false => report.skipped(place, STEP, format!("nothing can be said: {}", failure.detail)),
@@ -37,19 +36,44 @@ pub(super) async fn check(subject: &Subject, settings: &ProviderSettings, learnt
     }
 }
 
+fn is_about_client(reason: Reason) -> bool {
+    use Reason::*;
+    matches!(
+        reason,
+        ClientRefused
+            | ClientSecretMissing
+            | ClientSecretUnwanted
+            | ClientSecretExpired
+            | ClientSecretMistaken
+            | ClientAuthRefused
+            | OriginRefused
+    )
+}
+
 async fn refused(subject: &Subject, settings: &ProviderSettings, learnt: &Learnt<'_>, failure: &Failure) -> Finding {
-    let called = learnt.client_auth().name().unwrap_or("auto");
-    let seen = format!("with `{called}` {}", failure.detail);
-    let finding = Finding::new(Weight::Broken, failure.reason, subject.place(), seen).at(STEP);
-    match other_way(learnt).await {
-        Some(way) => {
+    let finding = Finding::of(Weight::Broken, failure, subject.place()).at(STEP);
+    match (other_way(learnt).await, failure.reason) {
+        (Some(way), _) => {
             let line = subject.line("client_auth", way.name().unwrap_or_default());
             finding.change(format!("{line}: tried, and the provider accepts it"))
         }
-        None => match by_settings(settings, learnt).or_else(|| told(&failure.detail)) {
-            Some(change) => finding.change(change),
-            None => finding,
-        },
+        (None, Reason::ClientRefused) => {
+            let change = format!("{}{}", failure.remedy().trim_end_matches('.'), other_methods(settings, learnt));
+            finding.change(change)
+        }
+        (None, _) => finding,
+    }
+}
+
+/// What the provider knows beside the way that was used, where there is a secret to send.
+fn other_methods(settings: &ProviderSettings, learnt: &Learnt<'_>) -> String {
+    let used = learnt.client_auth().name().unwrap_or_default();
+    let offered = learnt.client_auth_methods().unwrap_or_default().iter();
+    let others: Vec<_> =
+        offered.filter(|method| *method != used && *method != "none").map(|one| in_words(one)).collect();
+    match settings.client_secret.is_some() && !others.is_empty() {
+        true => format!("; where the client is registered for another way, set `client_auth` ({})", others.join(", ")),
+        false => String::new(),
     }
 }
 
@@ -63,31 +87,4 @@ async fn other_way(learnt: &Learnt<'_>) -> Option<ClientAuth> {
     }
     let other = ways.into_iter().find(|way| *way != present)?;
     (learnt.redeem_made_up(other, SystemTime::now()).await == Answered::NotTheCode).then_some(other)
-}
-
-/// What the settings themselves show.
-fn by_settings(settings: &ProviderSettings, learnt: &Learnt<'_>) -> Option<String> {
-    let secret = settings.client_secret.as_ref().map(|secret| secret.expose());
-    match secret {
-        Some(secret) if secret == settings.client_id => {
-            Some("set `client_secret` to the secret; now it is the `client_id`".to_owned())
-        }
-        Some(secret) if secret.trim() != secret => {
-            Some("take the white space before or behind `client_secret` away".to_owned())
-        }
-        None if learnt.client_auth() == ClientAuth::None => {
-            let offered = learnt.client_auth_methods().unwrap_or_default();
-            let shown: Vec<_> = offered.iter().map(|method| in_words(method)).collect();
-            let offers = if shown.is_empty() { String::new() } else { format!(" (it offers {})", shown.join(", ")) };
-            Some(format!(
-                "set `client_secret`, or register the client as a public one: the provider wants to know who asks{offers}"
-            ))
-        }
-        _ => None,
-    }
-}
-
-/// What the translation of the provider's words ends with.
-fn told(detail: &str) -> Option<String> {
-    detail.rsplit_once("`; ").map(|(_, advice)| advice.to_owned())
 }

@@ -21,8 +21,8 @@ const LONGEST: usize = 300;
 pub(super) enum Seen {
     /// Client id and redirect URI are known there; how that shows.
     Accepted(String),
-    /// What was refused, and what to change where that is known.
-    Refused(Failure, Option<String>),
+    /// What was refused; with the exact remedy where one is known.
+    Refused(Failure),
     /// Nothing can be said.
     Unclear(String),
 }
@@ -58,7 +58,7 @@ pub(super) fn read(answer: &HttpResponse, asked: &Url, ours: &Url) -> Seen {
         }
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             let detail = format!("the authorization endpoint answers with HTTP status {}", status.as_u16());
-            Seen::Refused(Failure::new(Reason::ProviderUnreachable, detail), None)
+            Seen::Refused(Failure::new(Reason::ProviderUnreachable, detail))
         }
         status => refused(&format!("a page with HTTP status {}", status.as_u16()), &said),
     }
@@ -83,35 +83,16 @@ fn back(parameters: &str) -> Seen {
     if NOBODY_SIGNED_IN.contains(&error) {
         return Seen::Accepted(format!("it answers `{error}`, since nobody is signed in there"));
     }
-    let change = known_words(At::Authorization, error, description.as_deref())
-        .map(|(_, remedy)| remedy.to_owned())
-        .or_else(|| setting(error, &description));
     let response =
         AuthorizationResponse::Error { error: error.to_owned(), description, state: String::new(), iss: None };
     match response.failure() {
         // About the person, who is nobody here.
-        Some(failure) if failure.reason == Reason::ProviderSaidNo && change.is_none() => {
+        Some(failure) if failure.reason == Reason::ProviderSaidNo => {
             Seen::Accepted(format!("it sends the browser back; {}", failure.detail))
         }
-        Some(failure) => Seen::Refused(failure, change),
+        Some(failure) => Seen::Refused(failure),
         None => Seen::Unclear("it answers with an error that cannot be read".to_owned()),
     }
-}
-
-/// Which setting an error of RFC 6749 §4.1.2.1 is about, where no product's words are known.
-fn setting(error: &str, description: &Option<String>) -> Option<String> {
-    let said = description.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let change = match error {
-        "invalid_request" if said.contains("code_challenge") || said.contains("pkce") => {
-            "allow PKCE with `S256` for the client at the provider; the gateway sends it whenever a code comes"
-        }
-        "invalid_request" if said.contains("response_mode") => {
-            "set `response_mode` or `auth_method` to what the client is registered for"
-        }
-        "unsupported_response_mode" => "set `response_mode` or `auth_method` to what the client is registered for",
-        _ => return None,
-    };
-    Some(change.to_owned())
 }
 
 /// The browser was sent somewhere else: most often to the sign-in page, sometimes to an error page.
@@ -195,9 +176,7 @@ fn refused(what: &str, said: &str) -> Seen {
         false => format!(": {}", in_words(&text::cut(said, LONGEST))),
     };
     let detail = format!("the authorization endpoint answers with {what} instead of sending the browser back{words}");
-    // Whose page speaks of the redirect URI or the client is told which one is meant.
-    let told = matches!(reason, Reason::RedirectUriRefused | Reason::ClientUnknown);
-    Seen::Refused(Failure::new(reason, detail), known.filter(|_| !told).map(|(_, remedy)| remedy.to_owned()))
+    Seen::Refused(Failure::new(reason, detail).remedied_by(known.map(|(_, remedy)| remedy)))
 }
 
 #[cfg(test)]

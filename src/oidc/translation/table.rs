@@ -419,4 +419,14 @@ pub(super) const TABLE: &[Known] = &[
     said("invalid_scope", "", ScopeRefused, "The provider does not know one of `scopes`: take it away."),
     known("response_type", FlowRefused, FLOW),
     known("response type", FlowRefused, FLOW),
+    known(
+        "response_mode",
+        ProviderMisconfigured,
+        "Set `response_mode` to what the provider has, or `auth_method` where that decides it.",
+    ),
+    known(
+        "code_challenge_method",
+        ProviderMisconfigured,
+        "Allow `code_challenge_method` S256 for the client at the provider: the gateway sends it whenever a code comes.",
+    ),
 ];

@@ -62,14 +62,15 @@ fn errors_that_are_sent_back_name_the_setting() {
         ),
         ("invalid_scope", "Invalid scopes: groups", "scopes"),
         ("invalid_request", "Missing parameter: code_challenge_method", "PKCE"),
-        ("unsupported_response_mode", "", "response_mode"),
+        ("unsupported_response_mode", "", "auth_method"),
         ("unsupported_response_type", "AADSTS700054: response_type 'id_token' is not enabled", "ID tokens"),
     ] {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("error", error), ("error_description", description)])
             .finish();
         match seen(302, &[("location", &format!("{OURS}?{query}"))], "") {
-            Seen::Refused(failure, Some(change)) => {
+            Seen::Refused(failure) => {
+                let change = failure.remedy();
                 assert!(change.contains(wanted), "{error} {description}: {change}");
                 assert!(failure.detail.contains(error), "{failure:?}");
             }
@@ -80,7 +81,7 @@ fn errors_that_are_sent_back_name_the_setting() {
     let told = seen(302, &[("location", &format!("{OURS}?error=access_denied"))], "");
     assert!(matches!(told, Seen::Accepted(_)), "{told:?}");
     let told = seen(302, &[("location", &format!("{OURS}?error=server_error"))], "");
-    assert!(matches!(told, Seen::Refused(Failure { reason: Reason::ProviderUnreachable, .. }, _)), "{told:?}");
+    assert!(matches!(told, Seen::Refused(Failure { reason: Reason::ProviderUnreachable, .. })), "{told:?}");
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn a_page_that_keeps_the_browser_is_told_by_its_words() {
         (400, "We are sorry", Reason::AuthorizationRefused),
     ] {
         match seen(status, &[], &page(text)) {
-            Seen::Refused(failure, _) => {
+            Seen::Refused(failure) => {
                 assert_eq!(failure.reason, reason, "{text}: {failure:?}");
                 assert!(!failure.detail.contains('<'), "the markup is gone: {failure:?}");
             }
@@ -110,9 +111,9 @@ fn a_page_that_keeps_the_browser_is_told_by_its_words() {
         }
     }
     let told = seen(500, &[], &page("redirect_uri"));
-    assert!(matches!(told, Seen::Refused(Failure { reason: Reason::ProviderUnreachable, .. }, _)), "{told:?}");
+    assert!(matches!(told, Seen::Refused(Failure { reason: Reason::ProviderUnreachable, .. })), "{told:?}");
     let long = seen(400, &[], &page(&"x".repeat(5000)));
-    assert!(matches!(&long, Seen::Refused(failure, _) if failure.detail.len() < 600), "{long:?}");
+    assert!(matches!(&long, Seen::Refused(failure) if failure.detail.len() < 600), "{long:?}");
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_redirect_to_a_page_of_errors_is_a_refusal() {
         ("/oauth/authorize?error=invalid_client&error_description=Unknown%20client", Reason::ClientUnknown),
     ] {
         let told = seen(302, &[("location", to)], "");
-        assert!(matches!(&told, Seen::Refused(failure, _) if failure.reason == reason), "{to}: {told:?}");
+        assert!(matches!(&told, Seen::Refused(failure) if failure.reason == reason), "{to}: {told:?}");
     }
 }
 
@@ -138,7 +139,7 @@ fn a_redirect_to_a_page_of_errors_is_a_refusal() {
 fn entras_page_of_errors_is_a_script() {
     let body = r#"<html><head><title>Sign in to your account</title></head><body><script>$Config={"strServiceExceptionMessage":"AADSTS50011: The redirect URI 'x' specified in the request does not match"}</script></body></html>"#;
     match seen(200, &[], body) {
-        Seen::Refused(failure, _) => {
+        Seen::Refused(failure) => {
             assert_eq!(failure.reason, Reason::RedirectUriRefused, "{failure:?}");
             assert!(failure.detail.contains("AADSTS50011"), "{failure:?}");
         }
