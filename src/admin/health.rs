@@ -91,7 +91,7 @@ pub(super) fn readiness(in_force: &InForce, stopping: bool) -> Value {
     if !directories.is_empty() {
         body["directories"] = json!(directories);
     }
-    body["configuration"] = in_force.configuration.as_json();
+    body["configuration"] = in_force.report.as_json();
     if in_force.restore.is_some() {
         body["warning"] = json!("restore mode: only the password of the log signs in");
     }
