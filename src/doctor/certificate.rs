@@ -254,7 +254,7 @@ mod tests {
         let behind = examined("public_url = 'https://a.example'", &[leaf(&["b"], &root, (2031, 1))]);
         assert_eq!((behind[0].0, behind.len()), (Weight::Warning, 1));
         let routes = format!("{DIRECT}\n[[route]]\nhost = 'c.example'");
-        assert_eq!(examined(&routes, &[good.clone()])[0].0, Weight::Warning);
+        assert_eq!(examined(&routes, std::slice::from_ref(&good))[0].0, Weight::Warning);
         let plain = examined(&DIRECT.replace("https", "http"), &[good]);
         assert_eq!((plain[0].0, plain[0].1), (Weight::Broken, Reason::SettingDoubtful));
     }

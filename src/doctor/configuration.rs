@@ -13,8 +13,6 @@ use crate::reason::Reason;
 const PLACE: &str = "configuration";
 /// Keys whose value is a secret, or a list of them.
 const SECRETS: [&str; 4] = ["secrets", "client_secret", "bind_password", "secret"];
-/// Keys that name a file with a private key.
-const KEYS: [&str; 3] = ["tls_key_file", "client_key_file", "decryption_key_file"];
 /// Bits of a file's mode for everybody.
 const READ: u32 = 0o004;
 const WRITE: u32 = 0o002;
@@ -60,11 +58,12 @@ fn files(config: &Config) -> BTreeMap<PathBuf, String> {
             _ => None,
         };
     }
-    let of_providers = settings.provider.iter().flat_map(|p| [&p.client_key_file, &p.decryption_key_file]);
-    let keys = [&settings.listen.tls_key_file].into_iter().chain(of_providers).flatten();
-    files.extend(
-        keys.map(|file| (file.clone(), format!("a private key ({})", KEYS.map(|k| format!("`{k}`")).join(", ")))),
-    );
+    let of_providers = settings.provider.iter().flat_map(|provider| {
+        [("client_key_file", &provider.client_key_file), ("decryption_key_file", &provider.decryption_key_file)]
+    });
+    for (key, file) in [("tls_key_file", &settings.listen.tls_key_file)].into_iter().chain(of_providers) {
+        files.extend(file.iter().map(|file| (file.clone(), format!("the private key of `{key}`"))));
+    }
     files.extend(settings.api_keys_file.iter().map(|file| (file.clone(), "the service accounts' keys".to_owned())));
     files
 }

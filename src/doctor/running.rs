@@ -18,7 +18,19 @@ const PLACE: &str = "running gateway";
 /// How long ago a refusal may be to be told.
 const LATELY: Duration = Duration::from_secs(3600);
 
-/// What people meet that an admin could mend, although the page speaks to the person.
+/// What people and programs meet every day, and nobody has to mend.
+const ORDINARY: [Reason; 8] = [
+    Reason::ClientGone,
+    Reason::SignInNeeded,
+    Reason::SessionEndedDuringPost,
+    Reason::PasswordWrong,
+    Reason::SessionMissing,
+    Reason::SessionExpired,
+    Reason::SessionIdle,
+    Reason::SessionEnded,
+];
+
+/// What people meet that most often is the deployment's fault, although the page speaks to the person.
 const OF_PERSONS: [Reason; 5] = [
     Reason::CallbackNotFromSignIn,
     Reason::AttemptUnknown,
@@ -126,14 +138,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// What `/refusals.json` says was refused lately that an admin can mend.
+/// What `/refusals.json` says was refused lately.
 fn refusals(said: &Value, report: &mut Report) {
     let since = rfc3339(unix_seconds(SystemTime::now() - LATELY));
     let mut told = BTreeSet::new();
     for group in said.as_array().into_iter().flatten() {
-        let Some(reason) = group["code"].as_str().and_then(Reason::with_code).filter(|reason| concerns(*reason)) else {
-            continue;
-        };
+        let Some(reason) = group["code"].as_str().and_then(Reason::with_code) else { continue };
+        let Some(weight) = weight(reason) else { continue };
         let last = &group["last"][0];
         let at = last["at"].as_str().unwrap_or_default();
         // Both are written in the same form, in UTC: they compare as texts.
@@ -150,13 +161,18 @@ fn refusals(said: &Value, report: &mut Report) {
         if !detail.is_empty() {
             seen.push_str(&format!(": {detail}"));
         }
-        report.found(Finding::new(Weight::Warning, reason, format!("{PLACE}, refusals"), seen));
+        report.found(Finding::new(weight, reason, format!("{PLACE}, refusals"), seen));
     }
 }
 
-/// Whether an admin has something to do where it was refused.
-fn concerns(reason: Reason) -> bool {
-    reason.info().reader == Reader::Admin || OF_PERSONS.contains(&reason)
+/// How much it weighs that somebody was refused; nothing where that is as it should be.
+fn weight(reason: Reason) -> Option<Weight> {
+    match reason.info().reader {
+        _ if ORDINARY.contains(&reason) => None,
+        _ if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
+        Reader::Admin => Some(Weight::Warning),
+        Reader::Person | Reader::Attacker => Some(Weight::Hint),
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_an_admin_can_mend_is_told_and_daily_business_is_not() {
+    fn what_was_refused_is_told_and_daily_business_is_not() {
         let now = rfc3339(unix_seconds(SystemTime::now()));
         let group = |reason: Reason, at: &str| {
             let last = json!([{ "at": at, "path": "/x", "reference": "R1", "detail": "expected a, got b" }]);
@@ -177,12 +193,15 @@ mod tests {
             group(Reason::AttemptUnknown, &now),
             group(Reason::UpstreamUnreachable, "2020-01-01T00:00:00Z"),
             group(Reason::UpstreamTls, &now),
+            group(Reason::TokenExpired, &now),
             { "code": "DW-0000" },
         ]);
         let mut report = Report::default();
         refusals(&said, &mut report);
-        let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
-        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls]);
+        let found: Vec<_> = report.findings.iter().map(|finding| (finding.reason, finding.weight)).collect();
+        let (warning, hint) = (Weight::Warning, Weight::Hint);
+        let told = [(Reason::AttemptUnknown, warning), (Reason::UpstreamTls, warning), (Reason::TokenExpired, hint)];
+        assert_eq!(found, told);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
     }

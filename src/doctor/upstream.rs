@@ -153,16 +153,18 @@ fn redirect(settings: &Settings, upstream: &Upstream, heard: &Heard) -> Option<F
         let seen = format!("asked for {url} it sends people to {shown}{what}");
         Finding::new(weight, Reason::AppRedirects, place(upstream), seen).at("redirect")
     };
+    let by_headers = format!(
+        "Tell the app that its address is {url}, or have it go by the forwarding headers of the gateway \
+         (`X-Forwarded-Proto`, `X-Forwarded-Host`; mostly a setting for proxies that it trusts)."
+    );
+    let same_host = target.host() == url.host();
     Some(match (url.scheme(), target.scheme()) {
-        ("https", "http") if target.host() == url.host() => at(Weight::Broken, ", which is plain http").change(
-            "Have the app go by the forwarding headers of the gateway (`X-Forwarded-Proto`; its setting for proxies it trusts), \
-             or tell it its https address.",
-        ),
-        _ if own => at(Weight::Broken, ", its own address, past the gateway")
-            .change(format!("Tell the app that its address is {url}, or have it go by `X-Forwarded-Host`.")),
-        _ if target.host() == url.host() => at(Weight::Warning, ", another port than people use").change(format!(
-            "Tell the app that its address is {url}, or have it go by `X-Forwarded-Host` and `X-Forwarded-Port`."
-        )),
+        ("https", "http") if same_host => at(Weight::Broken, ", which is plain http").change(by_headers),
+        _ if own => at(Weight::Broken, ", its own address, past the gateway").change(by_headers),
+        (public, sent) if same_host && public != sent => {
+            at(Weight::Broken, ", which has another scheme").change(by_headers)
+        }
+        _ if same_host => at(Weight::Warning, ", another port than people use").change(by_headers),
         _ => at(Weight::Hint, ", another host")
             .change("Where this is a sign-in of the app's own, turn it off: the app reads who it is from the headers."),
     })
