@@ -3,6 +3,7 @@
 //! Exit codes: 0 well, 1 failed at run time, 2 wrong usage, 69 an address cannot be listened on, 78 the
 //! configuration is not good.
 
+mod explain;
 mod service_account;
 mod token;
 
@@ -61,6 +62,8 @@ enum Command {
         #[arg(long, value_name = "FILE", conflicts_with = "file")]
         config: Option<PathBuf>,
     },
+    /// Say step by step what would become of a request, and why: exit code 0 where it would pass, 1 where not
+    Explain(Box<explain::Explain>),
     /// Make, list and revoke the keys of service accounts
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run { file: None, config: cli.run.config }) {
         Command::Run { file, config } => run(file.or(config).as_deref()),
         Command::Check { file, config } => check(file.or(config).as_deref()),
+        Command::Explain(flags) => explain::main(*flags),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
         Command::ClientKeys { provider, file } => client_keys(provider.as_deref(), file.config.as_deref()),

@@ -16,6 +16,7 @@ mod directory_lies;
 mod directory_running;
 mod discovery;
 mod every_token;
+mod explain;
 mod federation;
 mod form_post;
 mod form_post_browsers;

@@ -95,9 +95,12 @@ impl Verdict {
         }
     }
 
-    /// Whether it is only that the provider's metadata is not at hand.
-    pub(super) fn waits_for_the_provider(&self) -> bool {
-        self.code == Some(Reason::ProviderNotReady.code())
+    /// Undecided where only the provider's metadata is missing, and it was not asked for.
+    pub(super) fn unless_asked(self, offline: bool) -> Verdict {
+        match offline && self.code == Some(Reason::ProviderNotReady.code()) {
+            true => Verdict::undecided("sent to sign in; the provider's metadata is not at hand"),
+            false => self,
+        }
     }
 
     /// `401 DW-4001, WWW-Authenticate: …`.
@@ -105,7 +108,7 @@ impl Verdict {
         let mut words = match (self.outcome, self.status) {
             (Outcome::Passed, None) => "what the app answers".to_owned(),
             (_, Some(status)) => status.to_string(),
-            (_, None) => "an answer that cannot be told".to_owned(),
+            (_, None) => format!("what cannot be told: {}", self.detail),
         };
         if let Some(code) = self.code {
             words.push_str(&format!(" {code} ({})", self.title));
