@@ -56,7 +56,7 @@ impl std::fmt::Debug for Who {
 
 /// What became of what was written down.
 pub(super) enum Made {
-    Asked(Asked),
+    Asked(Box<Asked>),
     /// The sign-in would have failed.
     NotSignedIn(Failure),
 }
@@ -111,7 +111,7 @@ impl Request {
             }
         }
         asked.raw = raw(&asked.head, &target);
-        Ok(Made::Asked(asked))
+        Ok(Made::Asked(Box::new(asked)))
     }
 }
 
