@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use crate::config::model;
 use crate::reason::{Failure, Reason};
@@ -36,7 +38,7 @@ impl From<Failure> for Refused {
 /// The tries of everybody.
 #[derive(Debug)]
 pub struct Attempts {
-    limits: model::Attempts,
+    limits: ArcSwap<model::Attempts>,
     /// Its keys are random, so that nobody can choose an account to share a count with another.
     hasher: RandomState,
     counts: Mutex<Counts>,
@@ -69,7 +71,12 @@ pub struct Try<'a> {
 
 impl Attempts {
     pub fn new(limits: &model::Attempts) -> Self {
-        Attempts { limits: limits.clone(), hasher: RandomState::new(), counts: Mutex::default() }
+        Attempts { limits: ArcSwap::from_pointee(limits.clone()), hasher: RandomState::new(), counts: Mutex::default() }
+    }
+
+    /// From now on `limits` hold. What was tried counts in proportion: who had used up half has used up half.
+    pub fn limit(&self, limits: &model::Attempts) {
+        self.limits.store(Arc::new(limits.clone()));
     }
 
     /// Takes a try for the name `account`, in its canonical form, from `address`. Names are counted whether anybody has them
@@ -89,7 +96,7 @@ impl Attempts {
         let mut one = Try { attempts: self, address, taken: Vec::new(), pairs: Vec::new() };
         if let Some(address) = address {
             let key = self.hasher.hash_one(("address", address));
-            one.take(key, self.limits.per_address, "from this address", now)?;
+            one.take(key, self.limits.load().per_address, "from this address", now)?;
         }
         Ok(one)
     }
@@ -124,12 +131,12 @@ impl Try<'_> {
         let known = self.address.is_some() && self.attempts.counts().known.contains_key(&pair);
         let key = if known { pair } else { self.attempts.hasher.hash_one((kind, account)) };
         self.pairs.push(pair);
-        self.take(key, self.attempts.limits.per_account, "for this account", now)
+        self.take(key, self.attempts.limits.load().per_account, "for this account", now)
     }
 
     fn take(&mut self, key: u64, capacity: u32, whose: &str, now: Instant) -> Result<(), Refused> {
-        let window = self.attempts.limits.window.0;
-        let taken = self.attempts.counts().take(key, f64::from(capacity), window, now);
+        let window = self.attempts.limits.load().window;
+        let taken = self.attempts.counts().take(key, f64::from(capacity), window.0, now);
         match taken {
             Ok(()) => {
                 self.taken.push(key);
@@ -137,10 +144,7 @@ impl Try<'_> {
             }
             Err(wait) => {
                 let wait = u32::try_from(wait.as_secs()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
-                let detail = format!(
-                    "{capacity} wrong tries {whose} within {}; one more in {wait} s",
-                    self.attempts.limits.window
-                );
+                let detail = format!("{capacity} wrong tries {whose} within {window}; one more in {wait} s");
                 let failure = Failure::new(Reason::TooManyAttempts, detail);
                 Err(Refused { failure, retry_after: Some(wait) })
             }
@@ -187,7 +191,8 @@ impl Counts {
             }
         }
         let bucket = self.buckets.entry(key).or_insert(Bucket { left: capacity, at: now, capacity });
-        bucket.left = bucket.refilled(window, now);
+        bucket.left = bucket.refilled(window, now) * capacity / bucket.capacity;
+        bucket.capacity = capacity;
         bucket.at = now;
         if bucket.left >= 1.0 {
             bucket.left -= 1.0;

@@ -50,7 +50,7 @@ async fn pause(wait: Duration) {
 }
 
 /// Returns when `shutdown` is true, or can never become so.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+pub async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 

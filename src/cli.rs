@@ -1,8 +1,9 @@
 //! The subcommands and their flags. What they do is done elsewhere.
 //!
 //! Exit codes: 0 well, 1 failed at run time, 2 wrong usage, 69 an address cannot be listened on, 78 the
-//! configuration is not good.
+//! configuration is not good; `doctor` has two more.
 
+mod doctor;
 mod explain;
 mod service_account;
 mod token;
@@ -62,6 +63,8 @@ enum Command {
         #[arg(long, value_name = "FILE", conflicts_with = "file")]
         config: Option<PathBuf>,
     },
+    /// Examine the deployment without a sign-in: what is wrong, and what to change
+    Doctor(doctor::Command),
     /// Say step by step what would become of a request, and why: exit code 0 where it would pass, 1 where not
     Explain(Box<explain::Explain>),
     /// Make, list and revoke the keys of service accounts
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Command::Run { file: None, config: cli.run.config }) {
         Command::Run { file, config } => run(file.or(config).as_deref()),
         Command::Check { file, config } => check(file.or(config).as_deref()),
+        Command::Doctor(command) => doctor::main(command),
         Command::Explain(flags) => explain::main(*flags),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
@@ -112,7 +116,7 @@ fn run(file: Option<&Path>) -> ExitCode {
         Some(config) => {
             // Logs go to standard error: whoever collects them gets them without the table.
             print(&table::table(&config));
-            server::run(Arc::new(config))
+            server::run(Arc::new(config), environment())
         }
         None => ExitCode::from(EXIT_CONFIG),
     }
@@ -136,7 +140,7 @@ fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
             print(&format!("{keys:#}\n"))
         }
         Err(failure) => {
-            eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+            eprintln!("error: {failure}. {}", failure.remedy());
             ExitCode::from(EXIT_CONFIG)
         }
     }
@@ -149,7 +153,7 @@ fn check(file: Option<&Path>) -> ExitCode {
             match crate::server::try_out(&config) {
                 Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
                 Err(failure) => {
-                    eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+                    eprintln!("error: {failure}. {}", failure.remedy());
                     ExitCode::from(EXIT_CONFIG)
                 }
             }

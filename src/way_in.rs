@@ -1,13 +1,13 @@
 //! The way in when signing in is broken (`DOORWARD_RESTORE`, `LOCAL_RESTORE`): one password that only the log knows.
 //!
 //! Promise: while it is open nobody gets in by anything else, and what it gives is worth nothing to any other gateway nor
-//! after this process: its sessions are sealed under a name that is drawn at start.
+//! after this process: its sessions are sealed under a name that is drawn when it opens.
 
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::model::{RESTORE, Settings, callback};
 use crate::config::{Config, KeyPath, Origin};
@@ -21,7 +21,7 @@ const LENGTH: usize = 24;
 
 /// The way in, where it is open.
 pub struct WayIn {
-    password: secrecy::SecretString,
+    password: SecretString,
     /// What this process alone seals its sessions for.
     seal: String,
     identity: Identity,
@@ -31,23 +31,16 @@ pub struct WayIn {
 }
 
 impl WayIn {
-    /// Draws a password where the configuration opens the way in.
-    pub fn new(config: &Config) -> Result<Option<WayIn>, Failure> {
+    /// Draws a password where the configuration opens the way in; where it was open `before`, its password goes on.
+    pub fn new(config: &Config, before: Option<&WayIn>) -> Result<Option<WayIn>, Failure> {
         let restore = &config.settings.restore;
         if !restore.enabled {
             return Ok(None);
         }
-        let mut bytes = [0; LENGTH + 16];
-        let random = SystemRandom::new().fill(&mut bytes);
-        random.map_err(|_| Failure::new(Reason::Internal, "the system's random source failed"))?;
-        let mut password = String::with_capacity(LENGTH + LENGTH / 4);
-        for (index, byte) in bytes[..LENGTH].iter().enumerate() {
-            if index > 0 && index % 4 == 0 {
-                password.push('-');
-            }
-            password.push(char::from(ALPHABET[usize::from(byte % 32)]));
-        }
-        let seal = bytes[LENGTH..].iter().map(|byte| format!("{byte:02x}")).collect();
+        let (password, seal) = match before {
+            Some(before) => (before.password.clone(), before.seal.clone()),
+            None => draw()?,
+        };
         let set_by = match config.origins.nearest(&KeyPath::of("restore.enabled")) {
             Origin::Variable { name, .. } => name.clone(),
             _ => "enabled = true".to_owned(),
@@ -65,7 +58,7 @@ impl WayIn {
         };
         let providers = config.settings.provider.iter().enumerate();
         let callbacks = providers.map(|(index, provider)| callback(index, &provider.name)).collect();
-        Ok(Some(WayIn { password: password.into(), seal, identity, set_by, callbacks }))
+        Ok(Some(WayIn { password, seal, identity, set_by, callbacks }))
     }
 
     /// What its sessions are sealed for, beside what sessions always are.
@@ -94,7 +87,7 @@ impl WayIn {
         same.then(|| self.identity.clone())
     }
 
-    /// Prints the password. To be called once, when the gateway starts.
+    /// Prints the password. To be called once, when it opens.
     pub fn tell(&self, settings: &Settings) {
         let address = settings.public_url.join("/oidc/password").map(String::from).unwrap_or_default();
         // As an error: whatever the log's level is, whoever opened the way in has to find it.
@@ -102,11 +95,27 @@ impl WayIn {
             address,
             password = self.password.expose_secret(),
             lifetime = %settings.restore.lifetime,
-            "restore mode is on: only this password signs in, nobody else gets in; take {} away and start again when \
+            "restore mode is on: only this password signs in, nobody else gets in; take {} away and start or reload when \
              you are done",
             self.set_by
         );
     }
+}
+
+/// A password, and what its sessions are sealed for.
+fn draw() -> Result<(SecretString, String), Failure> {
+    let mut bytes = [0; LENGTH + 16];
+    let random = SystemRandom::new().fill(&mut bytes);
+    random.map_err(|_| Failure::new(Reason::Internal, "the system's random source failed"))?;
+    let mut password = String::with_capacity(LENGTH + LENGTH / 4);
+    for (index, byte) in bytes[..LENGTH].iter().enumerate() {
+        if index > 0 && index % 4 == 0 {
+            password.push('-');
+        }
+        password.push(char::from(ALPHABET[usize::from(byte % 32)]));
+    }
+    let seal = bytes[LENGTH..].iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((password.into(), seal))
 }
 
 /// The configuration while the way in is open: no provider, no directory, no tokens, and short sessions.
@@ -151,8 +160,8 @@ mod tests {
 
     #[test]
     fn each_start_has_a_password_of_its_own_that_is_read_however_it_was_copied() {
-        assert!(WayIn::new(&config(&[])).expect("randomness").is_none());
-        let open = || WayIn::new(&config(&[("LOCAL_RESTORE", "True")])).expect("randomness").expect("open");
+        assert!(WayIn::new(&config(&[]), None).expect("randomness").is_none());
+        let open = || WayIn::new(&config(&[("LOCAL_RESTORE", "True")]), None).expect("randomness").expect("open");
         let (one, other) = (open(), open());
         let password = one.password.expose_secret();
         assert_eq!(password.len(), 29);

@@ -15,6 +15,7 @@ mod programs;
 mod providers;
 mod routes;
 mod sessions;
+mod shadows;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.cors();
     judge.sessions();
     judge.brand();
+    judge.shadows();
     judge.verdict
 }
 

@@ -5,6 +5,7 @@
 //! becomes [`Settings`], and those are judged. Every step reports all it finds; a later step runs only where the
 //! earlier ones found nothing.
 
+mod changes;
 mod check;
 mod de;
 pub mod environment;
@@ -22,14 +23,17 @@ pub mod values;
 mod wandb;
 mod wandb_ldap;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use changes::changed;
 pub use error::{ConfigError, ConfigErrors, nearest};
 pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
 use crate::reason::Reason;
 use tree::Node;
+use values::Secret;
 
 /// The file that is read where none is named and it exists.
 pub const DEFAULT_FILE: &str = "gateway.toml";
@@ -44,6 +48,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The file it was read from; `None` where the environment says everything.
     pub file: Option<PathBuf>,
+    /// By key, so that it can be told which of them another configuration changes.
+    secrets: BTreeMap<KeyPath, Secret>,
 }
 
 impl Config {
@@ -56,15 +62,24 @@ impl Config {
         Config::load_chosen(choose(file, env), env)
     }
 
+    /// Reads and judges again what this one was read from, as it is now.
+    pub fn load_again(&self, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
+        Config::load_chosen(self.file.clone(), env)
+    }
+
+    /// The files that a configuration now read from `file` and `env` would be made of, each with the key that names it;
+    /// the file itself is named by none. Also where the configuration is not good: what is wrong with it may be mended
+    /// in any of them.
+    pub fn files(file: Option<&Path>, env: &[(String, String)]) -> Vec<(String, PathBuf)> {
+        let own = file.map(|file| (String::new(), file.to_owned()));
+        let root = laid(file, env, &mut Vec::new(), &mut Vec::new());
+        let named = root.map(|root| secret_files::named(&root)).unwrap_or_default();
+        own.into_iter().chain(named).collect()
+    }
+
     fn load_chosen(file: Option<PathBuf>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
-        let mut root = match &file {
-            Some(file) => read(file)?,
-            None => Node::empty(),
-        };
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        wandb::overlay(&mut root, env, &mut errors, &mut warnings);
-        wandb_ldap::overlay(&mut root, env, &mut errors, &mut warnings);
-        environment::overlay(&mut root, env, &mut errors);
+        let mut root = laid(file.as_deref(), env, &mut errors, &mut warnings)?;
         secret_files::fold(&mut root, &mut errors);
         // Whoever configures by the environment alone begins with this one.
         if file.is_none() && root.get("public_url").is_none() {
@@ -72,6 +87,7 @@ impl Config {
         }
         presets::overlay(&mut root);
         let origins = root.origins();
+        let secrets = changes::secrets(&root, shape::settings());
         let mut settings = match check::settings(root) {
             Ok(settings) if errors.is_empty() => settings,
             Ok(_) => return Err(in_order(errors, warnings)),
@@ -84,10 +100,24 @@ impl Config {
         let verdict = judge::judge(&settings, &origins);
         warnings.extend(verdict.warnings);
         match verdict.errors.is_empty() {
-            true => Ok(Config { settings, origins, warnings, file }),
+            true => Ok(Config { settings, origins, warnings, file, secrets }),
             false => Err(in_order(verdict.errors, warnings)),
         }
     }
+}
+
+/// The file with the environment laid over it.
+fn laid(
+    file: Option<&Path>,
+    env: &[(String, String)],
+    errors: &mut Vec<ConfigError>,
+    warnings: &mut Vec<String>,
+) -> Result<Node, ConfigErrors> {
+    let mut root = file.map_or_else(|| Ok(Node::empty()), read)?;
+    wandb::overlay(&mut root, env, errors, warnings);
+    wandb_ldap::overlay(&mut root, env, errors, warnings);
+    environment::overlay(&mut root, env, errors);
+    Ok(root)
 }
 
 /// In the order in which a person goes through the file; what has no place there comes first.

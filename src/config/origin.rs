@@ -100,6 +100,11 @@ impl Origins {
         self.0.get(path).unwrap_or(&Origin::Default)
     }
 
+    /// All of them, in the order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&KeyPath, &Origin)> {
+        self.0.iter()
+    }
+
     /// The place nearest to `path`: its own, else that of the table it would stand in.
     pub fn nearest(&self, path: &KeyPath) -> &Origin {
         let mut steps = path.0.as_slice();

@@ -3,7 +3,7 @@
 //! A key ending in `_file` is a path. In the file it is relative to the file's own directory, so that a configuration
 //! can be moved and the gateway be started from anywhere; in the environment it is relative to the working directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::ConfigError;
@@ -23,6 +23,30 @@ pub(crate) fn resolve_paths(node: &mut Node, directory: &Path) {
                         *path = directory.join(&*path).to_string_lossy().into_owned();
                     }
                     _ => resolve_paths(node, directory),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every path in the tree, with the key that names it.
+pub(crate) fn named(root: &Node) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    collect(root, &KeyPath::default(), &mut found);
+    found
+}
+
+fn collect(node: &Node, path: &KeyPath, found: &mut Vec<(String, PathBuf)>) {
+    match &node.plain {
+        Plain::List(list) => list.iter().enumerate().for_each(|(n, node)| collect(node, &path.index(n), found)),
+        Plain::Table(table) => {
+            for (key, node) in table {
+                match &node.plain {
+                    Plain::Text(file) if key.ends_with("_file") => {
+                        found.push((path.key(key).to_string(), file.into()));
+                    }
+                    _ => collect(node, &path.key(key), found),
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! its own sign-ins their time and nothing else.
 
 mod connection;
+mod examined;
 pub mod name;
 mod person;
 mod pool;
@@ -35,6 +36,7 @@ use crate::ldap::message::{
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use connection::{Found, Query};
+pub use examined::Examined;
 use name::Name;
 use person::Reading;
 use pool::Pool;
@@ -121,6 +123,15 @@ impl Directory {
             state: ArcSwapOption::empty(),
             settings: own.clone(),
         })))
+    }
+
+    /// Takes over what `before`, the directory of the configuration until now, saw when it looked: where both look at the
+    /// same place, so that a reload does not make the gateway unready.
+    pub fn inherit(&self, before: &Directory) {
+        let place = |own: &Directory| serde_json::to_value(&own.settings).ok();
+        if place(self).is_some_and(|own| Some(own) == place(before)) {
+            self.state.store(before.state.load_full());
+        }
     }
 
     /// Its name, which is the provider of the identities it vouches for.
@@ -368,7 +379,8 @@ impl Directory {
 
     /// Looks after it until `shutdown` turns true: whether it answers, and connections that nobody used for long.
     pub async fn keep_checked(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        metrics().directory_ready.with_label_values(&[self.name()]).set(0);
+        let ready = matches!(self.readiness(), Readiness::Ready { .. });
+        metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(ready));
         background::repeat(shutdown, |_| async {
             self.pool.drop_unused();
             self.check().await;
@@ -410,7 +422,7 @@ impl Directory {
             }
             (Some(Err(same)), Err(failure)) if same == failure => {}
             (_, Err(failure)) => {
-                let remedy = failure.reason.info().remedy;
+                let remedy = failure.remedy();
                 tracing::warn!(directory = self.name(), %failure, remedy, "the directory cannot be used");
             }
         }

@@ -1,5 +1,5 @@
 //! Step 3: the gateway's own addresses: signing in, the provider's answer, signing out; for programs, the exchange of
-//! tokens and what is published about it.
+//! tokens and what is published about it; for the doctor, that it is this gateway.
 //!
 //! Handlers take a [`Visit`] and return an [`Answer`] or a [`Refusal`]; they know neither the proxy library nor how an
 //! answer is written. Everything else on the public listener belongs to the app.
@@ -8,10 +8,12 @@ mod answer;
 mod bounce;
 mod callback;
 pub mod challenge;
+mod lost_attempt;
 mod new_session;
 mod password;
 mod provider_logout;
 pub mod published;
+pub mod reached;
 pub mod renewal;
 mod return_address;
 mod sign_in;
@@ -22,7 +24,7 @@ mod visitor;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method, header};
 use url::Url;
@@ -49,6 +51,7 @@ use crate::way_in::WayIn;
 pub use answer::{Answer, Known, Outcome, Refusal};
 pub use new_session::seal_session;
 pub use published::Published;
+pub use renewal::SessionRenewals;
 pub use return_address::ReturnAddress;
 pub use sign_in::{send_to_sign_in, send_to_step_up};
 pub use step_up::StepUp;
@@ -57,11 +60,15 @@ pub use visitor::Visitor;
 /// What the gateway's own pages and decisions stand on. Made once from a configuration, then read only.
 pub struct Context {
     pub config: Arc<Config>,
-    pub keys: Keyring,
+    pub keys: Arc<Keyring>,
     pub cookies: Cookies,
     /// Sessions that ended before their time.
     pub ended: Arc<Ended>,
+    /// For how long it has to know them.
+    pub lifetime: Duration,
     pub providers: Arc<Providers>,
+    /// Renewals of sessions in flight and lately done.
+    pub renewals: Arc<SessionRenewals>,
     pub pages: Pages,
     pub identity_headers: IdentityHeaders,
     pub published: Published,
@@ -78,6 +85,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// What is remembered goes by this configuration from `now` on. To be called once, when it comes into force.
+    pub fn take_over(&self, now: SystemTime) {
+        self.ended.live_for(self.lifetime, unix_seconds(now));
+        self.attempts.limit(&self.config.settings.attempts);
+    }
+
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
         let restore = self.way_in.is_some();
@@ -112,6 +125,16 @@ impl Context {
 
     pub fn public_url(&self) -> &Url {
         &self.config.settings.public_url
+    }
+
+    /// Whether the cookies of the public host come to `host` as well.
+    pub fn shares_cookies(&self, host: &str) -> bool {
+        self.config
+            .settings
+            .session
+            .cookie_domain
+            .as_deref()
+            .is_some_and(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
     }
 
     /// `text` as an address to return to, where it is one.
@@ -151,6 +174,8 @@ pub struct Visit<'a> {
     pub query: Option<&'a str>,
     /// Canonical host, without the port.
     pub host: &'a str,
+    /// The port that Host names, where it names one.
+    pub port: Option<u16>,
     pub reference: Reference,
     pub now: SystemTime,
     pub client: Option<IpAddr>,
@@ -234,7 +259,7 @@ fn is_posted_to(context: &Context, path: &str) -> bool {
 
 /// Whether only what is closed while the way in is open would answer at `path`, one of the gateway's own addresses.
 fn is_closed(context: &Context, path: &str) -> bool {
-    context.way_in.is_some() && !matches!(path, LOGIN | PASSWORD | SIGNED_OUT | LOGOUT)
+    context.way_in.is_some() && !matches!(path, LOGIN | PASSWORD | SIGNED_OUT | LOGOUT | reached::ADDRESS)
 }
 
 /// Most bytes of a body that the gateway itself reads at `path`; `None` where it reads none.
@@ -284,6 +309,10 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
         BACK_CHANNEL_LOGOUT => Ok(provider_logout::back_channel(context, visit).await),
         TOKEN => Ok(token::token(context, visit).await),
         path if is_callback(context, path) => callback::callback(context, visit).await,
+        reached::ADDRESS => match context.published.reached() {
+            Some(reached) => Ok(reached.answer(visit)?),
+            None => Err(Failure::from(Reason::NoRoute).into()),
+        },
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
     }
 }

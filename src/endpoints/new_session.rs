@@ -64,7 +64,7 @@ pub fn seal_session(context: &Context, signed_in: SignedIn, now: u64) -> Result<
     let settings = &context.config.settings;
     // What the app could not be told later is better refused now.
     context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
-        Reason::IdentityTooLarge => Failure::new(Reason::SessionTooLarge, failure.detail),
+        Reason::IdentityTooLarge => failure.renamed(Reason::SessionTooLarge),
         _ => failure,
     })?;
     let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());

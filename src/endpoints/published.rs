@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::reached::{self, Reached};
 use super::{Answer, Outcome, TOKEN};
 use crate::config::OWN_ISSUER;
 use crate::config::model::{Issuer, Route, Settings, own_issuer};
@@ -23,6 +24,8 @@ const WELL_KNOWN: &str = "/.well-known/";
 /// The documents.
 pub struct Published {
     federation: Option<Documents>,
+    /// What the doctor asks for; where there is a secret.
+    reached: Option<Reached>,
     /// By host of the route, empty for every host, and then by path without a slash at the end.
     resources: HashMap<String, HashMap<String, Bytes>>,
     /// What routes of one host govern there, so that those of every host do not: prefixes, and exact paths.
@@ -43,6 +46,7 @@ impl Published {
                 jwks: signer.jwks().to_string().into(),
                 authorization_server: authorization_server(&settings.public_url).to_string().into(),
             }),
+            reached: Reached::new(settings),
             resources: HashMap::new(),
             governed: HashMap::new(),
         };
@@ -76,9 +80,15 @@ impl Published {
     pub fn is_own(&self, host: &str, path: &str) -> bool {
         match path {
             TOKEN => self.federation.is_some(),
-            path if path.starts_with(WELL_KNOWN) => self.document(host, path).is_some(),
+            path if path.starts_with(WELL_KNOWN) => {
+                self.document(host, path).is_some() || (path == reached::ADDRESS && self.reached.is_some())
+            }
             _ => false,
         }
+    }
+
+    pub(super) fn reached(&self) -> Option<&Reached> {
+        self.reached.as_ref()
     }
 
     fn document(&self, host: &str, path: &str) -> Option<&Bytes> {

@@ -35,13 +35,13 @@ pub enum Renewal {
 }
 
 /// Renews `session`, which is due, or joins whoever is at it.
-pub async fn renew(context: &Context, visit: &Visit<'_>, renewals: &SessionRenewals, session: &Session) -> Renewal {
+pub async fn renew(context: &Context, visit: &Visit<'_>, session: &Session) -> Renewal {
     let (Some(tokens), Some(provider)) = (&session.tokens, context.providers.get(&session.identity.provider)) else {
         return Renewal::Keep;
     };
     let key = (session.id.clone(), tokens.renewed);
     let (provider, tokens, identity, now) = (provider.clone(), tokens.clone(), session.identity.clone(), visit.now);
-    let outcome = renewals.share(key, || ask(provider, tokens, identity, now)).await;
+    let outcome = context.renewals.share(key, || ask(provider, tokens, identity, now)).await;
     let outcome = outcome.unwrap_or_else(|| Outcome::Unavailable(Reason::RefreshUnavailable.into()));
     let keep = context.config.settings.session.on_refresh_failure == OnRefreshFailure::Keep;
     match outcome {
@@ -61,10 +61,8 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, renewals: &SessionRenew
             Renewal::Store(Box::new(Session { tokens: None, last_used: visit.seconds(), ..session.clone() }))
         }
         Outcome::Unavailable(_) if keep => Renewal::Keep,
-        Outcome::Refused(failure) => sign_in(visit, session, Failure::new(Reason::RefreshRefused, failure.detail)),
-        Outcome::Unavailable(failure) => {
-            sign_in(visit, session, Failure::new(Reason::RefreshUnavailable, failure.detail))
-        }
+        Outcome::Refused(failure) => sign_in(visit, session, failure.renamed(Reason::RefreshRefused)),
+        Outcome::Unavailable(failure) => sign_in(visit, session, failure.renamed(Reason::RefreshUnavailable)),
     }
 }
 

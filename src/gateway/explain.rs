@@ -125,6 +125,7 @@ impl Gateway {
             path: "/",
             query: None,
             host: "",
+            port: None,
             reference: crate::telemetry::Reference::next(),
             now: asked.now,
             client: asked.peer.map(|peer| peer.ip()),

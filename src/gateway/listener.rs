@@ -1,14 +1,17 @@
 //! The public listener's own bounds: how many connections there are, and how long a head may take to arrive.
 //!
-//! The proxy library bounds each read; a client that sends a byte before each bound would stay for ever.
+//! The proxy library bounds each read; a client that sends a byte before each bound would stay for ever. Another
+//! configuration's bounds are for connections that come from then on, and their number for all.
 
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora_core::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora_core::protocols::Stream;
@@ -16,10 +19,10 @@ use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::H2Options;
 use pingora_core::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio::task::unconstrained;
 
-use super::Gateway;
+use super::Door;
 use crate::config::model::Settings;
 use crate::telemetry::metrics;
 
@@ -54,24 +57,62 @@ fn note(stage: Stage) {
 }
 
 /// Takes connections and hands them to the gateway.
-pub struct Listener {
-    requests: Arc<Requests>,
-    connections: Arc<Semaphore>,
-}
+pub struct Listener(Arc<Connections>);
 
 impl Listener {
-    /// `connections` holds a permit for each connection that may be open; the caller sees by it when all are done.
-    pub fn new(proxy: HttpProxy<Gateway>, settings: &Settings, connections: Arc<Semaphore>) -> Self {
-        let mut options = HttpServerOptions::default();
-        options.h2c = settings.listen.h2c;
-        options.h2_idle_timeout = Some(settings.timeouts.client_idle.0);
-        let requests = Requests {
-            proxy: Arc::new(proxy),
-            idle: settings.timeouts.client_idle.0,
-            body: settings.timeouts.client_body.0,
-            options,
-        };
-        Listener { requests: Arc::new(requests), connections }
+    pub fn new(proxy: HttpProxy<Door>, settings: &Settings) -> Self {
+        Listener(Arc::new(Connections {
+            requests: ArcSwap::from_pointee(Requests::new(Arc::new(proxy), settings)),
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(settings.listen.max_connections),
+            none_left: Notify::new(),
+        }))
+    }
+
+    pub fn connections(&self) -> Arc<Connections> {
+        self.0.clone()
+    }
+}
+
+/// The connections of the listener: their bounds, and how many there are.
+pub struct Connections {
+    requests: ArcSwap<Requests>,
+    open: AtomicUsize,
+    most: AtomicUsize,
+    /// Told when the last one has ended.
+    none_left: Notify,
+}
+
+impl Connections {
+    /// From now on connections are bounded by `settings`. Those that are open keep the times that they began with.
+    pub fn follow(&self, settings: &Settings) {
+        self.most.store(settings.listen.max_connections, Ordering::Relaxed);
+        let proxy = self.requests.load().proxy.clone();
+        self.requests.store(Arc::new(Requests::new(proxy, settings)));
+    }
+
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Waits until there is none.
+    pub async fn all_ended(&self) {
+        loop {
+            let last = self.none_left.notified();
+            if self.open() == 0 {
+                return;
+            }
+            last.await;
+        }
+    }
+
+    /// Room for one more, where there is.
+    fn enter(&self) -> Option<Open<'_>> {
+        let before = self.open.fetch_add(1, Ordering::AcqRel);
+        // Counted even where it is turned away, until it is dropped.
+        let open = Open(self);
+        metrics().connections.inc();
+        (before < self.most.load(Ordering::Relaxed)).then_some(open)
     }
 }
 
@@ -79,10 +120,10 @@ impl Listener {
 impl ServerApp for Listener {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         // Turned away rather than queued: a queue would hold the descriptors that the bound is there to save.
-        let _permit = self.connections.try_acquire().ok()?;
-        let _open = Open::count();
-        let idle = self.requests.idle;
-        let mut served = ServerApp::process_new(&self.requests, stream, shutdown);
+        let _open = self.0.enter()?;
+        let requests = self.0.requests.load_full();
+        let idle = requests.idle;
+        let mut served = ServerApp::process_new(&requests, stream, shutdown);
         let mut timer = Box::pin(tokio::time::sleep(idle));
         let mut armed: Option<Waker> = None;
         let mut stage = Stage::Waiting(Instant::now());
@@ -112,7 +153,7 @@ impl ServerApp for Listener {
     }
 
     async fn cleanup(&self) {
-        self.requests.proxy.http_cleanup().await;
+        self.0.requests.load_full().proxy.http_cleanup().await;
     }
 }
 
@@ -127,27 +168,32 @@ impl Stage {
 }
 
 /// One open connection in the metrics, however it ends.
-struct Open;
+struct Open<'a>(&'a Connections);
 
-impl Open {
-    fn count() -> Self {
-        metrics().connections.inc();
-        Open
-    }
-}
-
-impl Drop for Open {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         metrics().connections.dec();
+        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_left.notify_waiters();
+        }
     }
 }
 
-/// The requests of all connections.
+/// The requests of all connections that came under one configuration.
 struct Requests {
-    proxy: Arc<HttpProxy<Gateway>>,
+    proxy: Arc<HttpProxy<Door>>,
     idle: Duration,
     body: Duration,
     options: HttpServerOptions,
+}
+
+impl Requests {
+    fn new(proxy: Arc<HttpProxy<Door>>, settings: &Settings) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2c = settings.listen.h2c;
+        options.h2_idle_timeout = Some(settings.timeouts.client_idle.0);
+        Requests { proxy, idle: settings.timeouts.client_idle.0, body: settings.timeouts.client_body.0, options }
+    }
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ mod account;
 mod body;
 mod caller;
 mod cors;
+mod door;
 pub mod explain;
 mod failure;
 mod forwarded;
@@ -15,6 +16,7 @@ pub mod listener;
 pub mod request;
 mod response;
 mod route;
+mod too_large;
 mod upstream;
 mod watch;
 
@@ -23,24 +25,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora_proxy::{FailToProxy, Session};
 
 use crate::authn::Program;
 use crate::authn::program::holds_key;
 use crate::config::model::{Access, Settings};
-use crate::endpoints::renewal::SessionRenewals;
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use account::{Way, WayOutcome};
 use cors::Cors;
+pub use door::{Current, Door};
 use forwarded::{Forwarding, Origin, Scheme};
 use headers::{Sanitiser, take_parts};
 use request::CanonicalRequest;
@@ -55,7 +55,6 @@ pub struct Gateway {
     sanitiser: Sanitiser,
     forwarding: Forwarding,
     cors: Option<Cors>,
-    renewals: SessionRenewals,
 }
 
 /// What follows from the steps.
@@ -77,7 +76,6 @@ impl Gateway {
             forwarding: Forwarding::new(trusted, &settings.public_url, over_tls),
             upstreams: upstreams.collect::<std::result::Result<_, _>>()?,
             cors: Cors::new(&settings.cors),
-            renewals: SessionRenewals::default(),
             routes,
             context,
         })
@@ -90,6 +88,22 @@ impl Gateway {
 
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Takes over what `before`, the gateway until now, knows of the apps.
+    pub fn inherit(&self, before: &Gateway) {
+        for upstream in &self.upstreams {
+            before.upstreams.iter().for_each(|old| upstream.inherit(old));
+        }
+    }
+
+    fn needs_system_authorities(&self) -> bool {
+        self.upstreams.iter().any(|upstream| upstream.needs_system_authorities())
+    }
+
+    /// The app that a request is for.
+    fn upstream(&self, way: &Way) -> Option<&Upstream> {
+        way.route.map(|index| &*self.upstreams[self.routes[index].upstream])
     }
 
     /// Steps 1 to 7.
@@ -195,6 +209,7 @@ impl Gateway {
             path: "/",
             query: None,
             host: "",
+            port: None,
             reference: way.reference,
             now: way.began,
             client: client_address(session).map(|a| a.ip()),
@@ -256,19 +271,10 @@ impl Gateway {
     }
 }
 
-#[async_trait]
-impl ProxyHttp for Gateway {
-    /// In a box: the library moves it several times.
-    type CTX = Box<Way>;
-
-    fn new_ctx(&self) -> Box<Way> {
-        Box::new(Way::begin())
-    }
-
-    /// None: bodies pass as they are, and the library's compression would cost every request.
-    fn init_downstream_modules(&self, _: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, way: &mut Box<Way>) -> Result<bool> {
+/// What a request passes on its way, in the order in which the proxy library asks; [`Door`] hands it on.
+impl Gateway {
+    /// Steps 1 to 7, and the answer where it is the gateway's own: then `true`.
+    async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
         listener::head_was_read();
         let step = self.decide(session, way).await;
         // On a public route nothing is decided that would be worth a look at the clock.
@@ -289,9 +295,8 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, way: &mut Box<Way>) -> Result<Box<HttpPeer>> {
-        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
-        let Some(upstream) = upstream else {
+    fn upstream_peer(&self, session: &mut Session, way: &mut Way) -> Result<Box<HttpPeer>> {
+        let Some(upstream) = self.upstream(way) else {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
         };
         let first = *way.first_address.get_or_insert_with(|| upstream.first_address());
@@ -304,22 +309,21 @@ impl ProxyHttp for Gateway {
 
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
     /// `Connection` names, so that nobody can have ours removed.
-    async fn upstream_request_filter(
-        &self,
-        _: &mut Session,
-        upstream_request: &mut RequestHeader,
-        way: &mut Box<Way>,
-    ) -> Result<()> {
+    fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
         self.tell_app(upstream_request, way)
     }
 
-    async fn response_filter(
+    fn response_filter(
         &self,
         session: &mut Session,
         upstream_response: &mut ResponseHeader,
-        way: &mut Box<Way>,
+        way: &mut Way,
     ) -> Result<()> {
         let status = upstream_response.status;
+        if let Some(failure) = self.too_large_for_the_app(session, status, way) {
+            way.outcome = WayOutcome::Refused(failure);
+            return Error::e_explain(ErrorType::HTTPStatus(431), "the app answered that the headers are too large");
+        }
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {
@@ -352,35 +356,14 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn request_body_filter(
-        &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
-        way: &mut Box<Way>,
-    ) -> Result<()> {
-        self.check_stream(way)
-    }
-
-    fn upstream_response_body_filter(
-        &self,
-        _: &mut Session,
-        _: &mut Option<Bytes>,
-        _: bool,
-        way: &mut Box<Way>,
-    ) -> Result<Option<Duration>> {
-        self.check_stream(way).map(|()| None)
-    }
-
     /// Nothing was sent yet: another address of the app may be asked, whatever the method.
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, way: &mut Box<Way>, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(&self, way: &mut Way, mut error: Box<Error>) -> Box<Error> {
         way.tries += 1;
-        let upstream = way.route.map(|index| &self.upstreams[self.routes[index].upstream]);
-        error.set_retry(upstream.is_some_and(|upstream| upstream.addresses() > way.tries));
+        error.set_retry(self.upstream(way).is_some_and(|upstream| upstream.addresses() > way.tries));
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Box<Way>) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
         let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
             WayOutcome::Refused(failure) => failure,
             _ => failure::name(error),
@@ -408,20 +391,6 @@ impl ProxyHttp for Gateway {
         way.outcome = WayOutcome::Refused(named);
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
-
-    /// Step 9: one record for one request.
-    async fn logging(&self, session: &mut Session, _: Option<&Error>, way: &mut Box<Way>) {
-        self.account(session, way);
-    }
-
-    /// The access log says it, with a name and a reference.
-    fn suppress_error_log(&self, _: &Session, _: &Box<Way>, _: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Way>, _: &Error, _: ProxyWarnLogContext) -> bool {
-        true
-    }
 }
 
 fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Origin, way: &Way) -> Visit<'a> {
@@ -431,6 +400,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         path: request.path.as_str(),
         query: request.query.as_deref(),
         host: &request.authority.host,
+        port: request.authority.port,
         reference: way.reference,
         now: way.began,
         client: Some(origin.client),

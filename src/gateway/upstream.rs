@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,8 +14,10 @@ use http::HeaderValue;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
+use ring::digest::{Context, Digest, SHA256};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::sync::watch;
 
 use crate::config::model::{self, Timeouts};
 use crate::config::values::{AppScheme, AppUrl};
@@ -31,6 +33,8 @@ pub struct Upstream {
     peers: ArcSwap<Vec<HttpPeer>>,
     next: AtomicUsize,
     ca: Option<Arc<CaType>>,
+    /// Tells connections of one trust and protocol from those of another, which the proxy library's pool would not.
+    kind: u64,
     server_name: String,
     connect: Duration,
     first_byte: Duration,
@@ -62,7 +66,9 @@ impl Upstream {
                 |_| Failure::new(Reason::ConfigInvalid, format!("upstream {}: host_header `{text}`", settings.name));
             HeaderValue::from_str(text).map(HostHeader::Fixed).map_err(invalid)
         };
+        let (ca, trust) = settings.tls_ca_file.as_deref().map(read_ca).transpose()?.unzip();
         let upstream = Upstream {
+            kind: kind(&settings.url, trust),
             name: settings.name.clone(),
             url: settings.url.clone(),
             host: match settings.host_header.as_str() {
@@ -72,7 +78,7 @@ impl Upstream {
             },
             peers: ArcSwap::default(),
             next: AtomicUsize::new(0),
-            ca: settings.tls_ca_file.as_deref().map(read_ca).transpose()?,
+            ca,
             server_name: settings.tls_server_name.clone().unwrap_or(host),
             connect: settings.connect.unwrap_or(timeouts.connect).0,
             first_byte: settings.first_byte.unwrap_or(timeouts.first_byte).0,
@@ -87,6 +93,21 @@ impl Upstream {
             upstream.store(&[address]);
         }
         Ok(upstream)
+    }
+
+    /// Whether its certificate is judged by the authorities of the system.
+    pub fn needs_system_authorities(&self) -> bool {
+        matches!(self.url, AppUrl::Tcp { scheme: AppScheme::Https, .. }) && self.ca.is_none()
+    }
+
+    /// Takes over what `before`, an app of the configuration until now, found at the same address, so that a reload
+    /// refuses nobody.
+    pub fn inherit(&self, before: &Upstream) {
+        if self.url == before.url && self.addresses() == 0 {
+            let peers = before.peers.load();
+            let known: Vec<_> = peers.iter().filter_map(|peer| peer._address.as_inet().copied()).collect();
+            self.store(&known);
+        }
     }
 
     pub fn url(&self) -> &AppUrl {
@@ -120,8 +141,15 @@ impl Upstream {
         Ok(peer)
     }
 
-    /// Looks the name up now and then, for as long as the gateway runs.
-    pub async fn keep_resolved(&self) {
+    /// Looks the name up now and then, until `shutdown` turns true.
+    pub async fn keep_resolved(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.resolve() => {}
+            _ = shutdown.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    async fn resolve(&self) {
         let AppUrl::Tcp { host, port, .. } = &self.url else { return };
         if self.literal_address().is_some() {
             return;
@@ -170,6 +198,7 @@ impl Upstream {
     }
 
     fn configure(&self, mut peer: HttpPeer) -> HttpPeer {
+        peer.group_key = self.kind;
         let options = &mut peer.options;
         options.connection_timeout = Some(self.connect);
         options.total_connection_timeout = Some(self.connect);
@@ -188,20 +217,47 @@ impl Upstream {
     }
 }
 
-/// The certificates of a PEM file.
-fn read_ca(path: &Path) -> Result<Arc<CaType>, Failure> {
+/// The certificates of a PEM file, and what tells them from others.
+fn read_ca(path: &Path) -> Result<(Arc<CaType>, Digest), Failure> {
     let unusable = |what: String| Failure::new(Reason::CertificateUnusable, format!("{}: {what}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(e.to_string()))?;
-    let mut wrapped = Vec::new();
+    let (mut wrapped, mut context) = (Vec::new(), Context::new(&SHA256));
     let mut store = rustls::RootCertStore::empty();
     for certificate in certificates {
         let der = certificate.map_err(|e| unusable(e.to_string()))?;
         // Judged first: wrapping panics on what is no certificate.
         store.add(der.clone()).map_err(|e| unusable(e.to_string()))?;
+        context.update(&der);
         wrapped.push(WrappedX509::new(der.to_vec(), parse_x509));
     }
     if wrapped.is_empty() {
         return Err(unusable("no certificate in it".into()));
     }
-    Ok(Arc::from(wrapped))
+    Ok((Arc::from(wrapped), context.finish()))
+}
+
+/// The authorities of the system, for apps that are judged by them. Read once, when an app first needs it.
+pub fn system_authorities() -> Arc<CaType> {
+    static SYSTEM: LazyLock<Arc<CaType>> = LazyLock::new(|| {
+        let found = rustls_native_certs::load_native_certs();
+        if let Some(error) = found.errors.first() {
+            tracing::warn!(%error, "not all certificate authorities of the system can be read");
+        }
+        let mut store = rustls::RootCertStore::empty();
+        // Wrapping panics on what is no certificate.
+        let good = found.certs.into_iter().filter(|der| store.add(der.clone()).is_ok());
+        good.map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect::<Vec<_>>().into()
+    });
+    SYSTEM.clone()
+}
+
+fn kind(url: &AppUrl, trust: Option<Digest>) -> u64 {
+    let mut context = Context::new(&SHA256);
+    match url {
+        AppUrl::Tcp { scheme, .. } => context.update(format!("{scheme:?}").as_bytes()),
+        AppUrl::Unix { .. } => {}
+    }
+    context.update(trust.as_ref().map_or(&[], |trust| trust.as_ref()));
+    let digest = context.finish();
+    digest.as_ref().iter().take(8).fold(0, |kind, byte| kind << 8 | u64::from(*byte))
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Verified;
-use super::cache::{Cached, TokenCache};
+use super::cache::{Cached, Stats, TokenCache};
 use super::introspection::Introspector;
 use super::key_set::KeySet;
 use super::source::{KeySource, Looked, Readiness};
@@ -43,6 +43,8 @@ pub struct Issuers {
     headers: IdentityHeaders,
     max_token_bytes: usize,
     refused: Histogram,
+    /// What the metrics know of `cache`, which counts from 0 with each configuration.
+    told: Mutex<Stats>,
 }
 
 /// One issuer.
@@ -106,6 +108,7 @@ impl Issuers {
             cache: Some(settings.bearer.cache_bytes.0).filter(|bytes| *bytes > 0).map(TokenCache::new),
             max_token_bytes: settings.bearer.max_token_bytes.0,
             refused: metrics().token_verification("", "", "refused"),
+            told: Mutex::default(),
             by_iss,
             own,
             headers,
@@ -332,6 +335,13 @@ impl Issuers {
         self.list.iter()
     }
 
+    /// Takes over the keys that `before`, the issuers of the configuration until now, know. Verdicts are not taken over.
+    pub fn inherit(&self, before: &Issuers) {
+        for issuer in &self.list {
+            before.list.iter().for_each(|old| issuer.source.inherit(&old.source));
+        }
+    }
+
     /// Brings what the metrics say of issuers and cache up to date.
     pub fn tell_metrics(&self) {
         for issuer in &self.list {
@@ -344,20 +354,19 @@ impl Issuers {
 
     fn tell_cache(&self) {
         // Two who ask at once must not both add the difference.
-        static TELLING: Mutex<()> = Mutex::new(());
-        let Some(cache) = &self.cache else { return };
-        let _telling = TELLING.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stats, metrics) = (cache.stats(), metrics());
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stats, metrics) = (self.cache.as_ref().map(TokenCache::stats).unwrap_or_default(), metrics());
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.token_cache_entries.set(gauge(stats.entries));
         metrics.token_cache_bytes.set(gauge(stats.bytes));
-        for (counter, count) in [
-            (&metrics.token_cache_hits, stats.hits),
-            (&metrics.token_cache_misses, stats.misses),
-            (&metrics.token_cache_evictions, stats.evictions),
+        for (counter, count, told) in [
+            (&metrics.token_cache_hits, stats.hits, told.hits),
+            (&metrics.token_cache_misses, stats.misses, told.misses),
+            (&metrics.token_cache_evictions, stats.evictions, told.evictions),
         ] {
-            counter.inc_by(count.saturating_sub(counter.get()));
+            counter.inc_by(count.saturating_sub(told));
         }
+        *told = stats;
     }
 
     /// Keeps the keys of all issuers fresh until `shutdown` turns true.

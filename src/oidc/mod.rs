@@ -9,6 +9,7 @@
 //! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
 //! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
+mod absent;
 mod ask;
 mod attempt;
 mod client;
@@ -28,6 +29,7 @@ mod signed;
 mod tenants;
 mod token;
 mod translation;
+mod trial;
 mod used;
 mod userinfo;
 
@@ -45,6 +47,8 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
+pub use translation::{At, known_words};
+pub use trial::{Answered, Learnt, Trial};
 
 use self::used::Used;
 use crate::claims::NeededClaims;
@@ -58,9 +62,11 @@ use crate::reason::{Failure, Reason};
 pub struct Providers {
     all: Vec<Arc<Provider>>,
     /// Logout tokens, whichever provider they are from.
-    used_tokens: Used,
+    used_tokens: Arc<Used>,
     /// Sign-ins whose ID token came by the browser, which could post it again.
-    used_attempts: Used,
+    used_attempts: Arc<Used>,
+    /// Sign-ins whose answer was taken, whatever became of it: for telling who comes back to one. Nothing else hangs on it.
+    answered: Arc<Used>,
     /// Turns at opening encrypted logout tokens.
     decryptions: Semaphore,
 }
@@ -74,9 +80,9 @@ impl Providers {
             Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
         };
         let all = settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>()?;
-        let (used_tokens, used_attempts) = Default::default();
+        let (used_tokens, used_attempts, answered) = Default::default();
         let decryptions = Semaphore::new(logout_token::DECRYPTIONS);
-        Ok(Providers { all, used_tokens, used_attempts, decryptions })
+        Ok(Providers { all, used_tokens, used_attempts, answered, decryptions })
     }
 
     /// The provider of that name.
@@ -114,10 +120,12 @@ impl Providers {
     }
 
     /// Takes over what `before`, the providers of the configuration until now, know of the same issuers, so that a
-    /// reload signs nobody out of the way in, and nothing that was used becomes new by it.
-    pub fn inherit(&self, before: &Providers) {
-        self.used_tokens.inherit(&before.used_tokens);
-        self.used_attempts.inherit(&before.used_attempts);
+    /// reload signs nobody out of the way in. What was used is remembered by both together, so that nothing becomes new by
+    /// it, whichever of them a request in flight goes by.
+    pub fn inherit(&mut self, before: &Providers) {
+        self.used_tokens = before.used_tokens.clone();
+        self.used_attempts = before.used_attempts.clone();
+        self.answered = before.answered.clone();
         for provider in self.iter() {
             let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
             let Some(known) = known else { continue };
@@ -129,12 +137,22 @@ impl Providers {
     }
 
     /// Uses up `attempt`, whose answer was verified and is good for one session. It is remembered until `end`, by which
-    /// it is too old; [`Reason::AttemptUnknown`] says that it was used before.
+    /// it is too old; [`Reason::AttemptUsed`] says that it was used before.
     pub fn use_up(&self, attempt: &Attempt, end: SystemTime, now: SystemTime) -> Result<(), Failure> {
         match self.used_attempts.once([&attempt.provider, &attempt.nonce], unix_seconds(end), unix_seconds(now)) {
             true => Ok(()),
-            false => Err(Failure::new(Reason::AttemptUnknown, "it was used before")),
+            false => Err(Failure::new(Reason::AttemptUsed, "it was used before")),
         }
+    }
+
+    /// Notes that the answer with that `state` was taken, for as long as the attempt could be answered.
+    pub fn note_answered(&self, state: &str, end: SystemTime, now: SystemTime) {
+        self.answered.once(["", state], unix_seconds(end), unix_seconds(now));
+    }
+
+    /// Whether the answer with that `state` was taken lately, by this process.
+    pub fn was_answered(&self, state: &str) -> bool {
+        self.answered.holds(["", state])
     }
 
     /// Fetches metadata and keys of those whose are not at hand, once and all at the same time.

@@ -109,6 +109,15 @@ impl ServiceAccounts {
         })
     }
 
+    /// Takes over what `before`, the accounts of the configuration until now, know: where the same file is gone, what it
+    /// revoked stays revoked.
+    pub fn inherit(&self, before: &ServiceAccounts) {
+        if self.file == before.file && self.first_seen == Print::Missing {
+            let revoked = before.table.load().revoked.clone();
+            self.table.store(Arc::new(Table { keys: HashMap::default(), revoked }));
+        }
+    }
+
     /// What every key begins with.
     pub const PREFIX: &str = key::PREFIX;
 

@@ -32,9 +32,9 @@ thread_local! {
 /// Whether every line says that only the way in is open.
 static RESTORE_MODE: AtomicBool = AtomicBool::new(false);
 
-/// From now on every line of every log says that only the way in is open.
-pub fn say_restore_mode() {
-    RESTORE_MODE.store(true, Ordering::Relaxed);
+/// From now on every line of every log says that only the way in is open, or no longer.
+pub fn say_restore_mode(open: bool) {
+    RESTORE_MODE.store(open, Ordering::Relaxed);
 }
 
 /// Makes a line and hands it to the writer.

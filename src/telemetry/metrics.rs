@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -70,6 +71,12 @@ pub struct Metrics {
     pub api_key_last_use: IntGaugeVec,
     /// 1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.
     pub api_keys_file_good: IntGauge,
+    /// Configurations that were to take the place of the one in force: `outcome` (ok or a code).
+    pub reloads: IntCounterVec,
+    /// 1 where the configuration in force is what was last read, 0 where that was refused.
+    pub configuration_good: IntGauge,
+    /// When the configuration in force was read, in seconds since 1970.
+    pub configuration_loaded: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
     pub log_lines_dropped: IntCounter,
 }
@@ -224,6 +231,20 @@ impl Metrics {
                 "doorward_api_keys_file_good",
                 "1 where the file with the keys is in force as it stands, 0 where it is broken and older keys are.",
             ),
+            reloads: counters(
+                "doorward_reloads_total",
+                "Configurations that were to take the place of the one in force, by outcome (ok, or the code of the \
+                 failure).",
+                &["outcome"],
+            ),
+            configuration_good: gauge(
+                "doorward_configuration_good",
+                "1 where the configuration in force is what was last read, 0 where that was refused.",
+            ),
+            configuration_loaded: gauge(
+                "doorward_configuration_loaded_timestamp_seconds",
+                "When the configuration in force was read.",
+            ),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
                 "Log lines dropped because standard error was read too slowly.",
@@ -263,6 +284,9 @@ impl Metrics {
             Box::new(metrics.api_key_uses.clone()),
             Box::new(metrics.api_key_last_use.clone()),
             Box::new(metrics.api_keys_file_good.clone()),
+            Box::new(metrics.reloads.clone()),
+            Box::new(metrics.configuration_good.clone()),
+            Box::new(metrics.configuration_loaded.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics
@@ -290,11 +314,16 @@ impl Metrics {
         self.token_verification_seconds.with_label_values(&[issuer, algorithm, answer])
     }
 
+    /// Everything as it is now.
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
     /// Everything in the Prometheus text format.
     pub fn render(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(16 * 1024);
         // Writing into memory cannot fail; a metric without samples is no error worth an answer.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let _ = TextEncoder::new().encode(&self.gather(), &mut text);
         text
     }
 }

@@ -10,6 +10,7 @@ mod metrics;
 mod recording;
 mod reference;
 mod refusals;
+mod totals;
 mod writer;
 
 pub use access::Access;
@@ -20,4 +21,5 @@ pub use metrics::{Metrics, RouteMetrics, metrics};
 pub use recording::{Recorded, Recording, recording};
 pub use reference::Reference;
 pub use refusals::{Group, Refusals, Refused, refusals};
+pub use totals::Totals;
 pub use writer::flush;

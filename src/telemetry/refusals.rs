@@ -28,6 +28,10 @@ pub struct Refused {
     pub reason: Reason,
     /// Expected and got; for admins.
     pub detail: String,
+    /// What to do about it, where that is more than the reason's own remedy.
+    pub remedy: Option<String>,
+    /// The provider of people that it is about.
+    pub provider: Option<String>,
     pub status: u16,
     pub method: String,
     pub host: String,
@@ -47,7 +51,7 @@ impl Refused {
         for text in [&mut self.detail, &mut self.host, &mut self.path] {
             cut(text);
         }
-        self.user.iter_mut().for_each(cut);
+        self.user.iter_mut().chain(&mut self.remedy).for_each(cut);
         Step::bound(&mut self.trace);
     }
 
@@ -68,6 +72,8 @@ impl Refused {
             reference: line.reference,
             reason: line.reason.unwrap_or(Reason::Internal),
             detail: line.detail.to_owned(),
+            remedy: line.remedy.map(str::to_owned),
+            provider: line.provider.map(str::to_owned),
             status: line.status,
             method: line.method.to_owned(),
             host: line.host.to_owned(),
@@ -144,7 +150,8 @@ impl Refusals {
             json!({
                 "at": rfc3339(unix_seconds(one.at)), "reference": one.reference.as_str(), "status": one.status, "method": one.method,
                 "host": one.host, "path": one.path, "route": one.route, "user": one.user, "issuer": one.issuer,
-                "client": one.client, "detail": one.detail, "failed": one.failed(),
+                "client": one.client, "detail": one.detail, "provider": one.provider,
+                "remedy": one.remedy.as_deref().unwrap_or(one.reason.info().remedy), "failed": one.failed(),
             })
         };
         let group = |group: Group| {
@@ -181,6 +188,8 @@ mod tests {
             reference: Reference::next(),
             reason,
             detail: String::new(),
+            remedy: None,
+            provider: None,
             status: 401,
             method: "GET".into(),
             host: "app.example".into(),

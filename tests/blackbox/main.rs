@@ -7,9 +7,17 @@ mod support;
 
 mod bearer;
 mod bench;
+mod broken_apps;
+mod broken_clients;
+mod broken_directories;
+mod broken_programs;
+mod broken_providers;
+mod broken_sessions;
+mod broken_tokens;
 mod callback;
 mod canonical;
 mod client_authentication;
+mod console;
 mod cors;
 mod directory;
 mod directory_lies;

@@ -139,6 +139,18 @@ impl Forger {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.2:0").await.expect("a port");
         let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+        Self::start_as(issuer, listener)
+    }
+
+    /// One whose issuer has a path.
+    pub async fn start_under(path: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.2:0").await.expect("a port");
+        let issuer = format!("http://{}{path}", listener.local_addr().expect("an address"));
+        Self::start_as(issuer, listener)
+    }
+
+    /// One that calls itself `issuer`, whatever it listens on.
+    pub fn start_as(issuer: String, listener: TcpListener) -> Self {
         let key = Key::new("key-1");
         let lies = Arc::new(Mutex::new(Lies {
             issuer: issuer.clone(),
@@ -159,6 +171,8 @@ impl Forger {
             .route("/authorize", get(authorize))
             .route("/token", post(token))
             .with_state(Arc::clone(&lies));
+        let path = url::Url::parse(&issuer).expect("an issuer").path().trim_end_matches('/').to_owned();
+        let router = if path.is_empty() { router } else { Router::new().nest(&path, router) };
         tokio::spawn(axum::serve(listener, router).into_future());
         Forger { issuer, lies }
     }
@@ -177,9 +191,25 @@ impl Forger {
         self.lies().keys = keys;
     }
 
+    /// A JWT with these claims and its signature.
+    pub fn signs(&self, claims: &Value) -> String {
+        self.lies().key.token(claims)
+    }
+
+    /// Its own key is published again, and no other.
+    pub fn publishes(&self) {
+        let own = self.lies().key.jwk();
+        self.keys(json!({"keys": [own]}));
+    }
+
     /// What the metadata (`metadata`) or the keys (`keys`) answer from now on, to the letter.
     pub fn instead(&self, of: &'static str, status: u16, location: &str, body: &str) {
         self.lies().instead.insert(of, (status, location.to_owned(), body.to_owned()));
+    }
+
+    /// Metadata and keys are proper again.
+    pub fn heals(&self) {
+        self.lies().instead.clear();
     }
 
     /// The parameters of authorization responses from now on.

@@ -77,9 +77,14 @@ impl Config {
 
     /// The binary with this configuration, not yet started.
     pub fn command(&self) -> Command {
+        self.subcommand("run")
+    }
+
+    /// The same for another subcommand that takes `--config`.
+    pub fn subcommand(&self, name: &str) -> Command {
         std::fs::write(self.path(), self.text()).expect("gateway.toml");
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorward"));
-        command.arg("run").arg("--config").arg(self.path());
+        command.arg(name).arg("--config").arg(self.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // What the shell that runs the tests has set must not configure the gateway.
         for (name, _) in std::env::vars() {

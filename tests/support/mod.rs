@@ -3,16 +3,19 @@
 //! [`gateway`] starts the built binary, [`provider`] the certified OpenID provider, [`browser`] Chromium, [`app`]
 //! an app that tells what reached it, [`radicale`] an app nobody wrote for us, [`wandb`] an SDK nobody wrote for us, [`slapd`] a directory.
 //! [`standin`] stands in for providers that cannot run here, at their real names, [`forger`] for one that lies, and [`liar`] for such a directory.
+//! [`broken`] has deployments that are broken, and what everybody reads of it.
 //! [`person`] is a browser as far as HTTP goes, and quicker than one; [`raw`] speaks HTTP that no client library would.
 //!
 //! Nothing here sleeps in the hope that something has happened by then: [`eventually`] awaits a condition.
 #![allow(dead_code)]
 
 pub mod app;
+pub mod broken;
 pub mod browser;
 pub mod forger;
 pub mod forms;
 pub mod frames;
+pub mod front;
 pub mod gateway;
 pub mod liar;
 pub mod person;

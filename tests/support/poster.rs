@@ -43,6 +43,16 @@ impl Attempt {
     }
 }
 
+impl Attempt {
+    /// A refusal in these words (RFC 6749 §4.1.2.1).
+    pub fn error(&self, error: &str, description: &str) -> Fields {
+        let mut fields = self.response();
+        fields.retain(|(name, _)| name != "code");
+        fields.extend([("error".into(), error.into()), ("error_description".into(), description.into())]);
+        fields
+    }
+}
+
 impl Forger {
     /// The claims of the posted ID token from now on, changed by `change` and signed properly.
     pub fn posted_claims(&self, change: impl Fn(&mut Value) + Send + 'static) {

@@ -155,7 +155,19 @@ impl Judge<'_> {
         let base = key.key("base_dn");
         let mapped = |name: &str| MAPPED.iter().any(|mapped| name.eq_ignore_ascii_case(mapped));
         let dn = Dn::parse(&directory.base_dn);
-        if dn.as_ref().is_ok_and(|dn| dn.pairs().next().is_some() && dn.pairs().all(|(name, _)| mapped(name))) {
+        // `email:mail,group:gidNumber` and `email=mail` alike, as products write what they read.
+        let pairs = || directory.base_dn.split(',').map(|pair| pair.split_once(':').map(|(name, _)| name.trim()));
+        let with_colons = pairs().all(|name| name.is_some_and(mapped));
+        let asks =
+            ["%s", "{user}", "{username}", "{0}", "{}", "$user"].iter().find(|sign| directory.base_dn.contains(**sign));
+        if let Some(sign) = asks {
+            let message = format!("`{}` has a place for whoever signs in (`{sign}`)", directory.base_dn);
+            let hint = "write where people are, as in \"ou=people,dc=example,dc=com\", and what they type into \
+                        `user_attribute`, as in [\"uid\"]";
+            self.error(&base, message, hint);
+        } else if with_colons
+            || dn.as_ref().is_ok_and(|dn| dn.pairs().next().is_some() && dn.pairs().all(|(name, _)| mapped(name)))
+        {
             let message =
                 format!("`{}` says which attributes to read, and is no place in a directory", directory.base_dn);
             let hint = "it belongs into `attributes` (LOCAL_LDAP_ATTRIBUTES); the base is as in \"dc=example,dc=com\"";
@@ -340,6 +352,8 @@ mod tests {
         let bind = "bind_dn = \"cn=reader,dc=example,dc=com\"\n";
         for (from, to, key, wanted) in [
             (base, "base_dn = \"email=mail,group=gidNumber\"", "ldap.base_dn", "belongs into `attributes`"),
+            (base, "base_dn = \"email:mail,group:gidNumber\"", "ldap.base_dn", "belongs into `attributes`"),
+            (base, "base_dn = \"uid=%s,ou=people,dc=x\"", "ldap.base_dn", "`user_attribute`"),
             (base, "base_dn = \"example.com\"", "ldap.base_dn", "most likely \"dc=example,dc=com\""),
             (base, "base_dn = \"people\"", "ldap.base_dn", "no distinguished name"),
             (base, "base_dn = \"\"", "ldap.base_dn", "is empty"),

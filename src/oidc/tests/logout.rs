@@ -166,7 +166,7 @@ async fn a_logout_token_is_taken_once_and_others_beside_it() {
     assert!(reason(&first, &token("a")).await.is_ok());
     assert_eq!(reason(&first, &token("a")).await, Err(Reason::LogoutTokenReplayed));
     assert!(reason(&first, &token("b")).await.is_ok());
-    let reloaded = providers(&fake, "").await;
+    let mut reloaded = providers(&fake, "").await;
     reloaded.inherit(&first);
     assert_eq!(reason(&reloaded, &token("a")).await, Err(Reason::LogoutTokenReplayed), "a reload forgets none");
     // As long as its time allows, and then its time does not.

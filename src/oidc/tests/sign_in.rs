@@ -213,7 +213,8 @@ async fn a_token_endpoint_that_refuses_has_a_reason() {
     let twice = Answer { body: "{\"access_token\":\"leaked\",\"access_token\":\"leaked2\"}".into(), ..only(json!({})) };
     let table = [
         (error("invalid_grant"), Reason::CodeRefused),
-        (error("invalid_client").with_status(401), Reason::ClientRefused),
+        // No secret is configured, and none was sent.
+        (error("invalid_client").with_status(401), Reason::ClientSecretMissing),
         (error("unauthorized_client"), Reason::ClientRefused),
         (error("invalid_request"), Reason::TokenAnswer),
         (error("temporarily_unavailable"), Reason::ProviderUnreachable),
@@ -339,7 +340,7 @@ async fn a_session_is_renewed() {
     }
     let answers = [
         (Answer::json(json!({ "error": "invalid_grant" })).with_status(400), true, Reason::RefreshRefused),
-        (Answer::json(json!({ "error": "invalid_client" })).with_status(401), true, Reason::ClientRefused),
+        (Answer::json(json!({ "error": "invalid_client" })).with_status(401), true, Reason::ClientSecretMissing),
         (Answer::json(json!({})).with_status(502), false, Reason::RefreshUnavailable),
         (Answer { body: "<p>".into(), ..Answer::json(json!({})) }, false, Reason::RefreshUnavailable),
     ];
@@ -382,12 +383,12 @@ async fn a_reload_keeps_what_is_known() {
     let first = Providers::new(&settings(&fake.issuer, "")).expect("providers");
     let fetched = first.first().expect("one").fetch().await.expect("fetched");
     first.first().expect("one").snapshot.store(Some(Arc::new(fetched)));
-    let second = Providers::new(&settings(&fake.issuer, "client_id = 'another'\n")).expect("providers");
+    let mut second = Providers::new(&settings(&fake.issuer, "client_id = 'another'\n")).expect("providers");
     second.inherit(&first);
     let provider = second.get("corp").expect("the provider");
     assert!(matches!(provider.readiness(), Readiness::Ready { .. }));
     assert_eq!(query(&begin(provider).authorization_url)["client_id"], "another");
-    let elsewhere = Providers::new(&settings("https://other.example", "")).expect("providers");
+    let mut elsewhere = Providers::new(&settings("https://other.example", "")).expect("providers");
     elsewhere.inherit(&first);
     assert!(matches!(elsewhere.first().expect("one").readiness(), Readiness::NotReady(_)));
 }

@@ -1,0 +1,165 @@
+//! Routes that open what others close, and tables that say something about what does not happen. All of it is allowed,
+//! and told.
+
+use super::Judge;
+use crate::config::model::{Access, Route};
+use crate::config::origin::KeyPath;
+
+impl Judge<'_> {
+    pub(super) fn shadows(&mut self) {
+        let settings = self.settings;
+        let (routes, upstreams) = (&settings.route, &settings.upstream);
+        let app = |route: &Route| {
+            let by_name = |name: &str| upstreams.iter().find(|upstream| upstream.name == name);
+            route.upstream.as_deref().map_or(upstreams.first(), by_name).map(|upstream| upstream.url.to_string())
+        };
+        let public = routes.iter().enumerate().filter(|(_, route)| route.access == Access::Public);
+        for (index, open) in public {
+            let key = KeyPath::of("route").index(index);
+            let closed = || routes.iter().filter(|route| route.access != Access::Public);
+            if open.strip_prefix
+                && let Some(closed) = closed().find(|closed| app(closed) == app(open) && share_host(open, closed))
+            {
+                let message = format!(
+                    "lets everybody reach, below `{}` and without it, all of the app whose {} is for those who may",
+                    path(open),
+                    closed.place()
+                );
+                self.warn(&key.key("strip_prefix"), message);
+            }
+            if let Some(hidden) = closed().find(|closed| hides(open, closed, routes)) {
+                let message = format!(
+                    "is public and named for one host, so that the rules of {} do not count there; give that route a copy \
+                     with this `host`",
+                    hidden.place()
+                );
+                self.warn(&key.key("host"), message);
+            }
+        }
+        self.hosts_without_session();
+        self.idle_tables();
+    }
+
+    /// A session's cookie is the public URL's, or its domain's: at another host nobody is ever signed in.
+    fn hosts_without_session(&mut self) {
+        let settings = self.settings;
+        let own = settings.public_url.host_str().unwrap_or_default();
+        let domain = settings.session.cookie_domain.as_deref();
+        let shared = |host: &str| {
+            let below = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|h| h.ends_with('.'));
+            host == own || domain.is_some_and(below)
+        };
+        for (index, route) in settings.route.iter().enumerate() {
+            let host = route.host.as_deref().filter(|_| route.access == Access::SignedIn);
+            if let Some(host) = host.filter(|host| !shared(&host.to_ascii_lowercase())) {
+                let message = format!(
+                    "nobody can be signed in at `{host}`: sessions are kept for `{}`; set `session.cookie_domain` to a domain \
+                     above both, or run a gateway with that `public_url`",
+                    domain.unwrap_or(own)
+                );
+                self.warn(&KeyPath::of("route").index(index).key("host"), message);
+            }
+        }
+    }
+
+    /// Tables about people where nobody signs in, and about tokens where none is taken.
+    fn idle_tables(&mut self) {
+        let settings = self.settings;
+        let takes_tokens = |route: &Route| matches!(route.access, Access::Bearer | Access::SignedInOrBearer);
+        let tokens = settings.federation.is_some() || settings.route.iter().any(takes_tokens);
+        let people = !self.ways_to_sign_in().is_empty();
+        let of_sessions = ["idle", "absolute", "max_bytes", "cookie_name", "cookie_domain"];
+        let of_sign_in = ["attempt_lifetime", "provider_logout", "after_logout"];
+        let of_tokens = ["cache_bytes", "max_token_bytes", "realm"];
+        for (table, names, used, why) in [
+            ("session", &of_sessions[..], people, "nobody signs in: there is no provider and no directory"),
+            ("sign_in", &of_sign_in[..], people, "nobody signs in: there is no provider and no directory"),
+            ("bearer", &of_tokens[..], tokens, "no route takes tokens"),
+        ] {
+            for key in names.iter().map(|name| KeyPath::of(table).key(name)).filter(|_| !used) {
+                if self.is_set(&key) {
+                    self.warn(&key, format!("has no effect: {why}"));
+                }
+            }
+        }
+    }
+}
+
+fn path(route: &Route) -> &str {
+    route.exact.as_deref().or(route.path.as_deref()).unwrap_or("/")
+}
+
+fn share_host(one: &Route, other: &Route) -> bool {
+    match (&one.host, &other.host) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        _ => true,
+    }
+}
+
+/// Whether `open`, which names a host, takes what `closed`, which does not, closes: a named host comes before a longer path.
+fn hides(open: &Route, closed: &Route, all: &[Route]) -> bool {
+    let covers = |outer: &Route, inner: &Route| match (&outer.exact, path(outer).trim_end_matches('/')) {
+        (Some(exact), _) => exact == path(inner),
+        (None, prefix) => path(inner).strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    };
+    // Where nothing but the default route is closed, what is public at that host is meant to be.
+    let special = path(closed) != "/";
+    let same_host = |other: &&Route| other.host.is_some() && other.host == open.host && other.access != Access::Public;
+    let closed_there = all.iter().filter(same_host).any(|other| covers(other, closed) && path(other) != "/");
+    open.host.is_some()
+        && closed.host.is_none()
+        && special
+        && open.methods.is_empty()
+        && covers(open, closed)
+        && !closed_there
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{load, warns, with};
+
+    fn quiet(text: &str) {
+        assert_eq!(load(text).unwrap_or_else(|e| panic!("{text}\n{e}")).warnings, [""; 0], "{text}");
+    }
+
+    #[test]
+    fn a_public_route_that_takes_its_prefix_off_opens_the_whole_app() {
+        let closed = "[[route]]\npath = '/admin'\n";
+        let open = "[[route]]\npath = '/pub'\naccess = 'public'\nstrip_prefix = true\n";
+        warns(&with("", "", &format!("{closed}{open}")), "route[1].strip_prefix", "/admin on any host");
+        // Another app, another host, or nothing that is closed.
+        let other = "[[upstream]]\nname = 'site'\nurl = 'http://127.0.0.1:9'\n";
+        quiet(&with("", "", &format!("{other}{closed}{open}upstream = 'site'\n")));
+        quiet(&with("", "", open));
+    }
+
+    #[test]
+    fn a_public_host_that_hides_a_closed_path_is_told() {
+        let open = "[[route]]\nhost = 'app.example.com'\naccess = 'public'\n";
+        let admin = "[[route]]\npath = '/admin'\n";
+        let key = "route.host";
+        warns(&with("", "", &format!("{open}{admin}")), key, "do not count there");
+        quiet(&with("", "", &format!("{open}{admin}[[route]]\nhost = 'app.example.com'\npath = '/admin'\n")));
+        quiet(&with("", "", &format!("{open}[[route]]\n")));
+        quiet(&with("", "", &format!("{admin}[[route]]\nhost = 'app.example.com'\nexact = '/x'\naccess = 'public'\n")));
+    }
+
+    #[test]
+    fn a_host_at_which_nobody_has_a_session_is_told() {
+        let route = "[[route]]\nhost = 'other.example.com'\n";
+        warns(&with("", "", route), "route.host", "nobody can be signed in");
+        quiet(&with("", "", &format!("{route}[session]\ncookie_domain = 'example.com'\n")));
+        quiet(&with("", "", &format!("{route}access = 'public'\n")));
+        quiet(&with("", "", "[[route]]\nhost = 'App.example.com'\n"));
+    }
+
+    #[test]
+    fn tables_about_what_does_not_happen_are_told() {
+        let open = "public_url = 'https://a.example'\n[[upstream]]\nurl = 'http://127.0.0.1:3000'\n[[route]]\n\
+                    access = 'public'\n";
+        warns(&format!("{open}[session]\nidle = '1h'\n"), "session.idle", "nobody signs in");
+        warns(&format!("{open}[sign_in]\nprovider_logout = false\n"), "sign_in.provider_logout", "nobody signs in");
+        warns(&with("", "", "[bearer]\ncache_bytes = '1MiB'\n"), "bearer.cache_bytes", "no route takes tokens");
+        quiet(open);
+    }
+}

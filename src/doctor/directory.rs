@@ -1,0 +1,151 @@
+//! The directory, step by step: DNS, TCP, TLS, the gateway's own bind, the bases, and whether anybody is found.
+
+use std::sync::Arc;
+
+use super::wire::{self, Peer};
+use super::{Finding, Report, Weight};
+use crate::config::Config;
+use crate::config::model::{self, DirectoryAddress, EMAIL, GROUPS, Settings, USER};
+use crate::directory::{Directory, Examined};
+use crate::reason::{Failure, Reason};
+
+pub async fn check(config: &Arc<Config>, report: &mut Report) {
+    let settings = &config.settings;
+    let Some(own) = &settings.ldap else { return };
+    let mut answers = Vec::new();
+    for address in &own.address {
+        answers.push((address.clone(), at(settings, own, address).await));
+    }
+    let some_answer = answers.iter().any(|(_, answer)| answer.is_ok());
+    let mut told = false;
+    for (address, answer) in answers {
+        let place = format!("directory {}", own.name);
+        match answer {
+            // They are copies of one directory: what is in the first is in the others.
+            Ok(examined) if !told => {
+                told = true;
+                report.good(place.clone(), "", format!("{address}: {}", examined.how));
+                judge(settings, own, &examined, &place, report);
+            }
+            Ok(_) => report.good(place, "", format!("{address} answers")),
+            Err((step, failure)) => {
+                // Others of the list stand in for it.
+                let weight = if some_answer { Weight::Warning } else { Weight::Broken };
+                report.found(Finding::of(weight, &failure, place).at(step));
+            }
+        }
+    }
+}
+
+/// What the directory at that one of its addresses says, or the step that failed.
+async fn at(settings: &Settings, own: &model::Directory, address: &str) -> Result<Examined, (&'static str, Failure)> {
+    let read = DirectoryAddress::parse(address);
+    let read = read.map_err(|(why, _)| ("address", Failure::new(Reason::ConfigInvalid, why)))?;
+    let peer = Peer::Tcp { host: read.host.clone(), port: read.port, tls: None };
+    let unreachable = |why: String| Failure::new(Reason::DirectoryUnreachable, format!("{read}: {why}"));
+    wire::reach(&peer).await.map_err(|failed| (failed.step, unreachable(failed.why)))?;
+    let alone = Settings {
+        ldap: Some(model::Directory { address: vec![address.to_owned()], ..own.clone() }),
+        ..settings.clone()
+    };
+    let directory = Directory::new(&alone).map_err(|failure| ("TLS", failure))?;
+    let directory = directory.ok_or_else(|| ("address", Failure::from(Reason::ConfigInvalid)))?;
+    directory.examined().await.map_err(|failure| (step_of(&failure), failure))
+}
+
+/// Which step a failure is about.
+fn step_of(failure: &Failure) -> &'static str {
+    match failure.reason {
+        Reason::DirectoryTls | Reason::CertificateUnusable => "TLS",
+        Reason::DirectoryBindRefused => "bind",
+        _ if failure.detail.contains("group_base_dn") => "group_base_dn",
+        _ if failure.detail.contains("base_dn") => "base_dn",
+        _ => "LDAP",
+    }
+}
+
+fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place: &str, report: &mut Report) {
+    let by = match &own.user_filter {
+        Some(filter) => format!("`user_filter` {filter}"),
+        None => format!("`user_attribute` {}", own.user_attribute.join(" or ")),
+    };
+    if examined.people == 0 {
+        // One that is only tested keeps nobody out.
+        let weight = if own.login { Weight::Broken } else { Weight::Warning };
+        let seen = format!("below `base_dn` {:?} is no entry that {by} finds", own.base_dn);
+        report.found(Finding::new(weight, Reason::DirectoryNobody, place, seen).at("people"));
+    } else {
+        report.good(place, "people", format!("{by} finds people"));
+    }
+    let rules = settings.route.iter().filter_map(|route| route.allow.as_ref());
+    let groups_matter = !own.group_allow_list.is_empty() || rules.clone().any(|allow| !allow.groups.is_empty());
+    let emails_matter = rules.clone().any(|allow| !allow.emails.is_empty() || !allow.email_domains.is_empty());
+    for (claim, attribute) in &examined.absent {
+        let weight = match *claim {
+            USER => Weight::Broken,
+            EMAIL if emails_matter => Weight::Broken,
+            GROUPS if groups_matter => Weight::Broken,
+            // Many directories have no memberOf, and nobody asks for it.
+            GROUPS => continue,
+            _ => Weight::Hint,
+        };
+        let seen = format!("none of {} people has `{attribute}`, which is read as {claim}", examined.people);
+        let finding = Finding::new(weight, Reason::DirectoryEntryUnusable, place, seen).at("attributes");
+        report.found(finding.change(match *claim {
+            GROUPS => "Set `attributes` of [ldap] for groups to the attribute that holds them, or `group_base_dn` to where \
+                       groups are; see that `bind_dn` may read it."
+                .to_owned(),
+            claim => format!("Name under `attributes` of [ldap] what holds it (`{claim} = \"…\"`), or let `bind_dn` read it."),
+        }));
+    }
+    if examined.groups == Some(0) {
+        let weight = if groups_matter { Weight::Broken } else { Weight::Warning };
+        let base = own.group_base_dn.as_deref().unwrap_or_default();
+        let seen = format!("below `group_base_dn` {base:?} is no entry with {}", own.group_name_attribute);
+        let finding = Finding::new(weight, Reason::DirectoryNobody, place, seen).at("groups");
+        report.found(
+            finding.change(
+                "Compare `group_base_dn`, `group_name_attribute` and the rights of `bind_dn` with the directory.",
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(ldap: &str, tail: &str, examined: &Examined) -> Vec<(Weight, Reason, &'static str)> {
+        let ldap = format!("[ldap]\naddress = ['ldaps://l.example']\nbase_dn = 'dc=x'\n{ldap}");
+        let settings: Settings = toml::from_str(&format!("public_url = 'https://a'\n{ldap}\n{tail}")).expect("toml");
+        let mut report = Report::default();
+        let own = settings.ldap.clone().expect("a directory");
+        judge(&settings, &own, examined, "directory", &mut report);
+        report.findings.iter().map(|found| (found.weight, found.reason, found.step)).collect()
+    }
+
+    #[test]
+    fn what_is_read_of_people_weighs_by_who_goes_by_it() {
+        let examined = |people, absent: &[&'static str], groups| Examined {
+            how: String::new(),
+            people,
+            absent: absent.iter().map(|claim| (*claim, "x".to_owned())).collect(),
+            groups,
+        };
+        assert_eq!(judged("", "", &examined(5, &[GROUPS], None)), []);
+        assert_eq!(judged("", "", &examined(0, &[], None)), [(Weight::Broken, Reason::DirectoryNobody, "people")]);
+        let tested = judged("login = false", "", &examined(0, &[], None));
+        assert_eq!(tested, [(Weight::Warning, Reason::DirectoryNobody, "people")]);
+        let rule = "[[route]]\nallow = { groups = ['a'] }";
+        let found = judged("", rule, &examined(5, &[EMAIL, GROUPS], Some(0)));
+        let unusable = Reason::DirectoryEntryUnusable;
+        assert_eq!(
+            found,
+            [
+                (Weight::Hint, unusable, "attributes"),
+                (Weight::Broken, unusable, "attributes"),
+                (Weight::Broken, Reason::DirectoryNobody, "groups"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! What the gateway that runs with this configuration says of itself: what it lacks, and what it refused of late.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::wire::{self, Heard, Peer};
+use super::{Finding, Report, Weight};
+use crate::clock::unix_seconds;
+use crate::config::Config;
+use crate::reason::{Reader, Reason};
+use crate::telemetry::rfc3339;
+
+const PLACE: &str = "running gateway";
+/// How long ago a refusal may be to be told.
+const LATELY: Duration = Duration::from_secs(3600);
+
+/// What people meet that an admin could mend, although the page speaks to the person.
+const OF_PERSONS: [Reason; 5] = [
+    Reason::CallbackNotFromSignIn,
+    Reason::AttemptUnknown,
+    Reason::ProviderSaidNo,
+    Reason::SignInLoop,
+    Reason::SessionUnreadable,
+];
+
+pub async fn check(config: &Arc<Config>, report: &mut Report) {
+    let health = match asked(config, "/healthz").await {
+        Ok(health) => health,
+        Err(why) => return report.skipped(PLACE, "", why),
+    };
+    if health.status != 200 || !health.body.starts_with(b"ok") {
+        let seen = format!("expected the gateway at {}, got {}", config.settings.admin.address, health.described());
+        return report.found(Finding::new(Weight::Warning, Reason::GatewayAnswer, PLACE, seen));
+    }
+    report.good(PLACE, "", format!("answers at {}", config.settings.admin.address));
+    for (path, read) in [("/readyz", readiness as fn(&Value, &mut Report)), ("/refusals.json", refusals)] {
+        match asked(config, path).await.map(|heard| serde_json::from_slice(&heard.body)) {
+            Ok(Ok(said)) => read(&said, report),
+            Ok(Err(_)) => {
+                let seen = format!("{path} is no JSON");
+                report.found(Finding::new(Weight::Warning, Reason::GatewayAnswer, PLACE, seen));
+            }
+            Err(why) => report.skipped(PLACE, "", format!("{path}: {why}")),
+        }
+    }
+}
+
+/// Whether a gateway runs at the admin address.
+pub async fn is_there(config: &Arc<Config>) -> bool {
+    asked(config, "/healthz").await.is_ok_and(|health| health.status == 200)
+}
+
+async fn asked(config: &Arc<Config>, path: &str) -> Result<Heard, String> {
+    let address = dialled(config.settings.admin.address);
+    let peer = Peer::Tcp { host: address.ip().to_string(), port: address.port(), tls: None };
+    let answer = wire::ask(&peer, &wire::get(path, &address.to_string(), &[])).await;
+    answer.map_err(|failed| match failed.step {
+        "TCP" => format!("no gateway runs at {address} (`admin.address`)"),
+        step => format!("{address}: {step}: {}", failed.why),
+    })
+}
+
+/// What listens on every address is asked on the loopback address.
+fn dialled(admin: SocketAddr) -> SocketAddr {
+    let ip = match admin.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, admin.port())
+}
+
+/// What `/readyz` says is not there.
+fn readiness(said: &Value, report: &mut Report) {
+    for (list, kind) in [("providers", "provider"), ("issuers", "issuer"), ("directories", "directory")] {
+        for one in said[list].as_array().into_iter().flatten() {
+            let place = format!("{PLACE}, {kind} {}", one["name"].as_str().unwrap_or_default());
+            if one["ready"] == false
+                && let Some(reason) = one["reason"].as_str().and_then(Reason::with_code)
+            {
+                let seen = one["detail"].as_str().unwrap_or_default();
+                report.found(Finding::new(Weight::Broken, reason, place, seen));
+            } else if let Some(trouble) = one["trouble"].as_str() {
+                report.found(Finding::new(Weight::Warning, reason_in(trouble), place, trouble));
+            }
+        }
+    }
+    // A reload that was refused: the gateway goes on with what it had.
+    let reload = &said["configuration"];
+    if let Some(reason) = reload["reason"].as_str().and_then(Reason::with_code) {
+        let seen = format!("the running gateway keeps an earlier configuration: {}", text(&reload["detail"]));
+        report.found(Finding::new(Weight::Broken, reason, "configuration", seen).at("reload"));
+    }
+}
+
+/// The reason whose code a text begins with, as failures are written.
+fn reason_in(text: &str) -> Reason {
+    text.split(' ').next().and_then(Reason::with_code).unwrap_or(Reason::KeysFailed)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// What `/refusals.json` says was refused lately that an admin can mend.
+fn refusals(said: &Value, report: &mut Report) {
+    let since = rfc3339(unix_seconds(SystemTime::now() - LATELY));
+    let mut told = BTreeSet::new();
+    for group in said.as_array().into_iter().flatten() {
+        let Some(reason) = group["code"].as_str().and_then(Reason::with_code).filter(|reason| concerns(*reason)) else {
+            continue;
+        };
+        let last = &group["last"][0];
+        let at = last["at"].as_str().unwrap_or_default();
+        // Both are written in the same form, in UTC: they compare as texts.
+        if at < since.as_str() || !told.insert(reason.code()) {
+            continue;
+        }
+        let mut seen = format!(
+            "{} times since the start, last at {at} on {} (reference {})",
+            group["count"],
+            text(&last["path"]),
+            text(&last["reference"])
+        );
+        let detail = text(&last["detail"]);
+        if !detail.is_empty() {
+            seen.push_str(&format!(": {detail}"));
+        }
+        report.found(Finding::new(Weight::Warning, reason, format!("{PLACE}, refusals"), seen));
+    }
+}
+
+/// Whether an admin has something to do where it was refused.
+fn concerns(reason: Reason) -> bool {
+    reason.info().reader == Reader::Admin || OF_PERSONS.contains(&reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_admin_can_mend_is_told_and_daily_business_is_not() {
+        let now = rfc3339(unix_seconds(SystemTime::now()));
+        let group = |reason: Reason, at: &str| {
+            let last = json!([{ "at": at, "path": "/x", "reference": "R1", "detail": "expected a, got b" }]);
+            json!({ "code": reason.code(), "count": 7, "last": last })
+        };
+        let said = json!([
+            group(Reason::SignInNeeded, &now),
+            group(Reason::AttemptUnknown, &now),
+            group(Reason::UpstreamUnreachable, "2020-01-01T00:00:00Z"),
+            group(Reason::UpstreamTls, &now),
+            { "code": "DW-0000" },
+        ]);
+        let mut report = Report::default();
+        refusals(&said, &mut report);
+        let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
+        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls]);
+        let seen = &report.findings[0].seen;
+        assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
+    }
+
+    #[test]
+    fn what_is_not_ready_keeps_its_reason() {
+        let said = json!({
+            "providers": [{ "name": "main", "ready": false, "reason": "DW-6102", "detail": "expected x, got y" }],
+            "issuers": [{ "name": "ci", "ready": true, "trouble": "DW-6104 The keys: a" }, { "name": "b", "ready": true }],
+            "configuration": { "reason": "DW-7002", "detail": "route: wrong" },
+        });
+        let mut report = Report::default();
+        readiness(&said, &mut report);
+        let found: Vec<_> = report.findings.iter().map(|one| (one.reason.code(), one.weight)).collect();
+        assert_eq!(found, [("DW-6102", Weight::Broken), ("DW-6104", Weight::Warning), ("DW-7002", Weight::Broken)]);
+    }
+}
