@@ -5,8 +5,8 @@
 //! `docs/reasons.md` is generated from the table (`doorward reasons`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
-//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs,
-//! 9 the doctor and the console.
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs, 9 what the doctor
+//! finds before a request fails of it, and the console (hundred 91).
 
 use std::borrow::Cow;
 

@@ -44,6 +44,16 @@ pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     texts.map(in_quotes).collect::<Vec<_>>().join(", ")
 }
 
+/// An address without user, password and query, which only its owner should see.
+pub fn plain_address(url: &url::Url) -> String {
+    let mut url = url.clone();
+    // Fails only for addresses without a host, which have no user either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
+}
+
 /// What is wrong with a JSON text, without quoting it: serde's own messages hold the values.
 pub fn json_fault(error: &serde_json::Error) -> &'static str {
     match error.classify() {

@@ -80,8 +80,9 @@ pub(super) fn readiness(in_force: &InForce, stopping: bool) -> Value {
         .map(|issuer| {
             let mut said = of_issuer(issuer);
             if exchanges_any && issuer.name == OWN_ISSUER {
-                said["warning"] =
-                    json!("skip_audience_validation: assertions that were made for any other service can be exchanged");
+                said["warning"] = json!(
+                    "skip_audience_validation: assertions that were made for any other service can be exchanged"
+                );
             }
             ready &= said["ready"] == true;
             said
@@ -91,7 +92,7 @@ pub(super) fn readiness(in_force: &InForce, stopping: bool) -> Value {
     if !directories.is_empty() {
         body["directories"] = json!(directories);
     }
-    body["configuration"] = in_force.configuration.as_json();
+    body["configuration"] = in_force.report.as_json();
     if in_force.restore.is_some() {
         body["warning"] = json!("restore mode: only the password of the log signs in");
     }

@@ -7,15 +7,21 @@
 //! secret, a token or a cookie; what came from outside is escaped, and the Content-Security-Policy lets nothing run.
 
 mod answer;
+mod bundle;
+mod doctor;
+mod explain;
 mod guard;
 mod health;
 mod overview;
 mod plot;
+mod providers;
 mod refusals;
 mod routes;
 mod samples;
+mod secrets;
 mod settings;
 mod shell;
+mod trial;
 mod words;
 
 use std::sync::Arc;
@@ -30,36 +36,40 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::gateway::{Current, Gateway};
 use crate::jwt::Issuers;
 use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
 use crate::reload;
 use crate::telemetry::metrics;
+use doctor::Doctor;
 use guard::Asked;
 use samples::Samples;
 use shell::{Dress, Shell};
 
 /// The configuration in force, and what runs by it.
-pub struct InForce {
-    pub config: Arc<Config>,
-    /// Since when.
-    pub since: SystemTime,
-    /// Where it came from, and what became of later ones.
-    pub configuration: Arc<reload::Report>,
-    pub providers: Arc<Providers>,
-    pub directory: Option<Arc<Directory>>,
-    pub issuers: Arc<Issuers>,
+struct InForce {
+    gateway: Arc<Gateway>,
+    config: Arc<Config>,
+    report: Arc<reload::Report>,
+    providers: Arc<Providers>,
+    directory: Option<Arc<Directory>>,
+    issuers: Arc<Issuers>,
     /// Names of the apps, and how many addresses each has.
-    pub upstreams: Vec<(String, usize)>,
+    upstreams: Vec<(String, usize)>,
     /// What opened the way in, where nobody signs in but by that.
-    pub restore: Option<String>,
+    restore: Option<String>,
 }
 
 /// The handler of the admin listener.
 pub struct Admin {
-    in_force: Box<dyn Fn() -> InForce + Send + Sync>,
+    current: Arc<Current>,
+    configuration: Arc<reload::State>,
     started: SystemTime,
     samples: Arc<Samples>,
+    doctor: Arc<Doctor>,
+    /// Held while settings are tried out.
+    trying: tokio::sync::Mutex<()>,
     dress: ArcSwapOption<Dress>,
     /// Becomes true when the gateway is asked to stop.
     stopping: watch::Receiver<bool>,
@@ -74,13 +84,37 @@ struct Scene<'a> {
 }
 
 impl Admin {
-    /// `in_force` tells at each request what holds at that moment. Begins to note figures.
-    pub fn new(in_force: impl Fn() -> InForce + Send + Sync + 'static, stopping: watch::Receiver<bool>) -> Self {
+    /// Begins to note figures.
+    pub fn new(current: Arc<Current>, configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
         let samples = Arc::new(Samples::default());
         let (noting, until) = (Arc::clone(&samples), stopping.clone());
         tokio::spawn(async move { noting.keep(until).await });
         let started = SystemTime::now();
-        Admin { in_force: Box::new(in_force), started, samples, dress: ArcSwapOption::empty(), stopping }
+        Admin {
+            current,
+            configuration,
+            started,
+            samples,
+            doctor: Arc::default(),
+            trying: Default::default(),
+            dress: ArcSwapOption::empty(),
+            stopping,
+        }
+    }
+
+    fn in_force(&self) -> InForce {
+        let (gateway, report) = (self.current.get(), self.configuration.report());
+        let context = gateway.context();
+        InForce {
+            config: Arc::clone(&report.config),
+            providers: Arc::clone(&context.providers),
+            directory: context.directory.clone(),
+            issuers: Arc::clone(&context.programs.issuers),
+            upstreams: gateway.upstreams().iter().map(|upstream| (upstream.name.clone(), upstream.addresses())).collect(),
+            restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
+            report,
+            gateway: Arc::clone(&gateway),
+        }
     }
 
     fn dress(&self, config: &Arc<Config>) -> Arc<Dress> {
@@ -93,7 +127,7 @@ impl Admin {
     }
 
     async fn console(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let (in_force, mut asked) = ((self.in_force)(), Asked::of(session));
+        let (in_force, mut asked) = (self.in_force(), Asked::of(session));
         let judged = match guard::admits(session, &in_force.config.settings) {
             Ok(()) => guard::read_form(session, &mut asked).await,
             Err(failure) => Err(failure),
@@ -107,7 +141,8 @@ impl Admin {
                 Err(failure)
             }
         };
-        answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure))
+        let answered = answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure));
+        answer::with_body(answered, |body| secrets::without(body, &in_force.config.settings))
     }
 }
 
@@ -120,10 +155,19 @@ impl Scene<'_> {
         }
         match (first, rest) {
             ("", "") => Ok(overview::page(self)),
+            ("bundle", "") => Ok(bundle::page(self)),
+            ("bundle.json", "") => Ok(bundle::download(self)),
+            ("explain", "") => explain::page(self).await,
+            ("try", "") => trial::page(self).await,
+            ("doctor", "") => doctor::page(self),
+            ("doctor.json", "") => doctor::for_programs(self).await,
+            ("providers", "") => Ok(providers::page(self)),
             ("routes", "") => Ok(routes::page(self)),
             ("settings", "") => Ok(settings::page(self)),
             ("refusals", reference) => refusals::page(self, reference),
-            ("refusals.json", "") => Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json())),
+            ("refusals.json", "") => {
+                Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json()))
+            }
             _ => Err(Failure::new(Reason::ConsolePage, crate::words::in_words(&self.asked.path))),
         }
     }
@@ -153,7 +197,7 @@ impl Scene<'_> {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let health = health::respond(session.req_header().uri.path(), || (self.in_force)(), *self.stopping.borrow());
+        let health = health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow());
         let mut response = match health {
             Some(response) => response,
             None => Box::pin(self.console(session)).await,

@@ -6,15 +6,19 @@ use askama::Template;
 use http::Response;
 use serde_json::Value;
 
+use super::doctor::ShownReport;
 use super::plot::{self, Plot};
 use super::refusals::{Row, rows};
 use super::shell::Shell;
 use super::words::{ago, count, counted, span, stamp};
 use super::{Scene, samples::Hour};
+use crate::reload::{LastReload, Problem};
 use crate::telemetry::{metrics, refusals};
 
 /// Reasons that are shown on the first page.
 const REASONS: usize = 6;
+/// Findings of the doctor's that are.
+const FINDINGS: usize = 4;
 
 #[derive(Template)]
 #[template(path = "overview.html", config = "src/admin/askama.toml")]
@@ -25,6 +29,19 @@ struct Overview {
     plots: Vec<Plot>,
     reasons: Vec<Row>,
     refused: String,
+    /// When the doctor last looked, and what was found.
+    examined: Option<(String, ShownReport)>,
+    reload: Option<Reload>,
+}
+
+/// The last reload.
+struct Reload {
+    class: &'static str,
+    said: String,
+    /// Why it was not taken: place, what is wrong, what to do.
+    problems: Vec<(String, String, String)>,
+    /// What else there is to say.
+    notes: Vec<String>,
 }
 
 /// Something the gateway leans on.
@@ -52,6 +69,12 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
         plots: plot::all(&hour),
         reasons,
         refused: counted(total, "refusal", "refusals"),
+        examined: scene.admin.doctor.last().map(|last| {
+            let mut report = ShownReport::of(&last.report);
+            report.findings.truncate(FINDINGS);
+            (ago(last.at, scene.now), report)
+        }),
+        reload: scene.in_force.report.last.as_ref().map(|last| reload(last, scene.now)),
         shell,
     };
     page.shell.page(&page)
@@ -66,7 +89,7 @@ fn facts(scene: &Scene<'_>) -> Vec<(&'static str, String)> {
         ("Version", env!("CARGO_PKG_VERSION").to_owned()),
         ("Running for", since(scene.admin.started)),
         ("Configuration", file),
-        ("In force since", format!("{} ({})", stamp(in_force.since), ago(in_force.since, now))),
+        ("In force since", format!("{} ({})", stamp(in_force.report.loaded_at), ago(in_force.report.loaded_at, now))),
         ("Public URL", config.settings.public_url.to_string()),
         ("Connections", count(metrics().connections.get().try_into().unwrap_or_default())),
     ];
@@ -118,4 +141,36 @@ fn of_readiness(entry: &Value, kind: &'static str, page: &'static str) -> Part {
         (false, _) => ("bad", "not ready", format!("{} {}: {}", text("reason"), text("title"), text("detail"))),
     };
     Part { kind, name: text("name"), class, state, note, page }
+}
+
+fn reload(last: &LastReload, now: SystemTime) -> Reload {
+    let taken = last.problems.is_empty();
+    let what = if taken { "was taken" } else { "was not taken, and the one before it stays" };
+    let mut notes = Vec::new();
+    if !last.changed.is_empty() {
+        notes.push(format!("Changed: {}", last.changed.join(", ")));
+    }
+    if !last.waiting.is_empty() {
+        notes.push(format!("Waits for a restart: {}", last.waiting.join(", ")));
+    }
+    notes.extend(last.warnings.iter().cloned());
+    Reload {
+        class: if taken { "good" } else { "bad" },
+        said: format!("A new configuration {what} ({}, asked for by {})", ago(last.at, now), last.asked.name()),
+        problems: last.problems.iter().map(problem).collect(),
+        notes,
+    }
+}
+
+fn problem(problem: &Problem) -> (String, String, String) {
+    let file = problem.file.as_ref().map(|file| file.display().to_string());
+    let place = match (file, problem.line, &problem.variable) {
+        (Some(file), Some(line), _) => format!("{file}:{line}"),
+        (Some(file), None, _) => file,
+        (None, _, Some(variable)) => format!("environment {variable}"),
+        (None, ..) => String::new(),
+    };
+    let key = if problem.key.is_empty() { String::new() } else { format!("{}: ", problem.key) };
+    let seen = format!("{key}{} [{}]", problem.detail, problem.reason.code());
+    (place, seen, problem.remedy.clone())
 }

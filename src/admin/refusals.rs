@@ -7,10 +7,12 @@ use askama::Template;
 use http::{Response, StatusCode};
 
 use super::Scene;
+use super::explain::Shown;
 use super::plot::{self, Bar};
 use super::samples::Hour;
 use super::shell::Shell;
 use super::words::{ago, count, stamp};
+use crate::explain::of_reference;
 use crate::reason::{Failure, Info};
 use crate::telemetry::{Group, Refused, refusals};
 
@@ -53,6 +55,8 @@ struct RefusalPage<'a> {
     shell: Shell,
     reference: &'a str,
     found: Option<One>,
+    /// Its steps, where they were kept.
+    shown: Option<Shown>,
 }
 
 /// All of them, or the one that is asked for.
@@ -62,9 +66,11 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
     if !asked.is_empty() {
         // As it was read aloud or copied with what stood around it.
         let bare = asked.trim().to_ascii_lowercase();
-        let found = refusals().find(&bare).map(|refused| one(&refused, scene.now));
-        let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
-        let page = RefusalPage { reference: asked, found, shell };
+        let explained = of_reference(&bare);
+        let status = if explained.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        let found = explained.as_ref().map(|explained| one(&explained.request, scene.now));
+        let shown = explained.map(|explained| Shown::of(explained.explanation)).filter(|shown| !shown.steps.is_empty());
+        let page = RefusalPage { reference: asked, found, shown, shell };
         return Ok(page.shell.answer(status, &page));
     }
     shell.refresh = None;

@@ -5,6 +5,7 @@
 
 mod claims;
 mod clients;
+mod console;
 mod cors;
 mod directory;
 mod flows;
@@ -48,6 +49,7 @@ pub(crate) fn judge(settings: &Settings, origins: &Origins) -> Verdict {
     judge.made_claims();
     judge.upstreams();
     judge.routes();
+    judge.console();
     judge.headers();
     judge.cors();
     judge.sessions();

@@ -19,6 +19,7 @@ mod secret_files;
 mod shape;
 pub mod table;
 mod tree;
+pub mod trial;
 pub mod values;
 mod wandb;
 mod wandb_ldap;

@@ -92,6 +92,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Every secret that is set, for whoever has to make sure that none is told.
+    pub fn known_secrets(&self) -> impl Iterator<Item = &Secret> {
+        let providers = self.provider.iter().filter_map(|provider| provider.client_secret.as_ref());
+        let issuers = self.issuer.iter().flat_map(|issuer| [&issuer.secret, &issuer.client_secret]).flatten();
+        let directory = self.ldap.iter().filter_map(|directory| directory.bind_password.as_ref());
+        self.secrets.iter().chain(providers).chain(issuers).chain(directory)
+    }
+
     /// The `[[provider]]` that `issuer` names.
     pub fn provider_of(&self, issuer: &Issuer) -> Option<&Provider> {
         self.provider.iter().find(|provider| issuer.provider.as_ref() == Some(&provider.name))

@@ -34,7 +34,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use report::{Finding, Report, Weight};
+pub use report::{Finding, Report, Said, Weight};
 pub use unloaded::unloaded;
 pub use upstream::address as app_address;
 

@@ -4,6 +4,8 @@
 //! ours is left out. It is used strictly: the key decides which algorithms it is good for, an HMAC key never comes from
 //! a document, and a token for which more than one key could be meant is refused.
 
+mod listed;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+
+pub use listed::ListedKey;
 
 use crate::config::model::TokenAlgorithm::{self, *};
 use crate::reason::{Failure, Reason};

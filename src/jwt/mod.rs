@@ -25,7 +25,7 @@ pub mod verify;
 
 pub use cache::Cached;
 pub use issuers::{Examined, Issuer, Issuers};
-pub use key_set::KeySet;
+pub use key_set::{KeySet, ListedKey};
 pub use signing::Signer;
 pub use texts::Texts;
 pub use trial::Trial;

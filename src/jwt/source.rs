@@ -5,6 +5,7 @@
 //! fetched once are used while the issuer is down, up to `keys_max_age` and no longer; keys that could not be fetched
 //! accept nothing.
 
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,8 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use url::Url;
+
+pub use standing::Standing;
 
 use super::key_file::KeyFile;
 use super::key_set::KeySet;

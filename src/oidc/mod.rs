@@ -26,6 +26,7 @@ mod response;
 mod revocation;
 mod sign_in;
 mod signed;
+mod standing;
 mod tenants;
 mod token;
 mod translation;
@@ -47,6 +48,7 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
+pub use standing::{Known, Standing};
 pub use translation::{At, known_words};
 pub use trial::{Answered, Learnt, Trial};
 

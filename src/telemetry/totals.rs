@@ -93,7 +93,6 @@ fn label<'m>(metric: &'m Metric, name: &str) -> &'m str {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
     use crate::reason::Reason;
     use crate::telemetry::metrics;
 

@@ -1,17 +1,21 @@
 //! The operator's console, in a real browser: on the admin listener, and through a route of the gateway.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::pages::FAULTS;
-use crate::support::app::App;
 use crate::support::browser::{Browser, Tab};
+use crate::support::eventually;
 use crate::support::gateway::{Config, Gateway};
-use crate::support::person::Person;
+use crate::support::person::{Answer, NAVIGATION, Person};
 use crate::support::provider::Provider;
-use crate::support::setup::{ROUTES, Scene, provider_table, scene_at, upstream_table};
+use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
 
 /// Every page that can be opened.
-const PAGES: [&str; 2] = ["", "refusals"];
+const PAGES: [&str; 9] =
+    ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
+/// What programs find beside metrics and health.
+const DOCUMENTS: [&str; 3] = ["refusals.json", "doctor.json", "bundle.json"];
 
 /// The route that leads admins to the console.
 fn route_to(config: &Config) -> String {
@@ -35,18 +39,15 @@ async fn traffic(scene: &Scene) {
     anna.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
     berta.sign_in(&scene.gateway.url("/page"), scene.provider.user("berta")).await;
     berta.open(&scene.gateway.url("/ops/")).await.expect(403);
-    Person::new().fetch(&scene.gateway.url("/<b>bold")).await;
+    Person::new().fetch(&scene.gateway.url("/%3Cb%3Ebold")).await;
     Person::new().open(&scene.gateway.url("/oidc/callback?code=planted-code&state=planted-state")).await;
 }
 
 /// Looks at the page in light, dark and on a phone, keeps pictures, and judges it.
 async fn look(tab: &Tab, name: &str) {
-    for (look, dark, width, phone) in [
-        ("light", false, 1200, false),
-        ("dark", true, 1200, false),
-        ("phone", false, 375, true),
-        ("phone-dark", true, 375, true),
-    ] {
+    let looks = [("light", false, 1200), ("dark", true, 1200), ("phone", false, 375), ("phone-dark", true, 375)];
+    for (look, dark, width) in looks {
+        let phone = width < 400;
         tab.dark(dark).await;
         tab.screen(width, if phone { 812 } else { 900 }, phone).await;
         let faults = tab.script(FAULTS).await;
@@ -59,14 +60,244 @@ async fn look(tab: &Tab, name: &str) {
     assert!(policy.is_empty(), "{name}: {policy:?}");
 }
 
+/// Lets the doctor examine, and waits for its report.
+async fn examine(gateway: &Gateway) {
+    let client = reqwest::Client::new();
+    let answer = client.post(gateway.admin_url("/doctor.json")).send().await.expect("an answer");
+    let report: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+    assert!(report["last"]["report"]["good"].is_array(), "{report:#}");
+}
+
+async fn ask(gateway: &Gateway, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let form = (method == Method::POST).then(|| "a=b".to_owned());
+    Person::new().request(method, &gateway.admin_url(path), headers, form).await
+}
+
 #[tokio::test]
 async fn every_page_is_readable_in_light_in_dark_and_on_a_phone() {
     let scene = scene().await;
     traffic(&scene).await;
     let browser = Browser::start().await;
-    let tab = browser.tab(&scene.gateway.admin_url("/")).await;
+    let tab = browser.tab(&scene.gateway.admin_url("/doctor")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("as JSON").await;
     for page in PAGES {
         tab.go(&scene.gateway.admin_url(&format!("/{page}"))).await;
         look(&tab, if page.is_empty() { "overview" } else { page }).await;
     }
+    let reference = scene.gateway.log_line(&["DW-5001"]).await;
+    let reference = reference.split("reference=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    tab.go(&scene.gateway.admin_url("/")).await;
+    tab.type_into("#reference", reference.expect("a reference")).await;
+    tab.press("Enter").await;
+    tab.wait_for_url("the refusal", |url| url.contains("reference=")).await;
+    let text = tab.wait_for_text("What was seen").await;
+    assert!(text.contains("berta") && text.contains("/ops/"), "{text}");
+    look(&tab, "refusal").await;
+}
+
+#[tokio::test]
+async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
+    let scene = scene().await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.admin_url("/try")).await;
+    let block = tab.script("document.querySelector('textarea').value").await;
+    let block = block.as_str().expect("a block").to_owned();
+    assert!(block.contains("client_secret = \"********\"") && !block.contains(&scene.client.secret), "{block}");
+    tab.click("main button").await;
+    let text = tab.wait_for_text("To be written down").await;
+    assert!(text.contains(scene.provider.issuer()), "{text}");
+    look(&tab, "tried").await;
+    let replace = |from: &str, to: &str| {
+        format!("document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})")
+    };
+    tab.script(&replace("client_id", "clientid")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("The gateway would not take this").await;
+    let text = tab.text().await;
+    assert!(text.contains("Line 3") && text.contains("client_id"), "{text}");
+    look(&tab, "not-taken").await;
+    // The secret in force is for its own host.
+    tab.go(&scene.gateway.admin_url("/try")).await;
+    tab.script(&replace("http://127.0.0.2", "http://127.0.0.3")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("only for the issuer's host").await;
+    let shown = Person::new().open(&scene.gateway.admin_url("/settings")).await;
+    assert!(shown.text().contains(scene.provider.issuer()), "nothing was stored");
+}
+
+#[tokio::test]
+async fn admins_walk_through_the_console_by_the_gateways_route_and_others_do_not() {
+    let scene = scene().await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.url("/ops")).await;
+    tab.log_in(scene.provider.user("anna")).await;
+    tab.wait_for_text("Ready: people can sign in").await;
+    // Every link and form of every page stays below the route.
+    for page in PAGES {
+        let link = format!("nav a[href$=\"/ops/{page}\"]");
+        tab.click(&link).await;
+        tab.wait_for_url("the page", |url| url.ends_with(&format!("/ops/{page}"))).await;
+        let outside = "[...document.querySelectorAll('a[href],form')].map(e => new URL(e.action || e.href).pathname).filter(p => !p.startsWith('/ops/'))";
+        tab.wait_for("main h1").await;
+        assert_eq!(tab.script(outside).await, json!([]), "{page}");
+        let wrong = tab.responses().into_iter().filter(|(status, url)| *status >= 400 && url.contains("/ops"));
+        let wrong: Vec<_> = wrong.collect();
+        assert!(wrong.is_empty(), "{page}: {wrong:?}");
+    }
+    tab.go(&scene.gateway.url("/ops/doctor")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("as JSON").await;
+    assert!(tab.url().await.ends_with("/ops/doctor"));
+    tab.screenshot("console-by-the-gateway").await;
+    let berta = Person::new();
+    berta.sign_in(&scene.gateway.url("/page"), scene.provider.user("berta")).await;
+    for page in PAGES.iter().chain(&DOCUMENTS) {
+        berta.open(&scene.gateway.url(&format!("/ops/{page}"))).await.expect(403);
+    }
+    let stranger = Person::new().open(&scene.gateway.url("/ops/settings")).await;
+    assert!(!stranger.text().contains("client_secret"), "{}", stranger.text());
+}
+
+#[tokio::test]
+async fn a_request_is_explained_step_by_step_before_it_is_sent() {
+    let scene = scene().await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.admin_url("/explain")).await;
+    tab.script("document.querySelector('#url').value = '/ops/'; document.querySelector('#sender').value = 'person'").await;
+    tab.type_into("#user", "berta").await;
+    tab.type_into("#groups", "staff").await;
+    tab.click("main button").await;
+    let text = tab.wait_for_text("DW-5001").await;
+    assert!(text.contains("admins") && text.contains("staff"), "{text}");
+    look(&tab, "explained").await;
+    tab.script("document.querySelector('#groups').value = 'admins'").await;
+    tab.click("main button").await;
+    eventually("whoever is in the group passes", || async {
+        tab.text().await.contains("what the app answers").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_sites_name_or_form_gets_nothing_of_the_console() {
+    let gateway = gateway_before("http://127.0.0.1:9", "").await;
+    let pages: Vec<_> = PAGES.iter().chain(&DOCUMENTS).map(|page| format!("/{page}")).collect();
+    for page in &pages {
+        let rebound = ask(&gateway, Method::GET, page, &[("host", "evil.example"), NAVIGATION[0]]).await;
+        assert_eq!((rebound.status, rebound.reason().as_str()), (421, "DW-9101"), "{page}");
+        assert!(!rebound.text().contains("nobody"), "{page}: {}", rebound.text());
+    }
+    for program in ["/metrics", "/healthz"] {
+        ask(&gateway, Method::GET, program, &[("host", "prometheus.example")]).await.expect(200);
+    }
+    assert!(ask(&gateway, Method::GET, "/readyz", &[("host", "pod.example")]).await.text().contains("\"ready\""));
+    for form in ["/doctor", "/doctor.json", "/try", "/explain"] {
+        for forged in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://evil.example"), ("origin", "null")] {
+            let refused = ask(&gateway, Method::POST, form, &[forged]).await;
+            assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9103"), "{form} {forged:?}");
+        }
+    }
+    assert_eq!(ask(&gateway, Method::GET, "/doctor.json", &[]).await.json()["last"], Value::Null, "nothing was examined");
+    assert_eq!(ask(&gateway, Method::POST, "/settings", &[]).await.expect(405).reason(), "DW-9106");
+    assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
+    assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
+    let large = "a=".to_owned() + &"x".repeat(100_000);
+    let person = Person::new();
+    let refused = person.request(Method::POST, &gateway.admin_url("/try"), &[], Some(large)).await;
+    assert_eq!(refused.expect(400).reason(), "DW-9104");
+}
+
+#[tokio::test]
+async fn pages_are_kept_by_nobody_and_run_nothing() {
+    let gateway = gateway_before("http://127.0.0.1:9", "").await;
+    for page in PAGES {
+        let answer = ask(&gateway, Method::GET, &format!("/{page}"), &NAVIGATION).await;
+        answer.expect(200);
+        assert_eq!(answer.header("cache-control"), "no-store", "{page}");
+        let policy = answer.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{page}: {policy}");
+        assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{page}: {policy}");
+    }
+    for document in DOCUMENTS {
+        assert_eq!(ask(&gateway, Method::GET, &format!("/{document}"), &[]).await.header("cache-control"), "no-store");
+    }
+    let head = ask(&gateway, Method::HEAD, "/", &NAVIGATION).await;
+    assert!(head.expect(200).body.is_empty());
+}
+
+#[tokio::test]
+async fn no_secret_token_code_or_cookie_is_on_any_page_or_in_the_bundle() {
+    let config = Config::new();
+    let (seal, bind, shared) = (config.secrets[0].clone(), "planted-bind-password", "planted-shared-secret-of-32-letters");
+    let tables = format!(
+        "{ROUTES}{}[[route]]\npath = \"/api\"\naccess = \"bearer\"\n\
+         [[issuer]]\nname = \"shared\"\nissuer = \"https://shared.example\"\naudiences = [\"a\"]\nsecret = \"{shared}\"\n\
+         [ldap]\naddress = [\"ldap://127.0.0.1:9\"]\nbase_dn = \"dc=example\"\nbind_dn = \"cn=search\"\nbind_password = \"{bind}\"\nlogin = false\n",
+        route_to(&config)
+    );
+    let scene = scene_at(Provider::shared(), config, "", &tables).await;
+    traffic(&scene).await;
+    let anna = Person::new();
+    anna.sign_in(&scene.gateway.url("/page?planted-query"), scene.provider.user("anna")).await;
+    let cookie = anna.session().first().expect("a session").value.clone();
+    let token = "eyJhbGciOiJIUzI1NiJ9.cGxhbnRlZC1wYXlsb2Fk.cGxhbnRlZC1zaWduYXR1cmU";
+    let bearer = format!("Bearer {token}");
+    let refused = Person::new();
+    refused.request(Method::GET, &scene.gateway.url("/api/x"), &[("authorization", &bearer)], None).await.expect(401);
+    let basic = [("authorization", "Basic YW5uYTpwbGFudGVkLXBhc3N3b3Jk")];
+    refused.request(Method::GET, &scene.gateway.url("/api/x"), &basic, None).await.expect(401);
+    // A secret that somebody typed where it does not belong.
+    let misplaced = format!("/nowhere/{}", scene.client.secret);
+    refused.fetch(&scene.gateway.url(&misplaced)).await.expect(401);
+    examine(&scene.gateway).await;
+    eventually("the refusals are kept", || async {
+        let kept = ask(&scene.gateway, Method::GET, "/refusals.json", &[]).await.json();
+        (kept.as_array().is_some_and(|kept| kept.len() >= 4)).then_some(())
+    })
+    .await;
+    let planted = [
+        seal.as_str(),
+        bind,
+        shared,
+        &scene.client.secret,
+        &cookie,
+        token,
+        "cGxhbnRlZC",
+        "planted-code",
+        "planted-state",
+        "planted-query",
+        "planted-password",
+        "YW5uYTpwbGFudGVk",
+    ];
+    for page in PAGES.iter().chain(&DOCUMENTS) {
+        let shown = ask(&scene.gateway, Method::GET, &format!("/{page}"), &NAVIGATION).await;
+        let text = shown.expect(200).text();
+        for secret in planted {
+            assert!(!text.contains(secret), "{page} shows {secret}");
+        }
+    }
+    let bundle = ask(&scene.gateway, Method::GET, "/bundle.json", &[]).await;
+    assert!(bundle.header("content-disposition").contains("doorward-debug-"), "{:?}", bundle.headers);
+    let bundle = bundle.json();
+    for part in ["versions", "readiness", "configuration", "limits", "doctor", "refusals", "metrics"] {
+        assert!(!bundle[part].is_null(), "{part} is in the bundle");
+    }
+    let secret = bundle["configuration"]["settings"].as_array().expect("settings").iter();
+    let secret = secret.filter(|row| row["key"] == "provider.client_secret").collect::<Vec<_>>();
+    assert_eq!(secret[0]["value"], "********", "{secret:?}");
+}
+
+#[tokio::test]
+async fn what_a_stranger_sends_is_shown_and_not_interpreted() {
+    let gateway = gateway_before("http://127.0.0.1:9", "").await;
+    let person = Person::new();
+    person.fetch(&gateway.url("/%3Cscript%3Ealert(1)%3C/script%3E")).await.expect(401);
+    person.request(Method::GET, &gateway.url("/x"), &[("host", "a\"><img src=x>")], None).await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&gateway.admin_url("/refusals")).await;
+    tab.wait_for_text("DW-3001").await;
+    assert_eq!(tab.script("document.scripts.length + document.querySelectorAll('main img').length").await, 0);
+    tab.go(&gateway.admin_url("/refusals?reference=%3Cb%3Ebold%3C/b%3E")).await;
+    assert!(tab.text().await.contains("<b>bold</b>"));
 }

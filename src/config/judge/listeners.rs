@@ -29,7 +29,10 @@ impl Judge<'_> {
         if !admin.ip().is_loopback() {
             self.warn(
                 &admin_key,
-                format!("{admin} is reachable from other machines; metrics and health are not protected by sign-in"),
+                format!(
+                    "{admin} is reachable from other machines; metrics and health are not protected by sign-in (the console is \
+                     shown to this machine alone)"
+                ),
             );
         }
         if listen.max_connections == 0 {

@@ -1,0 +1,230 @@
+//! The doctor on the console: one examination at a time in this process; the last report is kept with its time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use askama::Template;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::shell::Shell;
+use super::words::{ago, span, stamp};
+use super::{Scene, answer};
+use crate::clock::unix_seconds;
+use crate::config::Config;
+use crate::doctor::{Finding, Report, Scope, Weight, examine};
+use crate::reason::{Failure, Reason};
+use crate::telemetry::rfc3339;
+
+/// Seconds between two looks at an examination that is under way.
+const LOOK_AGAIN: u32 = 2;
+
+/// Who examines.
+#[derive(Default)]
+pub(super) struct Doctor(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// When the examination that is under way began.
+    since: Option<SystemTime>,
+    last: Option<Arc<Examined>>,
+}
+
+/// An examination that has ended.
+pub(super) struct Examined {
+    pub at: SystemTime,
+    pub took: Duration,
+    pub report: Report,
+}
+
+/// Says that nothing is under way any more, however an examination ended.
+struct UnderWay(Arc<Doctor>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().since = None;
+    }
+}
+
+impl Doctor {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn last(&self) -> Option<Arc<Examined>> {
+        self.state().last.clone()
+    }
+
+    fn since(&self) -> Option<SystemTime> {
+        self.state().since
+    }
+
+    /// Examines the deployment that `config` describes, whoever goes on waiting. [`Reason::ConsoleBusy`] where an
+    /// examination is under way.
+    fn begin(self: &Arc<Self>, config: Arc<Config>) -> Result<JoinHandle<()>, Failure> {
+        let began = SystemTime::now();
+        let mut state = self.state();
+        if let Some(since) = state.since {
+            return Err(Failure::new(Reason::ConsoleBusy, format!("since {}", stamp(since))));
+        }
+        state.since = Some(began);
+        drop(state);
+        let under_way = UnderWay(Arc::clone(self));
+        Ok(tokio::spawn(async move {
+            let report = examine(&config, &Scope::default()).await;
+            let took = began.elapsed().unwrap_or_default();
+            let examined = Examined { at: SystemTime::now(), took, report };
+            under_way.0.state().last = Some(Arc::new(examined));
+            drop(under_way);
+        }))
+    }
+
+    /// For programs.
+    pub fn as_json(&self) -> Value {
+        let state = self.state();
+        let last = state.last.as_ref().map(|last| {
+            json!({ "at": rfc3339(unix_seconds(last.at)), "seconds": last.took.as_secs_f64(), "report": last.report.as_json() })
+        });
+        json!({ "running_since": state.since.map(|since| rfc3339(unix_seconds(since))), "last": last })
+    }
+}
+
+/// A finding as pages show it.
+pub(super) struct Shown {
+    pub class: &'static str,
+    pub weight: &'static str,
+    pub code: &'static str,
+    pub title: &'static str,
+    pub place: String,
+    pub step: &'static str,
+    pub seen: String,
+    pub change: String,
+}
+
+impl Shown {
+    pub fn of(finding: &Finding) -> Shown {
+        let info = finding.reason.info();
+        Shown {
+            class: match finding.weight {
+                Weight::Broken => "bad",
+                Weight::Warning => "warn",
+                Weight::Hint => "hint",
+            },
+            weight: finding.weight.as_str(),
+            code: info.code,
+            title: info.title,
+            place: finding.place.clone(),
+            step: finding.step,
+            seen: finding.seen.clone(),
+            change: finding.change.clone(),
+        }
+    }
+}
+
+/// A report as pages show it.
+pub(super) struct ShownReport {
+    pub findings: Vec<Shown>,
+    /// Place and step, and what was said of it.
+    pub good: Vec<(String, String)>,
+    pub skipped: Vec<(String, String)>,
+    pub class: &'static str,
+    pub verdict: String,
+}
+
+impl ShownReport {
+    pub fn of(report: &Report) -> ShownReport {
+        let count = |weight| report.findings.iter().filter(|finding| finding.weight == weight).count();
+        let [broken, warnings, hints] = [Weight::Broken, Weight::Warning, Weight::Hint].map(count);
+        let many = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
+        let found = [(broken, "broken", "broken"), (warnings, "warning", "warnings"), (hints, "hint", "hints")];
+        let found: Vec<_> =
+            found.into_iter().filter(|(number, ..)| *number > 0).map(|(n, one, more)| many(n, one, more)).collect();
+        let good = many(report.good.len(), "thing is good", "things are good");
+        let said = |list: &[crate::doctor::Said]| {
+            let place = |said: &crate::doctor::Said| match said.step {
+                "" => said.place.clone(),
+                step => format!("{}, {step}", said.place),
+            };
+            list.iter().map(|said| (place(said), said.said.clone())).collect()
+        };
+        ShownReport {
+            findings: report.findings.iter().map(Shown::of).collect(),
+            good: said(&report.good),
+            skipped: said(&report.skipped),
+            class: match report.worst() {
+                Some(Weight::Broken) => "bad",
+                Some(Weight::Warning) => "warn",
+                _ => "good",
+            },
+            verdict: if found.is_empty() { format!("Nothing to change: {good}") } else { format!("{}, {good}", found.join(", ")) },
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "doctor.html", config = "src/admin/askama.toml")]
+struct DoctorPage {
+    shell: Shell,
+    /// How long one has been under way.
+    running: Option<String>,
+    last: Option<Last>,
+}
+
+struct Last {
+    when: String,
+    took: String,
+    report: ShownReport,
+}
+
+pub(super) fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
+    let doctor = &scene.admin.doctor;
+    if scene.asked.is_post() {
+        match doctor.begin(Arc::clone(&scene.in_force.config)) {
+            // Whoever presses twice wants to see the one that runs.
+            Ok(_) => {}
+            Err(busy) if busy.reason == Reason::ConsoleBusy => {}
+            Err(failure) => return Err(failure),
+        }
+        return Ok(answer::see_other(&format!("{}doctor", scene.asked.root)));
+    }
+    let mut shell = scene.shell("doctor");
+    let running = doctor.since();
+    shell.refresh = running.map(|_| LOOK_AGAIN);
+    let page = DoctorPage {
+        shell,
+        running: running.map(|since| span(scene.now.duration_since(since).unwrap_or_default())),
+        last: doctor.last().map(|last| Last {
+            when: format!("{} ({})", ago(last.at, scene.now), stamp(last.at)),
+            took: super::words::brief(last.took.as_secs_f64()),
+            report: ShownReport::of(&last.report),
+        }),
+    };
+    Ok(page.shell.page(&page))
+}
+
+/// The last report; by POST that of a new examination, which is waited for.
+pub(super) async fn for_programs(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
+    let doctor = &scene.admin.doctor;
+    if scene.asked.is_post() {
+        let _ = doctor.begin(Arc::clone(&scene.in_force.config))?.await;
+    }
+    Ok(answer::json(StatusCode::OK, &doctor.as_json()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_told_by_its_worst_and_counted() {
+        let mut report = Report::default();
+        report.good("provider main", "DNS", "resolves");
+        assert_eq!(ShownReport::of(&report).verdict, "Nothing to change: 1 thing is good");
+        report.found(Finding::new(Weight::Hint, Reason::NoRoute, "routes", "a"));
+        report.found(Finding::new(Weight::Broken, Reason::IssuerMixUp, "provider main", "b").at("issuer"));
+        let shown = ShownReport::of(&report);
+        assert_eq!((shown.class, shown.verdict.as_str()), ("bad", "1 broken, 1 hint, 1 thing is good"));
+        assert_eq!((shown.findings[1].class, shown.findings[1].step), ("bad", "issuer"));
+    }
+}

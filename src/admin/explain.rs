@@ -1,0 +1,202 @@
+//! What would become of a request, step by step; and the steps of one that was refused.
+
+use askama::Template;
+use http::{Response, StatusCode};
+use serde_json::Value;
+
+use super::Scene;
+use super::shell::Shell;
+use crate::examined::{Check, Fate, Found, Step};
+use crate::explain::{Explanation, Outcome, Person, Request, Verdict, Who, explain};
+use crate::reason::Failure;
+
+/// Methods to choose from.
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+/// Who may be said to send the request, and what that is called.
+const SENDERS: [(&str, &str); 4] = [
+    ("nobody", "nobody: no session, no token"),
+    ("person", "a person who has signed in"),
+    ("claims", "claims that are taken as verified"),
+    ("token", "a bearer token or key"),
+];
+
+#[derive(Template)]
+#[template(path = "explain.html", config = "src/admin/askama.toml")]
+struct ExplainPage {
+    shell: Shell,
+    form: Form,
+    providers: Vec<String>,
+    /// Why what was written down makes no request.
+    wrong: Option<String>,
+    shown: Option<Shown>,
+}
+
+/// What was written down, without the token.
+#[derive(Default)]
+struct Form {
+    url: String,
+    method: String,
+    headers: String,
+    sender: String,
+    user: String,
+    groups: String,
+    email: String,
+    provider: String,
+    claims: String,
+}
+
+impl Form {
+    fn methods(&self) -> [(&'static str, bool); METHODS.len()] {
+        METHODS.map(|method| (method, method == self.method))
+    }
+
+    fn senders(&self) -> [(&'static str, &'static str, bool); SENDERS.len()] {
+        SENDERS.map(|(name, said)| (name, said, name == self.sender))
+    }
+}
+
+/// Steps and verdict as pages show them.
+pub(super) struct Shown {
+    pub steps: Vec<ShownStep>,
+    pub class: &'static str,
+    pub words: String,
+    pub code: &'static str,
+    pub detail: String,
+    pub cause: &'static str,
+    pub remedy: &'static str,
+    /// Claims of the token, for reading.
+    pub token: String,
+}
+
+pub(super) struct ShownStep {
+    pub number: u8,
+    pub name: &'static str,
+    pub said: Vec<String>,
+    pub checks: Vec<ShownCheck>,
+    /// Name, value, and whose word it is.
+    pub headers: Vec<(String, String, &'static str)>,
+}
+
+pub(super) struct ShownCheck {
+    pub class: &'static str,
+    pub found: &'static str,
+    pub check: Check,
+}
+
+impl Shown {
+    pub fn of(explanation: Explanation) -> Shown {
+        let Explanation { steps, verdict, token } = explanation;
+        let words = verdict.in_words();
+        let Verdict { outcome, code, detail, cause, remedy, .. } = verdict;
+        Shown {
+            steps: steps.into_iter().map(shown_step).collect(),
+            class: match outcome {
+                Outcome::Passed | Outcome::Answered => "good",
+                Outcome::Refused => "bad",
+                Outcome::Undecided => "warn",
+            },
+            words,
+            code: code.unwrap_or_default(),
+            detail,
+            cause,
+            remedy,
+            token: token.map(|token: Value| format!("{token:#}")).unwrap_or_default(),
+        }
+    }
+}
+
+fn shown_step(step: Step) -> ShownStep {
+    let headers = step.headers.into_iter().map(|field| {
+        let whose = match field.fate {
+            Fate::Written => "the gateway's",
+            Fate::Passed => "the client's",
+            Fate::Dropped => "taken off",
+        };
+        (field.name, field.value, whose)
+    });
+    let checks = step.checks.into_iter().map(|check| {
+        let (class, found) = match check.found {
+            Found::Holds => ("good", "holds"),
+            Found::Fails => ("bad", "fails"),
+            Found::NotExamined => ("hint", "not examined"),
+        };
+        ShownCheck { class, found, check }
+    });
+    ShownStep {
+        number: step.number,
+        name: step.name,
+        said: step.said,
+        headers: headers.collect(),
+        checks: checks.collect(),
+    }
+}
+
+pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
+    let settings = &scene.in_force.config.settings;
+    let providers = settings.provider.iter().map(|provider| provider.name.clone()).collect();
+    let mut page = ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
+    if !scene.asked.is_post() {
+        return Ok(page.shell.page(&page));
+    }
+    let explained = match request(scene, &page.form) {
+        Ok(request) => explain(&scene.in_force.gateway, &request).await,
+        Err(wrong) => Err(wrong),
+    };
+    let status = if explained.is_ok() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    match explained {
+        Ok(explanation) => page.shown = Some(Shown::of(explanation)),
+        Err(wrong) => page.wrong = Some(wrong),
+    }
+    Ok(page.shell.answer(status, &page))
+}
+
+fn form(scene: &Scene<'_>) -> Form {
+    let asked = |name: &str| scene.asked.form(name).or(scene.asked.query(name)).unwrap_or_default().to_owned();
+    let or = |text: String, usual: &str| if text.is_empty() { usual.to_owned() } else { text };
+    Form {
+        url: or(asked("url"), "/"),
+        method: or(asked("method"), "GET"),
+        headers: asked("headers"),
+        sender: or(asked("sender"), "nobody"),
+        user: asked("user"),
+        groups: asked("groups"),
+        email: asked("email"),
+        provider: asked("provider"),
+        claims: asked("claims"),
+    }
+}
+
+fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let header = |line: &str| match line.split_once(':') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => Err(format!("`{line}` is no header; write `Name: value`, one a line")),
+    };
+    let lines = form.headers.lines().map(str::trim).filter(|line| !line.is_empty());
+    let who = match form.sender.as_str() {
+        "person" if form.user.is_empty() => return Err("the person has no name".into()),
+        "person" => Who::Person(Person {
+            user: form.user.clone(),
+            groups: some(&form.groups).map(|groups| groups.split(',').map(|group| group.trim().to_owned()).collect()),
+            email: some(&form.email),
+            provider: some(&form.provider),
+        }),
+        "claims" => {
+            let claims = serde_json::from_str(&form.claims);
+            Who::Claims(claims.map_err(|_| "the claims are no JSON object".to_owned())?)
+        }
+        "token" => {
+            let token = scene.asked.form("token").ok_or_else(|| "there is no token".to_owned())?;
+            Who::Token(token.to_owned())
+        }
+        _ => Who::Nobody,
+    };
+    Ok(Request {
+        url: form.url.clone(),
+        method: form.method.clone(),
+        headers: lines.map(header).collect::<Result<_, _>>()?,
+        peer: None,
+        who,
+        offline: false,
+    })
+}
