@@ -54,10 +54,7 @@ pub(super) fn see_other(place: &str) -> Response<Vec<u8>> {
 }
 
 /// The same with another body.
-pub(super) fn with_body(
-    response: Response<Vec<u8>>,
-    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
-) -> Response<Vec<u8>> {
+pub(super) fn with_body(response: Response<Vec<u8>>, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Response<Vec<u8>> {
     let mut response = response.map(change);
     let length = response.body().len().into();
     response.headers_mut().insert(header::CONTENT_LENGTH, length);

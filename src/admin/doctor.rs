@@ -157,7 +157,11 @@ impl ShownReport {
                 Some(Weight::Warning) => "warn",
                 _ => "good",
             },
-            verdict: if found.is_empty() { format!("Nothing to change: {good}") } else { format!("{}, {good}", found.join(", ")) },
+            verdict: if found.is_empty() {
+                format!("Nothing to change: {good}")
+            } else {
+                format!("{}, {good}", found.join(", "))
+            },
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Shown {
     pub code: &'static str,
     pub detail: String,
     pub cause: &'static str,
-    pub remedy: &'static str,
+    pub remedy: String,
     /// Claims of the token, for reading.
     pub token: String,
 }
@@ -134,7 +134,8 @@ fn shown_step(step: Step) -> ShownStep {
 pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let settings = &scene.in_force.config.settings;
     let providers = settings.provider.iter().map(|provider| provider.name.clone()).collect();
-    let mut page = ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
+    let mut page =
+        ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
     if !scene.asked.is_post() {
         return Ok(page.shell.page(&page));
     }

@@ -80,9 +80,8 @@ pub(super) fn readiness(in_force: &InForce, stopping: bool) -> Value {
         .map(|issuer| {
             let mut said = of_issuer(issuer);
             if exchanges_any && issuer.name == OWN_ISSUER {
-                said["warning"] = json!(
-                    "skip_audience_validation: assertions that were made for any other service can be exchanged"
-                );
+                said["warning"] =
+                    json!("skip_audience_validation: assertions that were made for any other service can be exchanged");
             }
             ready &= said["ready"] == true;
             said

@@ -15,6 +15,7 @@ mod health;
 mod overview;
 mod plot;
 mod providers;
+mod recorded;
 mod refusals;
 mod routes;
 mod samples;
@@ -110,7 +111,11 @@ impl Admin {
             providers: Arc::clone(&context.providers),
             directory: context.directory.clone(),
             issuers: Arc::clone(&context.programs.issuers),
-            upstreams: gateway.upstreams().iter().map(|upstream| (upstream.name.clone(), upstream.addresses())).collect(),
+            upstreams: gateway
+                .upstreams()
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.addresses()))
+                .collect(),
             restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
             report,
             gateway: Arc::clone(&gateway),
@@ -150,7 +155,7 @@ impl Scene<'_> {
     async fn respond(&self) -> Result<Response<Vec<u8>>, Failure> {
         let path = self.asked.path.trim_start_matches('/');
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain") {
+        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record.json") {
             return Err(Failure::new(Reason::ConsoleMethod, "POST"));
         }
         match (first, rest) {
@@ -158,6 +163,8 @@ impl Scene<'_> {
             ("bundle", "") => Ok(bundle::page(self)),
             ("bundle.json", "") => Ok(bundle::download(self)),
             ("explain", "") => explain::page(self).await,
+            ("explain", file) => recorded::explained(file),
+            ("record.json", "") => Ok(recorded::switch(self)),
             ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
             ("doctor.json", "") => doctor::for_programs(self).await,
@@ -165,9 +172,7 @@ impl Scene<'_> {
             ("routes", "") => Ok(routes::page(self)),
             ("settings", "") => Ok(settings::page(self)),
             ("refusals", reference) => refusals::page(self, reference),
-            ("refusals.json", "") => {
-                Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json()))
-            }
+            ("refusals.json", "") => Ok(answer::json(StatusCode::OK, &crate::telemetry::refusals().as_json())),
             _ => Err(Failure::new(Reason::ConsolePage, crate::words::in_words(&self.asked.path))),
         }
     }

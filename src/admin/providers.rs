@@ -46,7 +46,11 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
     let in_force = scene.in_force;
     let page = Providers {
         shell: scene.shell("providers"),
-        providers: in_force.providers.iter().map(|provider| of_provider(&provider.name().to_owned(), provider.standing(), scene.now)).collect(),
+        providers: in_force
+            .providers
+            .iter()
+            .map(|provider| of_provider(&provider.name().to_owned(), provider.standing(), scene.now))
+            .collect(),
         issuers: in_force.issuers.iter().map(|issuer| of_issuer(issuer, scene)).collect(),
         directories: in_force.directory.iter().map(|directory| of_directory(directory, scene)).collect(),
     };
@@ -85,12 +89,15 @@ fn of_provider(name: &str, standing: crate::oidc::Standing, now: SystemTime) -> 
             facts.push(("Calls itself", known.issuer));
         }
         facts.push(("Client authentication", known.client_auth.to_owned()));
-        facts.push(("It offers", format!(
-            "response types {}; PKCE {}; client authentication {}",
-            known.response_types.join(", "),
-            listed(known.challenge_methods.as_ref()),
-            listed(known.client_auth_methods.as_ref())
-        )));
+        facts.push((
+            "It offers",
+            format!(
+                "response types {}; PKCE {}; client authentication {}",
+                known.response_types.join(", "),
+                listed(known.challenge_methods.as_ref()),
+                listed(known.client_auth_methods.as_ref())
+            ),
+        ));
         facts.extend(known.endpoints.into_iter().map(|(name, url)| (endpoint(name), url)));
         facts.push(("Fetched", at(known.fetched_at, now)));
         facts.push(("Next", at(known.next, now)));
@@ -133,7 +140,8 @@ fn of_issuer(issuer: &Issuer, scene: &Scene<'_>) -> Voucher {
     };
     let weight = if class == "bad" { "bad" } else { "warn" };
     let troubles = standing.trouble.into_iter().chain(asks).map(trouble(weight)).collect();
-    let no_keys = if issuer.answers_without_keys() { "None: it is asked about its tokens." } else { "Not fetched yet." };
+    let no_keys =
+        if issuer.answers_without_keys() { "None: it is asked about its tokens." } else { "Not fetched yet." };
     Voucher { name: issuer.name.clone(), class, state, facts, troubles, keys: standing.keys, no_keys }
 }
 

@@ -27,7 +27,11 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
     let page = Settings {
         shell: scene.shell("settings"),
         file,
-        since: format!("{} ({})", stamp(scene.in_force.report.loaded_at), ago(scene.in_force.report.loaded_at, scene.now)),
+        since: format!(
+            "{} ({})",
+            stamp(scene.in_force.report.loaded_at),
+            ago(scene.in_force.report.loaded_at, scene.now)
+        ),
         warnings: &config.warnings,
         follows: table::follows(&config.settings),
         set,

@@ -144,7 +144,11 @@ fn masked(text: &str) -> String {
         }
         let value = line.split_once('=').map_or("", |(_, value)| value.trim());
         inside = ["\"\"\"", "'''"].into_iter().find(|mark| value.starts_with(mark) && value.matches(mark).count() == 1);
-        lines.push(if matches!(value, "\"\"" | "''") { line.to_owned() } else { format!("client_secret = \"{MASK}\"") });
+        lines.push(if matches!(value, "\"\"" | "''") {
+            line.to_owned()
+        } else {
+            format!("client_secret = \"{MASK}\"")
+        });
     }
     lines.join("\n") + "\n"
 }

@@ -103,7 +103,9 @@ pub fn with_provider(config: &Config, replaces: Option<&str>, text: &str) -> Res
 fn entry(text: &str) -> Result<Node, ConfigErrors> {
     let root = Node::parse(text, Path::new(PLACE)).map_err(|errors| ConfigErrors(errors, Vec::new()))?;
     let wrong = |message: &str, origin: &Origin| {
-        Err(ConfigErrors::from(ConfigError::new("", message).hint("write one `[[provider]]` and its keys below it").at(origin)))
+        Err(ConfigErrors::from(
+            ConfigError::new("", message).hint("write one `[[provider]]` and its keys below it").at(origin),
+        ))
     };
     let origin = root.origin.clone();
     let Plain::Table(mut table) = root.plain else { return wrong("there is no block", &origin) };
@@ -150,7 +152,12 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
         });
         match (known.is_some() && known == named, key) {
             (false, _) => {
-                wrong(key, &node, "is not the file in force, and no other is read here".into(), "try it with the file in force");
+                wrong(
+                    key,
+                    &node,
+                    "is not the file in force, and no other is read here".into(),
+                    "try it with the file in force",
+                );
             }
             (true, "client_secret_file") => match in_force {
                 Some(secret) => {
@@ -202,9 +209,11 @@ fn fields() -> Option<&'static Table> {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
-            map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()
-        }
+        Value::Object(map) => map
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
         Value::Array(list) => list.into_iter().map(without_nulls).collect(),
         other => other,
     }
@@ -243,11 +252,14 @@ mod tests {
     #[test]
     fn the_block_in_force_is_what_was_set_and_no_secret_and_is_good_as_it_stands() {
         for set in ["client_secret = \"planted-client-secret-0123456789\"", "client_secret_file = \"secret\""] {
-            let config = config(&format!("{set}\nscopes = [\"openid\", \"groups\"]\nclaims = [{{ name = \"team\", from = [\"dept\"] }}]"));
+            let config = config(&format!(
+                "{set}\nscopes = [\"openid\", \"groups\"]\nclaims = [{{ name = \"team\", from = [\"dept\"] }}]"
+            ));
             let block = block(&config, "main").expect("a block");
             assert!(!block.contains(SECRET) && block.contains("client_id = \"app\""), "{block}");
             assert!(block.contains("prompt = \"login\"  # environment DOORWARD_PROVIDER_PROMPT"), "{block}");
-            let trial = with_provider(&config, Some("main"), &block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+            let trial =
+                with_provider(&config, Some("main"), &block).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
             let of = |config: &Config| serde_json::to_value(&config.settings).expect("settings");
             assert_eq!(of(&trial.config), of(&config));
             assert_eq!(trial.config.settings.provider[0].client_secret.as_ref().map(|s| s.expose()), Some(SECRET));
@@ -259,9 +271,14 @@ mod tests {
     fn mistakes_are_told_by_their_line_together_with_what_they_do_to_the_rest() {
         let config = config("client_secret = \"planted-client-secret-0123456789\"");
         let told = |text: &str| told(&config, text);
-        assert!(told("[[provider]]\nisuer = \"https://a.example\"\nclient_id = \"a\"")[0].starts_with("the block:2:1: provider.isuer: "));
+        assert!(
+            told("[[provider]]\nisuer = \"https://a.example\"\nclient_id = \"a\"")[0]
+                .starts_with("the block:2:1: provider.isuer: ")
+        );
         assert!(told("[[provider]]\nissuer = \"https://a.example\nclient_id = \"a\"")[0].starts_with("the block:2:"));
-        let renamed = told("[[provider]]\nname = \"other\"\nissuer = \"https://login.example.com/realm\"\nclient_id = \"a\"\nclient_secret = \"********\"");
+        let renamed = told(
+            "[[provider]]\nname = \"other\"\nissuer = \"https://login.example.com/realm\"\nclient_id = \"a\"\nclient_secret = \"********\"",
+        );
         assert!(renamed.iter().any(|error| error.contains("route.provider")), "{renamed:?}");
         for text in ["", "public_url = \"x\"", "[provider]\nissuer = \"x\"", "[[provider]]\n[[provider]]\n"] {
             assert_eq!(told(text).len(), 1, "{text}");
@@ -271,18 +288,31 @@ mod tests {
     #[test]
     fn the_secret_in_force_goes_to_no_other_host_and_no_other_file_is_read() {
         let config = config("client_secret = \"planted-client-secret-0123456789\"");
-        let block = |issuer: &str, key: &str| format!("[[provider]]\nissuer = \"{issuer}\"\nclient_id = \"app\"\n{key}\n");
+        let block =
+            |issuer: &str, key: &str| format!("[[provider]]\nissuer = \"{issuer}\"\nclient_id = \"app\"\n{key}\n");
         let mask = "client_secret = \"********\"";
-        for issuer in ["https://evil.example/realm", "http://login.example.com/realm", "https://login.example.com:444/realm"] {
+        for issuer in
+            ["https://evil.example/realm", "http://login.example.com/realm", "https://login.example.com:444/realm"]
+        {
             let told = told(&config, &block(issuer, mask));
             assert!(told[0].contains("only for the issuer's host") && told[0].starts_with("the block:4:"), "{told:?}");
         }
         assert!(with_provider(&config, Some("main"), &block("https://login.example.com/other/", mask)).is_ok());
-        assert!(with_provider(&config, Some("main"), &block("https://b.example", "client_secret = \"typed-secret-of-b-0123456789\"")).is_ok());
+        assert!(
+            with_provider(
+                &config,
+                Some("main"),
+                &block("https://b.example", "client_secret = \"typed-secret-of-b-0123456789\"")
+            )
+            .is_ok()
+        );
         for key in SECRET_FILES {
             let told = told(&config, &block("https://login.example.com/realm", &format!("{key} = \"/etc/passwd\"")));
             assert!(told[0].contains("no other is read here"), "{told:?}");
         }
-        assert!(with_provider(&config, None, &block("https://login.example.com/b", mask)).is_err(), "another provider has none");
+        assert!(
+            with_provider(&config, None, &block("https://login.example.com/b", mask)).is_err(),
+            "another provider has none"
+        );
     }
 }

@@ -73,7 +73,9 @@ fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
         write!(f, ", {code} {}", verdict.title)?;
     }
     writeln!(f)?;
-    for (label, text) in [("", verdict.detail.as_str()), ("why: ", verdict.cause), ("what to do: ", verdict.remedy)] {
+    for (label, text) in
+        [("", verdict.detail.as_str()), ("why: ", verdict.cause), ("what to do: ", verdict.remedy.as_str())]
+    {
         if !text.is_empty() {
             writeln!(f, "    {label}{text}")?;
         }

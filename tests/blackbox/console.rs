@@ -12,8 +12,7 @@ use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
 
 /// Every page that can be opened.
-const PAGES: [&str; 9] =
-    ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
+const PAGES: [&str; 9] = ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
 /// What programs find beside metrics and health.
 const DOCUMENTS: [&str; 3] = ["refusals.json", "doctor.json", "bundle.json"];
 
@@ -109,7 +108,9 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     assert!(text.contains(scene.provider.issuer()), "{text}");
     look(&tab, "tried").await;
     let replace = |from: &str, to: &str| {
-        format!("document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})")
+        format!(
+            "document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})"
+        )
     };
     tab.script(&replace("client_id", "clientid")).await;
     tab.click("main button").await;
@@ -164,7 +165,8 @@ async fn a_request_is_explained_step_by_step_before_it_is_sent() {
     let scene = scene().await;
     let browser = Browser::start().await;
     let tab = browser.tab(&scene.gateway.admin_url("/explain")).await;
-    tab.script("document.querySelector('#url').value = '/ops/'; document.querySelector('#sender').value = 'person'").await;
+    tab.script("document.querySelector('#url').value = '/ops/'; document.querySelector('#sender').value = 'person'")
+        .await;
     tab.type_into("#user", "berta").await;
     tab.type_into("#groups", "staff").await;
     tab.click("main button").await;
@@ -193,12 +195,21 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     }
     assert!(ask(&gateway, Method::GET, "/readyz", &[("host", "pod.example")]).await.text().contains("\"ready\""));
     for form in ["/doctor", "/doctor.json", "/try", "/explain"] {
-        for forged in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "http://evil.example"), ("origin", "null")] {
+        for forged in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+        ] {
             let refused = ask(&gateway, Method::POST, form, &[forged]).await;
             assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9103"), "{form} {forged:?}");
         }
     }
-    assert_eq!(ask(&gateway, Method::GET, "/doctor.json", &[]).await.json()["last"], Value::Null, "nothing was examined");
+    assert_eq!(
+        ask(&gateway, Method::GET, "/doctor.json", &[]).await.json()["last"],
+        Value::Null,
+        "nothing was examined"
+    );
     assert_eq!(ask(&gateway, Method::POST, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
@@ -216,7 +227,10 @@ async fn pages_are_kept_by_nobody_and_run_nothing() {
         answer.expect(200);
         assert_eq!(answer.header("cache-control"), "no-store", "{page}");
         let policy = answer.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{page}: {policy}");
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{page}: {policy}"
+        );
         assert!(!policy.contains("script-src") && !policy.contains("unsafe"), "{page}: {policy}");
     }
     for document in DOCUMENTS {
@@ -229,7 +243,8 @@ async fn pages_are_kept_by_nobody_and_run_nothing() {
 #[tokio::test]
 async fn no_secret_token_code_or_cookie_is_on_any_page_or_in_the_bundle() {
     let config = Config::new();
-    let (seal, bind, shared) = (config.secrets[0].clone(), "planted-bind-password", "planted-shared-secret-of-32-letters");
+    let (seal, bind, shared) =
+        (config.secrets[0].clone(), "planted-bind-password", "planted-shared-secret-of-32-letters");
     let tables = format!(
         "{ROUTES}{}[[route]]\npath = \"/api\"\naccess = \"bearer\"\n\
          [[issuer]]\nname = \"shared\"\nissuer = \"https://shared.example\"\naudiences = [\"a\"]\nsecret = \"{shared}\"\n\

@@ -433,19 +433,88 @@ async fn a_configuration_that_is_not_good_ends_with_78_and_a_wrong_flag_with_2()
     assert_eq!(doorward(&["explain", "--url", "/", "--user", "a", "--token", "b"]).0, Some(2));
 }
 
+/// The JSON of an address of the admin listener, once it holds what `wanted` looks for.
+async fn told<T>(scene: &Scene, path: &str, wanted: impl Fn(&Value) -> Option<T>) -> T {
+    eventually(path, || async {
+        let text = reqwest::get(scene.gateway.admin_url(path)).await.ok()?.text().await.ok()?;
+        wanted(&serde_json::from_str(&text).ok()?)
+    })
+    .await
+}
+
 #[tokio::test]
-async fn a_refusal_is_kept_with_what_did_not_hold() {
+async fn a_refusal_is_explained_by_its_reference() {
     let scene = Scene::start().await;
     let token = scene.token(json!({"aud": "other", "env": "dev"}));
-    let (url, sent) = (scene.gateway.url("/api?secret=1"), format!("Bearer {token}"));
+    let (url, sent) = (scene.gateway.url("/api/x?secret=hidden"), format!("Bearer {token}"));
     let answer = scene.person.request(reqwest::Method::GET, &url, &[("authorization", &sent)], None).await;
     let reference = answer.expect(401).json()["reference"].as_str().expect("a reference").to_owned();
-    let kept = eventually("the refusal is kept", || async {
-        let text = reqwest::get(scene.gateway.admin_url("/refusals.json")).await.ok()?.text().await.ok()?;
-        let all: Value = serde_json::from_str(&text).ok()?;
+    let path = format!("/explain/{reference}.json");
+    let said = told(&scene, &path, |said| said["explanation"].is_object().then(|| said.clone())).await;
+    let explanation = &said["explanation"];
+    assert_eq!((&said["path"], &said["route"]), (&json!("/api/x"), &json!("/api")), "{said:#}");
+    assert_eq!((&explanation["verdict"]["status"], &explanation["verdict"]["code"]), (&json!(401), &json!("DW-8009")));
+    let checks = explanation["steps"][3]["checks"].as_array().expect("checks");
+    let failed: Vec<&str> =
+        checks.iter().filter(|check| check["found"] == "fails").filter_map(|check| check["what"].as_str()).collect();
+    assert_eq!(failed, ["audience (aud)", "claim env"]);
+    let signature = token.rsplit('.').next().expect("a signature");
+    assert!(!said.to_string().contains("hidden") && !said.to_string().contains(signature), "{said:#}");
+    // The list of refusals says it in short.
+    let kept = told(&scene, "/refusals.json", |all| {
         let mut last = all.as_array()?.iter().flat_map(|group| group["last"].as_array().cloned().unwrap_or_default());
         last.find(|one| one["reference"] == reference.as_str())
     })
     .await;
     assert_eq!(kept["failed"], json!(["audience (aud)", "claim env"]), "{kept:#}");
+    // What has two readings is told with both.
+    let mut connection = Connection::open(scene.gateway.address()).await;
+    let head =
+        format!("GET /public/..%2fops HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", scene.gateway.address());
+    let reply = connection.send(head).await.reply().await.expect("an answer");
+    let body: Value = serde_json::from_str(&reply.text()).expect("JSON");
+    let path = format!("/explain/{}.json", body["reference"].as_str().expect("a reference"));
+    let said = told(&scene, &path, |said| said["explanation"].is_object().then(|| said.clone())).await;
+    assert!(said.to_string().contains("another, decoded and resolved: `/ops`"), "{said:#}");
+    let unknown = reqwest::get(scene.gateway.admin_url("/explain/0000000000000.json")).await.expect("an answer");
+    assert_eq!(unknown.status().as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_request_that_passed_is_explained_while_everything_is_recorded() {
+    let scene = Scene::start().await;
+    let record = async |minutes: &str| {
+        let form = Some(format!("minutes={minutes}"));
+        let url = scene.gateway.admin_url("/record.json");
+        Person::new().request(reqwest::Method::POST, &url, &[], form).await.expect(200).json()
+    };
+    let ask = async |path: &str| scene.person.open(&scene.gateway.url(path)).await.expect(200).status;
+    ask("/before").await;
+    assert!(record("5").await["until"].is_string());
+    ask("/during?secret=hidden").await;
+    let kept = told(&scene, "/record.json", |said| {
+        said["kept"].as_array()?.iter().find(|one| one["path"] == "/during").cloned()
+    })
+    .await;
+    let reference = kept["reference"].as_str().expect("a reference");
+    assert_eq!((&kept["outcome"], &kept["user"]), (&json!("passed"), &json!("anna")), "{kept}");
+    let said = told(&scene, &format!("/explain/{reference}.json"), |said| Some(said.clone())).await;
+    let explanation = &said["explanation"];
+    assert_eq!(
+        (&explanation["verdict"]["outcome"], &explanation["verdict"]["status"]),
+        (&json!("passed"), &json!(200))
+    );
+    let steps = explanation["steps"].as_array().expect("steps");
+    let step = |name: &str| steps.iter().find(|step| step["name"] == name).expect(name);
+    assert!(step("credential").to_string().contains("a session of `anna`"), "{said:#}");
+    let headers = step("headers for the app")["headers"].as_array().expect("headers");
+    assert!(headers.iter().any(|one| one["name"] == "x-forwarded-user" && one["value"] == "anna"), "{said:#}");
+    let cookie = scene.cookie();
+    let sealed = cookie.split('=').nth(1).and_then(|value| value.get(..40)).expect("a session");
+    assert!(!said.to_string().contains("hidden") && !said.to_string().contains(sealed), "{said:#}");
+    assert!(record("0").await["until"].is_null());
+    ask("/after").await;
+    scene.gateway.log_line(&["access", "/after"]).await;
+    let all = told(&scene, "/record.json", |said| Some(said.clone())).await.to_string();
+    assert!(!all.contains("/before") && !all.contains("/after"), "{all}");
 }

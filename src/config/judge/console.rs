@@ -61,7 +61,9 @@ mod tests {
     use super::super::tests::{errors_of, refuses, with};
 
     fn leading(url: &str, route: &str) -> String {
-        let text = format!("[[upstream]]\nname = \"console\"\nurl = \"{url}\"\n[[route]]\n[[route]]\nupstream = \"console\"\n{route}\n");
+        let text = format!(
+            "[[upstream]]\nname = \"console\"\nurl = \"{url}\"\n[[route]]\n[[route]]\nupstream = \"console\"\n{route}\n"
+        );
         with("", "", &text)
     }
 
@@ -77,7 +79,11 @@ mod tests {
         assert_eq!(errors_of(&leading("http://127.0.0.2:9090", ops)), [""; 0], "another address too");
         let metrics = "exact = \"/metrics\"\naccess = \"public\"";
         assert_eq!(errors_of(&leading("http://127.0.0.1:9090", metrics)), [""; 0], "metrics say nothing of people");
-        refuses(&leading("http://127.0.0.1:9090", "path = \"/metrics\"\nstrip_prefix = true\naccess = \"public\""), "route[1].access", "console");
+        refuses(
+            &leading("http://127.0.0.1:9090", "path = \"/metrics\"\nstrip_prefix = true\naccess = \"public\""),
+            "route[1].access",
+            "console",
+        );
         let everywhere = with("[admin]\naddress = \"0.0.0.0:3000\"", "", "");
         refuses(&everywhere.replace(":3000\"\n\n", ":3000\"\n"), "route.allow", "console");
     }

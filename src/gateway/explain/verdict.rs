@@ -36,8 +36,8 @@ pub struct Verdict {
     pub detail: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub cause: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub remedy: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
     /// `Location` and `WWW-Authenticate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
@@ -80,7 +80,16 @@ impl Verdict {
     }
 
     fn plain(outcome: Outcome, status: Option<u16>, detail: String) -> Verdict {
-        Verdict { outcome, status, code: None, title: "", detail, cause: "", remedy: "", headers: Vec::new() }
+        Verdict {
+            outcome,
+            status,
+            code: None,
+            title: "",
+            detail,
+            cause: "",
+            remedy: String::new(),
+            headers: Vec::new(),
+        }
     }
 
     fn because(self, failure: &Failure) -> Verdict {
@@ -90,7 +99,7 @@ impl Verdict {
             title: info.title,
             detail: failure.detail.clone(),
             cause: info.cause,
-            remedy: info.remedy,
+            remedy: failure.remedy().to_owned(),
             ..self
         }
     }
