@@ -78,6 +78,3 @@ impl Explained {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;
