@@ -4,6 +4,7 @@
 //! configuration is not good; `doctor` has two more.
 
 mod doctor;
+mod explain;
 mod service_account;
 mod token;
 
@@ -64,6 +65,8 @@ enum Command {
     },
     /// Examine the deployment without a sign-in: what is wrong, and what to change
     Doctor(doctor::Command),
+    /// Say step by step what would become of a request, and why: exit code 0 where it would pass, 1 where not
+    Explain(Box<explain::Explain>),
     /// Make, list and revoke the keys of service accounts
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Run { file, config } => run(file.or(config).as_deref()),
         Command::Check { file, config } => check(file.or(config).as_deref()),
         Command::Doctor(command) => doctor::main(command),
+        Command::Explain(flags) => explain::main(*flags),
         Command::ServiceAccount(command) => service_account::main(command),
         Command::Token(command) => token::main(command),
         Command::ClientKeys { provider, file } => client_keys(provider.as_deref(), file.config.as_deref()),

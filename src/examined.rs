@@ -145,8 +145,29 @@ impl Step {
         self
     }
 
-    /// Cuts what is kept for later to some kilobytes.
-    pub fn bound(&mut self) {
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        let checks = self.checks.iter().map(|c| c.what.len() + c.expected.len() + c.got.len() + c.detail.len() + 100);
+        let said = self.said.iter().map(|said| said.len() + 24);
+        let headers = self.headers.iter().map(|field| field.name.len() + field.value.len() + 50);
+        checks.sum::<usize>() + said.sum::<usize>() + headers.sum::<usize>()
+    }
+
+    /// Cuts what is kept for later to some kilobytes: the longest lists lose their ends.
+    pub fn bound(steps: &mut [Step]) {
+        steps.iter_mut().for_each(Step::bound_one);
+        let mut most = MOST;
+        while most > 1 && steps.iter().map(Step::bytes).sum::<usize>() > ALL {
+            most /= 2;
+            for step in &mut *steps {
+                step.said.truncate(most);
+                step.checks.truncate(most);
+                step.headers.truncate(most);
+            }
+        }
+    }
+
+    fn bound_one(&mut self) {
         self.said.truncate(MOST);
         self.checks.truncate(MOST);
         self.headers.truncate(MOST);
@@ -162,6 +183,8 @@ impl Step {
 
 /// Entries of one list that are kept.
 const MOST: usize = 24;
+/// Bytes of all steps of one request that are kept.
+const ALL: usize = 8 * 1024;
 /// Characters of one text that are kept.
 const LONGEST: usize = 300;
 
@@ -185,10 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_step_is_bounded() {
+    fn what_is_kept_of_a_request_is_bounded() {
         let mut step = Step::new(2, "route");
         (0..1000).for_each(|_| step.say("ä".repeat(1000)));
-        step.bound();
-        assert_eq!((step.said.len(), step.said[0].chars().count()), (MOST, LONGEST + 1));
+        let mut small = Step::new(4, "credential").saying("a");
+        small.checks.push(Check::of("exp", "").met(false));
+        let mut steps = [step, small];
+        Step::bound(&mut steps);
+        assert!(steps.iter().map(Step::bytes).sum::<usize>() <= ALL, "{steps:?}");
+        assert_eq!((steps[0].said[0].chars().count(), steps[1].checks.len()), (LONGEST + 1, 1));
     }
 }

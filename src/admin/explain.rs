@@ -62,7 +62,7 @@ pub(super) struct Shown {
     pub words: String,
     pub detail: String,
     pub cause: &'static str,
-    pub remedy: &'static str,
+    pub remedy: String,
     /// Claims of the token, for reading.
     pub token: String,
 }

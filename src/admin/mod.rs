@@ -15,6 +15,7 @@ mod health;
 mod overview;
 mod plot;
 mod providers;
+mod recorded;
 mod refusals;
 mod routes;
 mod samples;
@@ -154,7 +155,7 @@ impl Scene<'_> {
     async fn respond(&self) -> Result<Response<Vec<u8>>, Failure> {
         let path = self.asked.path.trim_start_matches('/');
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain") {
+        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record.json") {
             return Err(Failure::new(Reason::ConsoleMethod, "POST"));
         }
         match (first, rest) {
@@ -162,6 +163,8 @@ impl Scene<'_> {
             ("bundle", "") => Ok(bundle::page(self)),
             ("bundle.json", "") => Ok(bundle::download(self)),
             ("explain", "") => explain::page(self).await,
+            ("explain", file) => recorded::explained(file),
+            ("record.json", "") => Ok(recorded::switch(self)),
             ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
             ("doctor.json", "") => doctor::for_programs(self).await,

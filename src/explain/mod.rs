@@ -50,7 +50,7 @@ pub struct Explained {
 /// The request with that reference: one that was refused lately, or any while everything was recorded.
 pub fn of_reference(reference: &str) -> Option<Explained> {
     if let Some(refused) = refusals().find(reference) {
-        let failure = Failure::new(refused.reason, refused.detail.clone());
+        let failure = Failure::new(refused.reason, refused.detail.clone()).remedied_by(refused.remedy.clone());
         let verdict = Verdict::done(Outcome::Refused, refused.status, Some(&failure));
         return Some(Explained::of(refused, verdict));
     }
@@ -78,6 +78,3 @@ impl Explained {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

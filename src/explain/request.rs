@@ -56,7 +56,7 @@ impl std::fmt::Debug for Who {
 
 /// What became of what was written down.
 pub(super) enum Made {
-    Asked(Asked),
+    Asked(Box<Asked>),
     /// The sign-in would have failed.
     NotSignedIn(Failure),
 }
@@ -80,7 +80,8 @@ impl Request {
             append(&mut head, name, value)?;
         }
         let peer = SocketAddr::new(self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
-        let mut asked = Asked { raw: raw(&head), head, peer: Some(peer), claims: None, offline: self.offline, now };
+        let mut asked =
+            Asked { raw: raw(&head, &target), head, peer: Some(peer), claims: None, offline: self.offline, now };
         let person = match &self.who {
             Who::Nobody => None,
             Who::Token(token) => {
@@ -109,8 +110,8 @@ impl Request {
                 Err(failure) => return Ok(Made::NotSignedIn(failure)),
             }
         }
-        asked.raw = raw(&asked.head);
-        Ok(Made::Asked(asked))
+        asked.raw = raw(&asked.head, &target);
+        Ok(Made::Asked(Box::new(asked)))
     }
 }
 
@@ -170,10 +171,10 @@ fn append(head: &mut RequestHeader, name: &str, value: &str) -> Result<(), Strin
     head.append_header(named, value).map(drop).map_err(|error| error.to_string())
 }
 
-/// The head as it comes over HTTP/1.
-fn raw(head: &RequestHeader) -> Vec<u8> {
+/// The head as it comes over HTTP/1. The parsed one has lost what its target was cut off at.
+fn raw(head: &RequestHeader, target: &str) -> Vec<u8> {
     let mut raw = Vec::new();
-    for part in [head.method.as_str().as_bytes(), b" ", head.raw_path(), b" HTTP/1.1\r\n"] {
+    for part in [head.method.as_str().as_bytes(), b" ", target.as_bytes(), b" HTTP/1.1\r\n"] {
         raw.extend_from_slice(part);
     }
     for (name, value) in &head.headers {

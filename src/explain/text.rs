@@ -32,16 +32,16 @@ fn write_check(f: &mut fmt::Formatter<'_>, check: &Check) -> fmt::Result {
         Found::NotExamined => "–  ",
     };
     write!(f, "    {mark} {}", check.what)?;
-    if !check.source.is_empty() {
-        write!(f, " [{}]", check.source)?;
-    }
     let parts = [("expected", &check.expected), ("got", &check.got)];
     let parts: Vec<String> =
         parts.iter().filter(|(_, text)| !text.is_empty()).map(|(word, text)| format!("{word} {text}")).collect();
     if !parts.is_empty() {
         write!(f, ": {}", parts.join("; "))?;
     }
-    writeln!(f)?;
+    match check.source.is_empty() {
+        true => writeln!(f)?,
+        false => writeln!(f, " ({})", check.source)?,
+    }
     match (check.code, check.detail.is_empty()) {
         (Some(code), true) => writeln!(f, "        {code}"),
         (Some(code), false) => writeln!(f, "        {code}: {}", check.detail),
@@ -73,7 +73,9 @@ fn write_verdict(f: &mut fmt::Formatter<'_>, verdict: &Verdict) -> fmt::Result {
         write!(f, ", {code} {}", verdict.title)?;
     }
     writeln!(f)?;
-    for (label, text) in [("", verdict.detail.as_str()), ("why: ", verdict.cause), ("what to do: ", verdict.remedy)] {
+    for (label, text) in
+        [("", verdict.detail.as_str()), ("why: ", verdict.cause), ("what to do: ", verdict.remedy.as_str())]
+    {
         if !text.is_empty() {
             writeln!(f, "    {label}{text}")?;
         }

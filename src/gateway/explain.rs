@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, header};
 use pingora_http::RequestHeader;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::account::{Rehearsed, Way};
 use super::forwarded::Origin;
@@ -102,13 +102,16 @@ impl Gateway {
         let (told, who) = self.examine(&scene);
         steps.extend(told);
         let verdict = self.rehearse(&visit, &request, &mut way, &who, asked.offline).await;
-        steps.push(self.nobody(&visit, &request, &who, &verdict).await);
+        steps.push(self.nobody(&visit, &request, &who, asked.offline).await);
         way.request = Some(request.clone());
         way.origin = Some(origin);
         steps.extend(self.passed_on(&asked.head, &way, &verdict));
         let token = who.credential.and_then(|sent| {
             let claims = sent.claims?;
-            Some(serde_json::json!({ "header": sent.header, "claims": claims }))
+            Some(match sent.header {
+                Some(header) => json!({ "header": header, "claims": claims }),
+                None => json!({ "claims": claims }),
+            })
         });
         Explanation { steps, verdict, token }
     }
@@ -136,6 +139,9 @@ impl Gateway {
 
     /// Fetches what is needed and not at hand: keys of the token's issuer, and metadata where somebody may have to sign in.
     async fn fetch(&self, visit: &Visit<'_>, request: &CanonicalRequest) {
+        if endpoints::is_own(&self.context, visit.host, visit.path) {
+            return self.context.providers.fetch_missing().await;
+        }
         let Ok(index) = self.routes.find(request) else { return };
         let route = &self.routes[index];
         let programs = &self.context.programs;
@@ -168,8 +174,10 @@ impl Gateway {
     ) -> Verdict {
         if endpoints::is_own(&self.context, visit.host, visit.path) {
             return match endpoints::rehearse(&self.context, visit).await {
-                Some(Ok(answer)) => Verdict::of(&answer),
-                Some(Err(refusal)) => Verdict::of(&Answer::refusal(&self.context, visit, refusal)),
+                Some(Ok(answer)) => Verdict::of(&answer).unless_asked(offline),
+                Some(Err(refusal)) => {
+                    Verdict::of(&Answer::refusal(&self.context, visit, refusal)).unless_asked(offline)
+                }
                 None => Verdict::undecided("this address answers by what it is sent, and nothing was sent to it"),
             };
         }
@@ -191,10 +199,7 @@ impl Gateway {
         };
         match without_keys {
             Some(why) if verdict.outcome == Outcome::Passed => Verdict::undecided(why),
-            _ if offline && verdict.waits_for_the_provider() => {
-                Verdict::undecided("a person would be sent to sign in; the provider's metadata is not at hand")
-            }
-            _ => verdict,
+            _ => verdict.unless_asked(offline),
         }
     }
 
@@ -391,14 +396,10 @@ impl Gateway {
     }
 
     /// Step 6: what a person and a program without a credential get.
-    async fn nobody(&self, visit: &Visit<'_>, request: &CanonicalRequest, who: &Who, verdict: &Verdict) -> Step {
+    async fn nobody(&self, visit: &Visit<'_>, request: &CanonicalRequest, who: &Who, offline: bool) -> Step {
         let mut step = Step::new(6, "nobody");
         if !who.nobody {
             step.say("does not apply");
-            return step;
-        }
-        if verdict.outcome == Outcome::Undecided {
-            step.say(verdict.detail.clone());
             return step;
         }
         let (mut person, mut program) = (visit.headers.clone(), visit.headers.clone());
@@ -418,7 +419,7 @@ impl Gateway {
                 Ok(Decided::Answer(answer)) => Verdict::of(&answer),
                 Err(refusal) => Verdict::of(&Answer::refusal(&self.context, &visit, refusal)),
             };
-            step.say(format!("{who} gets {}", verdict.in_words()));
+            step.say(format!("{who} gets {}", verdict.unless_asked(offline).in_words()));
         }
         step
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Access, Reference, rfc3339};
 use crate::clock::unix_seconds;
-use crate::examined::Step;
+use crate::examined::{Found, Step};
 use crate::reason::Reason;
 
 /// Kept of one reason.
@@ -52,7 +52,17 @@ impl Refused {
             cut(text);
         }
         self.user.iter_mut().chain(&mut self.remedy).for_each(cut);
-        self.trace.iter_mut().for_each(Step::bound);
+        Step::bound(&mut self.trace);
+    }
+
+    /// What of credential and rules did not hold, where that was traced.
+    fn failed(&self) -> Vec<&str> {
+        let asked = self.trace.iter().filter(|step| matches!(step.number, 4 | 5));
+        asked
+            .flat_map(|step| &step.checks)
+            .filter(|check| check.found == Found::Fails)
+            .map(|c| c.what.as_str())
+            .collect()
     }
 
     /// What the access log says of it. A line without a reason is none of the gateway's refusals.
@@ -141,7 +151,7 @@ impl Refusals {
                 "at": rfc3339(unix_seconds(one.at)), "reference": one.reference.as_str(), "status": one.status, "method": one.method,
                 "host": one.host, "path": one.path, "route": one.route, "user": one.user, "issuer": one.issuer,
                 "client": one.client, "detail": one.detail, "provider": one.provider,
-                "remedy": one.remedy.as_deref().unwrap_or(one.reason.info().remedy),
+                "remedy": one.remedy.as_deref().unwrap_or(one.reason.info().remedy), "failed": one.failed(),
             })
         };
         let group = |group: Group| {

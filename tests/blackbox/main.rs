@@ -26,6 +26,7 @@ mod discovery;
 mod doctor;
 mod doctor_provider;
 mod every_token;
+mod explain;
 mod federation;
 mod form_post;
 mod form_post_browsers;

@@ -109,7 +109,7 @@ impl Programs {
         let Some(said) = examined.said else { return credential };
         let said = said.as_if_verified();
         let revoked = Check::of("not revoked (jti)", "doorward token revoke")
-            .got(said.token_id.as_deref().map_or("no jti".into(), |id| crate::words::in_quotes(id)));
+            .got(said.token_id.as_deref().map_or("no jti".into(), crate::words::in_quotes));
         credential.checks.push(revoked.judged(&self.check_not_revoked(said)));
         credential.checks.extend(wanted.examine(said, self.is_own(said)));
         let account = self.account_of(said, self.is_own(said));

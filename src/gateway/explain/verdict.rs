@@ -36,8 +36,8 @@ pub struct Verdict {
     pub detail: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub cause: &'static str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub remedy: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
     /// `Location` and `WWW-Authenticate`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
@@ -80,7 +80,16 @@ impl Verdict {
     }
 
     fn plain(outcome: Outcome, status: Option<u16>, detail: String) -> Verdict {
-        Verdict { outcome, status, code: None, title: "", detail, cause: "", remedy: "", headers: Vec::new() }
+        Verdict {
+            outcome,
+            status,
+            code: None,
+            title: "",
+            detail,
+            cause: "",
+            remedy: String::new(),
+            headers: Vec::new(),
+        }
     }
 
     fn because(self, failure: &Failure) -> Verdict {
@@ -90,14 +99,17 @@ impl Verdict {
             title: info.title,
             detail: failure.detail.clone(),
             cause: info.cause,
-            remedy: info.remedy,
+            remedy: failure.remedy().to_owned(),
             ..self
         }
     }
 
-    /// Whether it is only that the provider's metadata is not at hand.
-    pub(super) fn waits_for_the_provider(&self) -> bool {
-        self.code == Some(Reason::ProviderNotReady.code())
+    /// Undecided where only the provider's metadata is missing, and it was not asked for.
+    pub(super) fn unless_asked(self, offline: bool) -> Verdict {
+        match offline && self.code == Some(Reason::ProviderNotReady.code()) {
+            true => Verdict::undecided("sent to sign in; the provider's metadata is not at hand"),
+            false => self,
+        }
     }
 
     /// `401 DW-4001, WWW-Authenticate: …`.
@@ -105,7 +117,7 @@ impl Verdict {
         let mut words = match (self.outcome, self.status) {
             (Outcome::Passed, None) => "what the app answers".to_owned(),
             (_, Some(status)) => status.to_string(),
-            (_, None) => "an answer that cannot be told".to_owned(),
+            (_, None) => format!("what cannot be told: {}", self.detail),
         };
         if let Some(code) = self.code {
             words.push_str(&format!(" {code} ({})", self.title));

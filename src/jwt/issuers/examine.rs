@@ -118,8 +118,13 @@ impl Issuers {
 
     /// Each check of such claims.
     pub fn examine_assumed(&self, claims: &Map<String, Value>, taken: Option<&[bool]>, now: u64) -> Examined {
-        let examined = self.unsigned(claims, now).map(|token| self.examine(token.as_bytes(), taken, now));
-        let mut examined = examined.unwrap_or_default();
+        let mut examined = match self.unsigned(claims, now) {
+            Ok(token) => self.examine(token.as_bytes(), taken, now),
+            Err(failure) => {
+                let check = Check::of("issuer (iss)", "RFC 7519 §4.1.1").judged(&Err(failure));
+                return Examined { checks: vec![check], ..Examined::default() };
+            }
+        };
         for check in &mut examined.checks {
             let given = ["form", "algorithm (alg)", "key (kid)", "signature"].contains(&check.what.as_str());
             if given && (check.what != "form" || check.code.is_none()) {
