@@ -440,7 +440,7 @@ impl Fault<'_> {
 /// A page of the app's.
 pub const PAGE: &str = "/reports";
 /// The doctor is a subcommand.
-const DOCTOR: bool = false;
+const DOCTOR: bool = true;
 /// What the doctor calls the gateway that runs.
 const RUNNING: &str = "running gateway";
 
