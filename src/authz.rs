@@ -107,6 +107,11 @@ impl Rules {
         Verdict::Deny(self.why_not(identity, unproved))
     }
 
+    /// Whether any of the rules goes by groups.
+    pub fn ask_for_groups(&self) -> bool {
+        !self.groups.is_empty() || self.claims.iter().any(|rule| &*rule.claim == "groups")
+    }
+
     /// Each rule with what it names, what the identity says there, and whether that is met: [`Rules::judge`] list by list.
     pub fn examine(&self, identity: &Identity) -> Vec<Check> {
         let said = |path: &str| match identity.at(path).map(|said| said.strings()) {

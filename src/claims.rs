@@ -265,7 +265,7 @@ fn tell_claims_elsewhere(names: &ClaimNames, needed: &NeededClaims, claims: &Map
     for claim in read.into_iter().filter(|path| elsewhere(path)) {
         let detail = format!("the claim {} is not in the token but elsewhere (`{by}`)", in_words(claim));
         let failure = Failure::new(Reason::ClaimsElsewhere, detail);
-        tracing::warn!(provider = &*names.voucher, claim, %failure, remedy = failure.reason.info().remedy,
+        tracing::warn!(provider = &*names.voucher, claim, %failure, remedy = failure.remedy(),
             "the provider keeps a claim elsewhere");
     }
 }

@@ -139,7 +139,7 @@ fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
             print(&format!("{keys:#}\n"))
         }
         Err(failure) => {
-            eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+            eprintln!("error: {failure}. {}", failure.remedy());
             ExitCode::from(EXIT_CONFIG)
         }
     }
@@ -152,7 +152,7 @@ fn check(file: Option<&Path>) -> ExitCode {
             match crate::server::try_out(&config) {
                 Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
                 Err(failure) => {
-                    eprintln!("error: {failure}. {}", failure.reason.info().remedy);
+                    eprintln!("error: {failure}. {}", failure.remedy());
                     ExitCode::from(EXIT_CONFIG)
                 }
             }

@@ -10,13 +10,14 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, LOCATION};
 use openidconnect::{HttpRequest, HttpResponse};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
 
+use crate::clock::unix_seconds;
 use crate::config::values::Secret;
 use crate::pem::{self, unusable};
 use crate::reason::Failure;
@@ -271,6 +272,56 @@ impl HttpError {
         }
         HttpError::Broken(why)
     }
+}
+
+impl HttpError {
+    /// What to do about it, by the step; `None` where the step says too little.
+    pub fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            HttpError::Dns(_) => {
+                "Correct the host in `issuer`, or the name service of the gateway's host, which does not know it."
+            }
+            HttpError::Tcp(_) | HttpError::ConnectTimeout => {
+                "Correct host and port in `issuer`, or let the gateway's host out to it: a firewall, or a proxy that \
+                 `HTTPS_PROXY` has to name."
+            }
+            HttpError::Tls(why) if why.contains("UnknownIssuer") => {
+                "Set `ca_file` of the `[[provider]]` to the authority that the provider's certificate is of."
+            }
+            HttpError::Tls(why) if why.contains("expired") => "Have the provider's certificate renewed.",
+            HttpError::Tls(why) if why.contains("not valid for name") => {
+                "Write the name in `issuer` that the provider's certificate is for, or have it made for this one."
+            }
+            HttpError::Tls(why) if why.contains("not valid yet") => {
+                "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
+            }
+            HttpError::Tls(_) => {
+                "Compare `https` and the port in `issuer` with what the provider speaks, and its certificate with `ca_file`."
+            }
+            HttpError::Timeout => "Look at the provider, which is slow, or raise `timeout` of the `[[provider]]`.",
+            HttpError::Status(404 | 410, _) => {
+                "Compare `issuer` with the provider's, with its path (tenant, realm, application): nothing is there."
+            }
+            HttpError::Status(300..=399, _) => "Set `issuer` to where it leads: redirects are not followed.",
+            HttpError::Status(401 | 403 | 407, _) => {
+                "Let the gateway's host through to the provider: something in between wants to know who asks."
+            }
+            HttpError::Status(429, _) => "Wait: the provider says that it is asked too often.",
+            HttpError::Status(500.., _) => "Look at the provider: it says itself that it is at fault.",
+            HttpError::ContentType(_) => {
+                "Set `issuer` to the issuer: at this address is a page, or something in between answers with one."
+            }
+            HttpError::Broken(_) => "Compare `http` or `https` and the port in `issuer` with what the provider speaks.",
+            _ => return None,
+        })
+    }
+}
+
+/// By how many seconds the clock in the answer's `Date` is ahead of `now`; negative where it is behind.
+pub fn clock_ahead(response: &HttpResponse, now: SystemTime) -> Option<i64> {
+    let date = httpdate::parse_http_date(response.headers().get(DATE)?.to_str().ok()?).ok()?;
+    let seconds = |time| i64::try_from(unix_seconds(time)).ok();
+    Some(seconds(date)? - seconds(now)?)
 }
 
 /// Status 200, or the status as an error.

@@ -40,7 +40,7 @@ pub fn discovery_failed(error: &HttpError, url: &str) -> Failure {
         HttpError::ContentType(_) | HttpError::TooLarge => Reason::DiscoveryForm,
         _ => Reason::DiscoveryFailed,
     };
-    Failure::new(reason, format!("{error}, at {url}"))
+    Failure::new(reason, format!("{error}, at {url}")).remedied_by(error.remedy())
 }
 
 /// The document as an object.
@@ -57,8 +57,31 @@ pub fn issuer(document: &Map<String, Value>) -> Result<&str, Failure> {
 
 /// The metadata is of somebody else.
 pub fn other_issuer(expected: &str, said: &str, hint: &str) -> Failure {
-    let detail = format!("issuer: expected `{expected}`, got {}{hint}", in_words(said));
-    Failure::new(Reason::DiscoveryIssuer, detail)
+    let differs = difference(expected, said).map(|how| format!("; {how}")).unwrap_or_default();
+    let detail = format!("issuer: expected `{expected}`, got {}{differs}{hint}", in_words(said));
+    // An address of letters that mean nothing else can stand in a sentence for everybody.
+    let plain = Url::parse(said).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        && said.len() <= 200
+        && said.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/".contains(&b));
+    let remedy = plain.then(|| format!("Set `issuer` to `{said}`, to the letter, if that is your provider."));
+    Failure::new(Reason::DiscoveryIssuer, detail).remedied_by(remedy)
+}
+
+/// How `said` differs from `expected`, where it is one thing that people mistake.
+pub fn difference(expected: &str, said: &str) -> Option<&'static str> {
+    let (a, b) = (Url::parse(expected).ok()?, Url::parse(said).ok()?);
+    let bare = |url: &Url| url.path().trim_end_matches('/').to_owned();
+    let parts = [
+        (a.scheme() != b.scheme(), "they differ by http and https"),
+        (a.host_str() != b.host_str(), "they differ by the host"),
+        (a.port() != b.port(), "they differ by the port"),
+        (a.query() != b.query(), "they differ by the query"),
+        (bare(&a) != bare(&b) && bare(&a).eq_ignore_ascii_case(&bare(&b)), "they differ by large and small letters"),
+        (!bare(&a).eq_ignore_ascii_case(&bare(&b)), "they differ by the path"),
+        (a.path() != b.path() && bare(&a) == bare(&b), "they differ by the slash at the end"),
+    ];
+    let mut differ = parts.into_iter().filter(|(differ, _)| *differ).map(|(_, how)| how);
+    differ.next().filter(|_| differ.next().is_none())
 }
 
 /// An endpoint that may be absent, null or empty, but where it is set has to be usable. `plain` says of an address
@@ -100,4 +123,31 @@ pub fn list(document: &Map<String, Value>, name: &str) -> Option<Vec<String>> {
 
 fn form(why: impl Into<String>) -> Failure {
     Failure::new(Reason::DiscoveryForm, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn two_issuers_that_differ_by_one_thing_say_by_which() {
+        for (said, how) in [
+            ("https://a.example/x/", Some("slash")),
+            ("http://a.example/x", Some("http and https")),
+            ("https://a-admin.example/x", Some("host")),
+            ("https://a.example:8443/x", Some("port")),
+            ("https://a.example/X", Some("letters")),
+            ("https://a.example/y", Some("path")),
+            ("https://a.example/x?p=1", Some("query")),
+            ("https://b.example/y", None),
+            ("https://a.example/x", None),
+            ("no address", None),
+        ] {
+            let found = difference("https://a.example/x", said);
+            assert!(
+                found.is_some() == how.is_some() && found.unwrap_or_default().contains(how.unwrap_or_default()),
+                "{said}"
+            );
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Keys that come from the configured secrets, and sealing with some of them.
 //!
 //! Promise: what [`Keyring::open`] returns was sealed by a gateway with one of the same secrets, for the same
-//! purpose and under the same name; everything else is one of three errors, and the caller tells clients of no
-//! difference between them. Any number of replicas share nothing but the secrets.
+//! purpose and under the same name; everything else is one of three errors, of which clients learn no more than whether the
+//! secret is one of ours. Any number of replicas share nothing but the secrets.
 //!
 //! A sealed value is base64url of `version 1 │ key id 4 │ nonce 12 │ AES-256-GCM ciphertext and tag`; purpose and
 //! name are associated data. Keys are derived by HKDF-SHA-256 (RFC 5869), one for each secret and purpose.

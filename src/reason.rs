@@ -6,8 +6,10 @@
 //! troubleshooting`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
-//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs, 9 what the doctor
-//! finds before a request fails of it.
+//! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs,
+//! 9 the doctor and the console.
+
+use std::borrow::Cow;
 
 #[macro_use]
 mod requests;
@@ -17,6 +19,8 @@ mod people;
 mod operation;
 #[macro_use]
 mod doctor;
+#[macro_use]
+mod console;
 
 mod symptoms;
 
@@ -84,7 +88,7 @@ macro_rules! reasons {
     };
 }
 
-requests! { people operation doctor reasons; }
+requests! { people operation doctor console reasons; }
 
 impl Reason {
     /// Stable code, `DW-` and four digits; also the metric label.
@@ -121,21 +125,80 @@ impl std::fmt::Display for Reason {
 ///
 /// `detail` is for the log line and the admin only (expected and got, the provider's own words); it is shown to whoever
 /// sent the request only where the reason [is about their credential](Reason::is_about_credentials).
+///
+/// Where more is known than the table says, [`Failure::remedied`] puts a more exact remedy in the place of the general one:
+/// on the page, in the JSON, in the log line and on the console alike. It is shown to everybody, so it holds names of
+/// settings and what is public of the deployment, and none of the provider's own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
     pub detail: String,
+    /// In a box, since few have it and every verdict on its way may hold a failure.
+    more: Option<Box<More>>,
+}
+
+/// What only some failures have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    remedy: Option<Cow<'static, str>>,
+    provider: Option<Box<str>>,
 }
 
 impl Failure {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Failure { reason, detail: detail.into() }
+        Failure { reason, detail: detail.into(), more: None }
+    }
+
+    /// With `remedy`, in sentences, instead of the reason's own.
+    pub fn remedied(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.more.get_or_insert_default().remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same where there is one.
+    pub fn remedied_by(self, remedy: Option<impl Into<Cow<'static, str>>>) -> Self {
+        match remedy {
+            Some(remedy) => self.remedied(remedy),
+            None => self,
+        }
+    }
+
+    /// About the provider of that name.
+    pub fn of_provider(mut self, name: &str) -> Self {
+        self.more.get_or_insert_default().provider.get_or_insert_with(|| name.into());
+        self
+    }
+
+    /// With `more` at the end of the detail.
+    pub fn and_seen(mut self, more: &str) -> Self {
+        self.detail.push_str(more);
+        self
+    }
+
+    /// The same for another reason: what was seen, and what to do about it, stay.
+    pub fn renamed(self, reason: Reason) -> Self {
+        Failure { reason, ..self }
+    }
+
+    /// What to do about it: the exact remedy where there is one, else the reason's.
+    pub fn remedy(&self) -> &str {
+        self.exact_remedy().unwrap_or(self.reason.info().remedy)
+    }
+
+    /// The remedy of this occasion, where it is not the reason's.
+    pub fn exact_remedy(&self) -> Option<&str> {
+        self.more.as_ref()?.remedy.as_deref()
+    }
+
+    /// Name of the provider that it is about, where it is about one.
+    pub fn provider(&self) -> Option<&str> {
+        self.more.as_ref()?.provider.as_deref()
     }
 }
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Failure { reason, detail: String::new() }
+        Failure::new(reason, String::new())
     }
 }
 
@@ -168,7 +231,7 @@ pub fn as_markdown() -> String {
         ('6', "The provider"),
         ('7', "Configuration and start"),
         ('8', "Programs"),
-        ('9', "Found by the doctor"),
+        ('9', "The doctor and the console"),
     ];
     for (digit, heading) in sections {
         let _ = write!(
@@ -204,6 +267,14 @@ mod tests {
         for code in codes {
             assert!(code.len() == 7 && code.starts_with("DW-") && code[3..].bytes().all(|b| b.is_ascii_digit()));
         }
+    }
+
+    #[test]
+    fn an_exact_remedy_stands_in_the_place_of_the_general_one() {
+        let general = Failure::new(Reason::ClientRefused, "seen");
+        assert_eq!(general.remedy(), Reason::ClientRefused.info().remedy);
+        let exact = general.clone().remedied("Set it.").of_provider("main");
+        assert_eq!((exact.remedy(), exact.provider()), ("Set it.", Some("main")));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, InForce};
 use crate::assembly::context;
 use crate::certificate::{self, Certificate};
 use crate::config::Config;
@@ -24,7 +24,7 @@ use crate::config::model::Settings;
 use crate::gateway::listener::{Connections, Listener};
 use crate::gateway::{Current, Door, Gateway};
 use crate::reason::{Failure, Reason};
-use crate::reload::{Reloader, Running};
+use crate::reload::{self, Reloader, Running};
 use crate::telemetry::{flush, logs};
 
 /// `EX_UNAVAILABLE` of sysexits.h: an address is taken.
@@ -47,7 +47,7 @@ pub fn run(config: Arc<Config>, environment: Vec<(String, String)>) -> ExitCode 
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let info = failure.reason.info();
-            tracing::error!(reason = info.code, detail = %failure.detail, remedy = info.remedy, "{}", info.title);
+            tracing::error!(reason = info.code, detail = %failure.detail, remedy = failure.remedy(), "{}", info.title);
             match failure.reason {
                 Reason::ListenFailed => ExitCode::from(EXIT_LISTEN),
                 Reason::ConfigInvalid
@@ -120,7 +120,7 @@ async fn serve(
     tokio::spawn(async move { ended.keep_swept(until).await });
     let running = Running { current: current.clone(), connections: connections.clone(), certificate };
     let reloader = Reloader::new(running, config.clone(), environment);
-    let admin = Admin::new(current.clone(), reloader.state(), stopping.clone());
+    let admin = Admin::new(in_force(current.clone(), reloader.state()), stopping.clone());
     let mut admin = Service::new("admin".into(), admin);
     admin.add_tcp(&settings.admin.address.to_string());
 
@@ -143,6 +143,28 @@ async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What the console tells of.
+fn in_force(current: Arc<Current>, configuration: Arc<reload::State>) -> impl Fn() -> InForce + Send + Sync + 'static {
+    move || {
+        let (gateway, configuration) = (current.get(), configuration.report());
+        let context = gateway.context();
+        InForce {
+            config: configuration.config.clone(),
+            since: configuration.loaded_at,
+            configuration,
+            providers: context.providers.clone(),
+            directory: context.directory.clone(),
+            issuers: context.programs.issuers.clone(),
+            upstreams: gateway
+                .upstreams()
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.addresses()))
+                .collect(),
+            restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
+        }
+    }
 }
 
 fn listen(

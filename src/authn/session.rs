@@ -53,7 +53,10 @@ impl SessionRules<'_> {
     fn judge_cookie(&self, headers: &HeaderMap, now: u64, accepted: impl Fn(&str) -> bool) -> Verdict {
         let sealed = match self.cookies.find_session(headers) {
             Found::Missing => return Verdict::Missing,
-            Found::Broken(what) => return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, what)),
+            Found::Broken(what) => {
+                let detail = format!("{what}; {}", self.cookies.sizes(headers));
+                return Verdict::Rejected(Failure::new(Reason::SessionUnreadable, detail));
+            }
             Found::Whole(sealed) => sealed,
         };
         match self.open(&sealed, now) {

@@ -20,22 +20,26 @@ use crate::words::in_words;
 const ALWAYS: [&str; 6] =
     ["public_url", "listen.address", "admin.address", "session.idle", "session.absolute", "log.format"];
 
-struct Row {
-    key: String,
-    value: String,
-    origin: String,
+/// One setting.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// By path: `provider.issuer`.
+    pub key: String,
+    /// As it is shown: a secret as its mask.
+    pub value: String,
+    pub origin: String,
+    /// Whether somebody set it, be it to the default.
+    pub set: bool,
 }
 
 /// The table for people, with a line end behind each line.
 pub fn table(config: &Config) -> String {
-    let mut rows = Vec::new();
-    // Every type of the model serialises; if one did not, a table without rows is better than no start.
-    let settings = serde_json::to_value(&config.settings).unwrap_or_default();
-    collect(config, shape::settings(), &settings, &KeyPath::default(), &mut rows);
+    let mut rows = rows(config);
+    rows.retain(|row| row.set || ALWAYS.contains(&row.key.as_str()));
     let width = |column: fn(&Row) -> &str| rows.iter().map(|r| column(r).chars().count()).max().unwrap_or(0).min(48);
     let (keys, values) = (width(|r| &r.key), width(|r| &r.value));
     let mut out = String::new();
-    for Row { key, value, origin } in &rows {
+    for Row { key, value, origin, .. } in &rows {
         let _ = writeln!(out, "{key:keys$}  {value:values$}  {origin}");
     }
     out.push('\n');
@@ -43,6 +47,15 @@ pub fn table(config: &Config) -> String {
         let _ = writeln!(out, "{sentence}");
     }
     out
+}
+
+/// Every setting that has a value, in the order of the model.
+pub fn rows(config: &Config) -> Vec<Row> {
+    let mut rows = Vec::new();
+    // Every type of the model serialises; if one did not, a table without rows is better than no start.
+    let settings = serde_json::to_value(&config.settings).unwrap_or_default();
+    collect(config, shape::settings(), &settings, &KeyPath::default(), &mut rows);
+    rows
 }
 
 fn collect(config: &Config, table: &Table, values: &Value, path: &KeyPath, rows: &mut Vec<Row>) {
@@ -66,11 +79,15 @@ fn leaf(config: &Config, field: &Field, value: &Value, path: &KeyPath, rows: &mu
     let origin = config.origins.of(path);
     let key = path.to_string();
     // The secret's own row names the file.
-    let shown_elsewhere = field.name.ends_with("secret_file");
-    if shown_elsewhere || (*origin == Origin::Default && !ALWAYS.contains(&key.as_str())) {
+    if field.name.ends_with("secret_file") {
         return;
     }
-    rows.push(Row { key, value: shown(value, &field.shape), origin: origin.to_string() });
+    rows.push(Row {
+        key,
+        value: shown(value, &field.shape),
+        origin: origin.to_string(),
+        set: *origin != Origin::Default,
+    });
 }
 
 fn shown(value: &Value, shape: &Shape) -> String {
@@ -111,7 +128,7 @@ fn without_user(text: &str) -> String {
 }
 
 /// What follows from the settings, a sentence each.
-fn follows(settings: &Settings) -> Vec<String> {
+pub fn follows(settings: &Settings) -> Vec<String> {
     let mut sentences: Vec<String> = settings.provider.iter().map(|p| sign_in(p, settings)).collect();
     let people = settings.ldap.iter().filter(|directory| directory.login);
     sentences.extend(people.clone().map(directory));
@@ -249,8 +266,8 @@ fn route(route: &Route, settings: &Settings) -> String {
     format!("route {} → {upstream}: {who}{}", route.place(), demands(route))
 }
 
-/// What a route asks of a sign-in.
-fn demands(route: &Route) -> String {
+/// What a route asks of a sign-in: `, signed in by gold, authenticated at most 5m ago`.
+pub fn demands(route: &Route) -> String {
     let mut all = String::new();
     if !route.acr_values.is_empty() {
         let _ = write!(all, ", signed in by {}", route.acr_values.join(" or "));

@@ -422,7 +422,7 @@ impl Directory {
             }
             (Some(Err(same)), Err(failure)) if same == failure => {}
             (_, Err(failure)) => {
-                let remedy = failure.reason.info().remedy;
+                let remedy = failure.remedy();
                 tracing::warn!(directory = self.name(), %failure, remedy, "the directory cannot be used");
             }
         }

@@ -12,9 +12,10 @@ use serde_json::json;
 use super::challenge::{self, Challenge};
 use super::{Context, LOGOUT, Visit, sign_in_href};
 use crate::attempts::Refused;
+use crate::config::model::own_issuer;
 use crate::identity::Identity;
 use crate::pages::{FailurePage, Page};
-use crate::reason::{Failure, Reason};
+use crate::reason::{Failure, Reader, Reason};
 
 const JSON_POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -104,6 +105,14 @@ impl Refusal {
     }
 }
 
+/// Whether nobody can sign in while this is so: what has to be mended is at the provider or in `[[provider]]`.
+fn locks_out(reason: Reason) -> bool {
+    let (info, code) = (reason.info(), reason.code());
+    info.reader == Reader::Admin
+        && info.status >= 500
+        && ["DW-31", "DW-32", "DW-33", "DW-6"].iter().any(|room| code.starts_with(room))
+}
+
 impl Answer {
     /// A page of the gateway's own.
     pub fn page(context: &Context, status: StatusCode, page: Page) -> Self {
@@ -140,7 +149,14 @@ impl Answer {
     pub fn refusal(context: &Context, visit: &Visit<'_>, refusal: Refusal) -> Self {
         let reason = refusal.failure.reason;
         let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let sign_in = (refusal.offer_sign_in && context.offers_sign_in()).then(|| sign_in_href(context, visit, None));
+        let sign_in = (refusal.offer_sign_in && context.offers_sign_in()).then(|| {
+            let href = sign_in_href(context, visit, None);
+            // Here it would only lead to the same page.
+            match reason {
+                Reason::AttemptElsewhere => format!("{}{href}", own_issuer(context.public_url())),
+                _ => href,
+            }
+        });
         // Whoever sends a credential to a route that takes them is a program, whatever it accepts, and looks for the reason
         // in JSON.
         let about = refusal.failure.reason.is_about_credentials() || refusal.challenge.is_some();
@@ -148,12 +164,14 @@ impl Answer {
         let mut answer = if !program && visit.visitor().is_person() {
             let page = context.pages.failure(&FailurePage {
                 reason,
+                remedy: refusal.failure.remedy(),
                 reference: visit.reference.as_str(),
                 time: visit.now,
                 sign_in_href: sign_in.as_deref(),
                 sign_out_href: refusal.who.is_some().then_some(LOGOUT),
                 signed_in_as: refusal.who.as_ref().map(|who| who.shown.as_str()),
                 seen: &refusal.seen,
+                locks_out: context.way_in.is_none() && locks_out(reason),
             });
             Answer::page(context, status, page)
         } else {
@@ -196,7 +214,7 @@ impl Answer {
         let text = challenge::sentence(failure);
         let mut body = json!({
             "error": text, "error_description": text, "errors": [{ "message": text }],
-            "reason": failure.reason.code(), "reference": reference,
+            "reason": failure.reason.code(), "remedy": failure.remedy(), "reference": reference,
         });
         let address = sign_in.and_then(|href| context.public_url().join(href).ok());
         if let (Some(address), Some(object)) = (address, body.as_object_mut()) {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::new_session::{WayOn, make_session};
 use super::sign_in::count;
 use super::token::is_form;
-use super::{Answer, Context, Refusal, Visit, bounce};
+use super::{Answer, Context, Refusal, Visit, bounce, lost_attempt};
 use crate::authn::Verdict;
 use crate::keys::Purpose;
 use crate::oidc::{Attempt, AuthorizationResponse, SignedIn};
@@ -45,27 +45,33 @@ pub async fn callback(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
 
 /// The answer, and which step it was.
 async fn finish(context: &Context, visit: &Visit<'_>) -> Result<(&'static str, Answer), Refusal> {
-    let response = read(visit)?;
-    let cookie = attempt_cookie(context, response.state());
+    let response = read(visit).map_err(|failure| match context.providers.at_callback(visit.path) {
+        Some(provider) => failure.of_provider(provider.name()),
+        None => failure,
+    })?;
+    let cookie = attempt_cookie(context, visit, response.state());
     if cookie.as_ref().is_ok_and(|cookie| bounce::is_due(visit, cookie)) {
         return Ok(("bounce", bounce::page(context, visit, &response)));
     }
     let attempt = cookie.and_then(|cookie| Ok((open_attempt(context, visit, response.state(), &cookie)?, cookie)));
     let (attempt, cookie) = match attempt {
         Ok(found) => found,
-        Err(failure) => {
+        Err(refusal) => {
             let answer = already_signed_in(context, visit);
-            return answer.map(|answer| ("callback", answer)).ok_or_else(|| failure.into());
+            return answer.map(|answer| ("callback", answer)).ok_or(refusal);
         }
     };
     // Used or not, the attempt is over: a second answer to it finds nothing.
     let over = context.cookies.end(&cookie, "/");
+    let lifetime = context.config.settings.sign_in.attempt_lifetime.0;
+    context.providers.note_answered(response.state(), visit.now + lifetime, visit.now);
     let signed_in = redeem(context, visit, &attempt, &response).await;
     let way_on = WayOn { to: &attempt.return_to, by_hand: attempt.from_another_site };
     match signed_in.and_then(|signed_in| make_session(context, visit, way_on, signed_in)) {
         Ok(answer) => Ok(("callback", answer.with_cookies(over))),
         Err(failure) => {
-            let used = failure.reason == Reason::AttemptUnknown;
+            let failure = failure.of_provider(&attempt.provider);
+            let used = failure.reason == Reason::AttemptUsed;
             if let Some(answer) = already_signed_in(context, visit).filter(|_| used) {
                 return Ok(("callback", answer.with_cookies(over)));
             }
@@ -98,31 +104,30 @@ fn read(visit: &Visit<'_>) -> Result<AuthorizationResponse, Failure> {
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Name of the cookie of the attempt that `state` belongs to.
-fn attempt_cookie(context: &Context, state: &str) -> Result<String, Failure> {
+fn attempt_cookie(context: &Context, visit: &Visit<'_>, state: &str) -> Result<String, Refusal> {
     let plain = |id: &&str| (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
     let id = state.split('.').next().filter(plain);
-    let not_ours = || Failure::new(Reason::AttemptUnknown, "the state is not one that this gateway makes");
-    id.map(|id| context.cookies.attempt(id)).ok_or_else(not_ours)
+    id.map(|id| context.cookies.attempt(id)).ok_or_else(|| lost_attempt::not_ours(context, visit))
 }
 
 /// The attempt of this browser that `state` belongs to, by its cookie `name`.
-fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -> Result<Attempt, Failure> {
+fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -> Result<Attempt, Refusal> {
     let unknown = |what: &str| Failure::new(Reason::AttemptUnknown, what);
     let sealed = match find(visit.headers, name) {
         Ok(Some(sealed)) => sealed,
-        Ok(None) => return Err(unknown("no cookie of that attempt came with the request")),
-        Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request")),
+        Ok(None) => {
+            let id = state.split('.').next().unwrap_or_default();
+            return Err(lost_attempt::no_cookie(context, visit, id, context.providers.was_answered(state)));
+        }
+        Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request").into()),
     };
     let mut buffer = Vec::new();
-    let range = context
-        .keys
-        .open(Purpose::Attempt, name, sealed, &mut buffer)
-        .map_err(|e| unknown(&format!("the cookie of that attempt: {e}")))?;
+    let range = context.keys.open(Purpose::Attempt, name, sealed, &mut buffer).map_err(lost_attempt::sealed)?;
     let attempt: Attempt =
         serde_json::from_slice(&buffer[range]).map_err(|_| unknown("the attempt is of another version"))?;
     // By digest, so that the time it takes tells nothing about the state.
     if digest(&SHA256, attempt.state.as_bytes()).as_ref() != digest(&SHA256, state.as_bytes()).as_ref() {
-        return Err(unknown("the state is not that of the attempt"));
+        return Err(unknown("the state is not that of the attempt").into());
     }
     let age = visit.seconds().saturating_sub(attempt.started_at);
     let lifetime = context.config.settings.sign_in.attempt_lifetime;
@@ -130,7 +135,8 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
         return Err(Failure::new(
             Reason::AttemptExpired,
             format!("started {age} s ago; sign_in.attempt_lifetime is {lifetime}"),
-        ));
+        )
+        .into());
     }
     Ok(attempt)
 }
@@ -173,7 +179,7 @@ async fn redeem(
         }
         AuthorizationResponse::Error { iss, .. } => {
             provider.check_response_issuer(iss.as_deref())?;
-            Err(response.failure().unwrap_or_else(|| Reason::ProviderSaidNo.into()))
+            Err(provider.refusal_in(response).unwrap_or_else(|| Reason::ProviderSaidNo.into()))
         }
     }
 }

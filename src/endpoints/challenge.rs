@@ -87,9 +87,9 @@ pub fn sentence(failure: &Failure) -> String {
         Some(detail) => {
             let mut characters = detail.chars();
             let first = characters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-            format!("{first}{}. {}", characters.as_str(), info.remedy)
+            format!("{first}{}. {}", characters.as_str(), failure.remedy())
         }
-        None => format!("{}. {} {}", info.title, info.cause, info.remedy),
+        None => format!("{}. {} {}", info.title, info.cause, failure.remedy()),
     }
 }
 

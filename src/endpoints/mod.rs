@@ -8,6 +8,7 @@ mod answer;
 mod bounce;
 mod callback;
 pub mod challenge;
+mod lost_attempt;
 mod new_session;
 mod password;
 mod provider_logout;
@@ -125,6 +126,16 @@ impl Context {
         &self.config.settings.public_url
     }
 
+    /// Whether the cookies of the public host come to `host` as well.
+    pub fn shares_cookies(&self, host: &str) -> bool {
+        self.config
+            .settings
+            .session
+            .cookie_domain
+            .as_deref()
+            .is_some_and(|domain| host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+    }
+
     /// `text` as an address to return to, where it is one.
     pub fn return_address(&self, text: &str) -> Option<ReturnAddress> {
         ReturnAddress::parse(text, self.public_url(), self.config.settings.session.cookie_domain.as_deref())
@@ -162,6 +173,8 @@ pub struct Visit<'a> {
     pub query: Option<&'a str>,
     /// Canonical host, without the port.
     pub host: &'a str,
+    /// The port that Host names, where it names one.
+    pub port: Option<u16>,
     pub reference: Reference,
     pub now: SystemTime,
     pub client: Option<IpAddr>,

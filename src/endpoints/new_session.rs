@@ -33,7 +33,7 @@ pub fn make_session(
     let settings = &context.config.settings;
     // What the app could not be told later is better refused now.
     context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
-        Reason::IdentityTooLarge => Failure::new(Reason::SessionTooLarge, failure.detail),
+        Reason::IdentityTooLarge => failure.renamed(Reason::SessionTooLarge),
         _ => failure,
     })?;
     let now = visit.seconds();

@@ -101,7 +101,7 @@ fn denied(visit: &Visit<'_>, failure: Failure) -> Answer {
     let text = challenge::plain(&challenge::sentence(&failure));
     let body = json!({
         "error": error, "error_description": text, "errors": [{ "message": text }],
-        "reason": failure.reason.code(), "reference": visit.reference.as_str(),
+        "reason": failure.reason.code(), "remedy": failure.remedy(), "reference": visit.reference.as_str(),
     });
     let mut answer = Answer::json(status, &body);
     if status == StatusCode::SERVICE_UNAVAILABLE {

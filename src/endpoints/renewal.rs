@@ -61,10 +61,8 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, session: &Session) -> R
             Renewal::Store(Box::new(Session { tokens: None, last_used: visit.seconds(), ..session.clone() }))
         }
         Outcome::Unavailable(_) if keep => Renewal::Keep,
-        Outcome::Refused(failure) => sign_in(visit, session, Failure::new(Reason::RefreshRefused, failure.detail)),
-        Outcome::Unavailable(failure) => {
-            sign_in(visit, session, Failure::new(Reason::RefreshUnavailable, failure.detail))
-        }
+        Outcome::Refused(failure) => sign_in(visit, session, failure.renamed(Reason::RefreshRefused)),
+        Outcome::Unavailable(failure) => sign_in(visit, session, failure.renamed(Reason::RefreshUnavailable)),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::callback::{TRIPS_BEFORE_STOP, Trips};
+use super::lost_attempt::shown;
 use super::{Answer, Context, LOGIN, Refusal, SignInWish, StepUp, Visit, Visitor, login_href, password};
 use crate::authn::Verdict;
 use crate::config::model::{SignInStyle, own_issuer};
@@ -203,10 +204,8 @@ fn before_leaving(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Re
 pub(super) fn public_host(context: &Context, visit: &Visit<'_>) -> Option<String> {
     let public = context.public_url();
     let own = public.host_str().unwrap_or_default();
-    let shared = context.config.settings.session.cookie_domain.as_deref().is_some_and(|domain| {
-        visit.host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    });
-    (visit.host != own && !shared).then(|| format!("{}{}", own_issuer(public), visit.target()))
+    (visit.host != own && !context.shares_cookies(visit.host))
+        .then(|| format!("{}{}", own_issuer(public), visit.target()))
 }
 
 /// The address to return to: a path, or with its host where the session is shared by several.
@@ -315,6 +314,7 @@ fn start(
     wish: &Wish,
     return_to: &str,
 ) -> Result<Answer, Refusal> {
+    by_the_public_port(context, visit).inspect_err(|refusal| count("start", Some(refusal.failure.reason)))?;
     let begin = |id: String| Ok((provider.begin_with(wish, return_to, &id, visit.now)?, id));
     let begun = attempt_id(context, visit).and_then(begin);
     let (mut begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
@@ -330,6 +330,24 @@ fn start(
     cookies.extend(oldest_attempts(context, visit));
     count("start", None);
     Ok(Answer::redirect(context, begun.authorization_url.as_str())?.with_cookies(cookies))
+}
+
+/// Refuses somebody whom nothing but the port in the address bar keeps from the public URL: the provider would send them to an
+/// address that perhaps nobody serves, and no page could say why.
+fn by_the_public_port(context: &Context, visit: &Visit<'_>) -> Result<(), Refusal> {
+    let public = context.public_url();
+    let Some(port) = visit.port.filter(|port| Some(*port) != public.port_or_known_default()) else { return Ok(()) };
+    // What stands in front may write its own port into Host. Then it mostly says so, or takes TLS off.
+    let relayed = |name: &str| matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-");
+    let direct = visit.over_tls == (public.scheme() == "https")
+        && !visit.headers.keys().any(|name| relayed(name.as_str()))
+        && Some(visit.host) == public.host_str();
+    if !direct {
+        return Ok(());
+    }
+    let seen = format!("You came to `{}:{port}`, and `public_url` is `{}`.", visit.host, shown(public));
+    let failure = Failure::new(Reason::AttemptElsewhere, seen.trim_end_matches('.'));
+    Err(Refusal { seen: [seen].into(), ..failure.into() })
 }
 
 /// `Set-Cookie` that make room for one more attempt.

@@ -129,7 +129,7 @@ fn denied(visit: &Visit<'_>, refused: Refused) -> Answer {
     let text = description(&failure);
     let body = json!({
         "error": error, "error_description": text, "errors": [{ "message": text }],
-        "reason": failure.reason.code(), "reference": visit.reference.as_str(),
+        "reason": failure.reason.code(), "remedy": failure.remedy(), "reference": visit.reference.as_str(),
     });
     let mut answer = answer(status, &body);
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -123,6 +123,8 @@ impl Gateway {
             outcome,
             reason: failure.map(|f| f.reason),
             detail: failure.map_or("", |f| f.detail.as_str()),
+            remedy: failure.and_then(Failure::exact_remedy),
+            provider: failure.and_then(Failure::provider),
             user,
             issuer: way.program.as_ref().map(|program| program.identity().provider.as_str()),
             upstream: route.filter(|_| way.first_address.is_some()).map(|r| self.upstreams[r.upstream].name.as_str()),

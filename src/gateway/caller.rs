@@ -104,6 +104,13 @@ impl Gateway {
         };
         way.user = Some(person.identity.user.clone());
         may(route, &person.identity).map_err(|failure| {
+            let failure = match self.context.providers.get(&person.identity.provider) {
+                Some(provider) => {
+                    let groups = route.rules.as_ref().is_some_and(|rules| rules.ask_for_groups());
+                    provider.explain_absence(failure, &person.identity, groups)
+                }
+                None => failure,
+            };
             let mut refusal = refuse(&person.identity, failure, way);
             if self.context.way_in.is_some() {
                 refusal.seen = [RESTORE_IS_RULED.to_owned()].into();

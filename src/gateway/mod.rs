@@ -15,6 +15,7 @@ pub mod listener;
 pub mod request;
 mod response;
 mod route;
+mod too_large;
 mod upstream;
 mod watch;
 
@@ -199,6 +200,7 @@ impl Gateway {
             path: "/",
             query: None,
             host: "",
+            port: None,
             reference: way.reference,
             now: way.began,
             client: client_address(session).map(|a| a.ip()),
@@ -304,6 +306,10 @@ impl Gateway {
         way: &mut Way,
     ) -> Result<()> {
         let status = upstream_response.status;
+        if let Some(failure) = self.too_large_for_the_app(session, status, way) {
+            way.outcome = WayOutcome::Refused(failure);
+            return Error::e_explain(ErrorType::HTTPStatus(431), "the app answered that the headers are too large");
+        }
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {
@@ -380,6 +386,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         path: request.path.as_str(),
         query: request.query.as_deref(),
         host: &request.authority.host,
+        port: request.authority.port,
         reference: way.reference,
         now: way.began,
         client: Some(origin.client),

@@ -10,6 +10,7 @@ use pingora_http::RequestHeader;
 use crate::canonical::{Authority, CanonicalPath};
 use crate::config::model::Limits;
 use crate::reason::{Failure, Reason};
+use crate::session::cookies::largest;
 
 /// What the request asks for, in the one form that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +81,18 @@ fn check_size(head: &RequestHeader, raw_head: Option<&[u8]>, limits: &Limits) ->
     if bytes.saturating_sub(line) > limits.header_bytes.0 {
         return Err(Failure::new(
             Reason::HeadersTooLarge,
-            format!("{} bytes; limits.header_bytes is {}", bytes - line, limits.header_bytes),
+            format!(
+                "{} bytes, {}; limits.header_bytes is {}",
+                bytes - line,
+                largest(&head.headers),
+                limits.header_bytes
+            ),
         ));
     }
     if head.headers.len() > limits.headers {
         return Err(Failure::new(
             Reason::HeadersTooLarge,
-            format!("{} headers; limits.headers is {}", head.headers.len(), limits.headers),
+            format!("{} headers, {}; limits.headers is {}", head.headers.len(), largest(&head.headers), limits.headers),
         ));
     }
     Ok(())

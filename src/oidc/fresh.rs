@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use crate::background::{self, FIRST_RETRY};
+use crate::http_client::HttpError;
 use crate::issuer_metadata::{discovery_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
@@ -75,8 +76,11 @@ impl Provider {
         }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
-            let failed = |error| format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
-            KeySet::parse(&body.map_err(|error| Failure::new(Reason::KeysFailed, failed(error)))?)
+            let failed = |error: HttpError| {
+                let detail = format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
+                Failure::new(Reason::KeysFailed, detail).remedied_by(remedy_for_keys(&error))
+            };
+            KeySet::parse(&body.map_err(failed)?)
         };
         let keys = self.counted("keys", keys.await)?;
         Ok(match hmac {
@@ -122,10 +126,14 @@ impl Provider {
         // Also from its end: else each of those who wait here for a slow provider would ask it once more.
         last.0 = Some(Instant::now());
         match fetched {
-            Ok(keys) if keys == known.keys => None,
+            Ok(keys) if keys == known.keys => {
+                let seen = Snapshot { keys_at: SystemTime::now(), ..Snapshot::clone(&current) };
+                self.snapshot.store(Some(Arc::new(seen)));
+                None
+            }
             Ok(keys) => {
                 tracing::info!(provider = self.name(), keys = keys.summary(), "the provider has new keys");
-                let newer = Arc::new(Snapshot { keys, ..Snapshot::clone(&current) });
+                let newer = Arc::new(Snapshot { keys, keys_at: SystemTime::now(), ..Snapshot::clone(&current) });
                 self.snapshot.store(Some(Arc::clone(&newer)));
                 Some(newer)
             }
@@ -134,6 +142,13 @@ impl Provider {
                 None
             }
         }
+    }
+
+    /// How long ago the keys at hand were fetched.
+    pub(super) fn age_of_keys(&self, now: SystemTime) -> String {
+        let at = self.snapshot().map(|snapshot| snapshot.keys_at);
+        let age = at.and_then(|at| now.duration_since(at).ok()).unwrap_or_default();
+        format!("{} s ago", age.as_secs())
     }
 
     fn arrived(&self, fetched: Snapshot) {
@@ -164,7 +179,8 @@ impl Provider {
         metrics().provider_ready.with_label_values(&[self.name()]).set(i64::from(ready));
         let told = self.trouble.load_full();
         if told.is_none_or(|told| *told != failure) {
-            tracing::warn!(provider = self.name(), %failure, ready, retry = ?retry, "the provider cannot be asked");
+            let remedy = failure.remedy();
+            tracing::warn!(provider = self.name(), %failure, remedy, ready, retry = ?retry, "the provider cannot be asked");
         }
         self.trouble.store(Some(Arc::new(failure)));
     }
@@ -177,6 +193,20 @@ impl Provider {
     }
 }
 
-fn without_query(url: &url::Url) -> String {
+/// The address of the keys is the provider's to say, not `issuer`'s.
+fn remedy_for_keys(error: &HttpError) -> Option<&'static str> {
+    match error {
+        HttpError::Status(400..=499, _) | HttpError::ContentType(_) | HttpError::TooLarge => {
+            Some("Correct the provider's `jwks_uri`, which does not answer with a key set, or what stands in between.")
+        }
+        HttpError::Dns(_) => Some(
+            "Have the provider say a `jwks_uri` whose host the gateway can resolve, or correct the name service of its host.",
+        ),
+        error => error.remedy(),
+    }
+}
+
+/// An address as it may stand in a line of the log.
+pub(super) fn without_query(url: &url::Url) -> String {
     url.as_str().split('?').next().unwrap_or_default().to_owned()
 }

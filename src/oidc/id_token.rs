@@ -16,6 +16,7 @@ use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT, MAX_TIME, Signed};
 use super::tenants;
 use crate::config::model::TokenAlgorithm;
 use crate::identity::Authentication;
+use crate::issuer_metadata::difference;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -39,6 +40,8 @@ pub(super) struct Expected<'a> {
     pub access_token: Option<&'a str>,
     /// The code that came along through the browser: `c_hash` has to be there, and right (Core §3.3.2.11).
     pub code: Option<&'a str>,
+    /// By how many seconds the provider's clock is ahead of ours by the `Date` of its answer, where there was one.
+    pub clock: Option<i64>,
     pub leeway: Duration,
     pub now: SystemTime,
 }
@@ -95,7 +98,8 @@ fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<
         tenants::check(expected.issuer, issuer, claims, expected.tenants)?;
         return expected.hosted_domain.map_or(Ok(()), |domain| tenants::check_hosted_domain(domain, claims));
     }
-    let detail = format!("expected `{}`, got {}", expected.issuer, in_words(issuer));
+    let differs = difference(expected.issuer, issuer).map(|how| format!("; {how}")).unwrap_or_default();
+    let detail = format!("expected `{}`, got {}{differs}", expected.issuer, in_words(issuer));
     Err(Failure::new(Reason::IdTokenIssuer, detail))
 }
 
@@ -126,21 +130,46 @@ fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(
     let leeway = expected.leeway.as_secs();
     let expires = time(claims, "exp")?.ok_or_else(|| form("no `exp`"))?;
     let issued = time(claims, "iat")?.ok_or_else(|| form("no `iat`"))?;
-    let outside = |why: String| Err(Failure::new(Reason::IdTokenExpired, format!("{why}; the leeway is {leeway} s")));
+    let dated =
+        expected.clock.map(|ahead| format!("; by the `Date` of its answer {}", apart(ahead))).unwrap_or_default();
+    let outside = |why: String, ahead: Option<i64>| {
+        let failure = Failure::new(Reason::IdTokenExpired, format!("{why}{dated}; the leeway is {leeway} s"));
+        let told =
+            ahead.map(|ahead| format!("Set the clocks of the gateway's and the provider's hosts: {}.", apart(ahead)));
+        Err(failure.remedied_by(told))
+    };
+    let seconds = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     if issued > now.saturating_add(leeway) {
         let ahead = issued - now;
-        return outside(format!("`iat` is {ahead} s ahead: the provider's clock runs {ahead} s before the gateway's"));
+        return outside(format!("`iat` is {ahead} s ahead: {}", apart(seconds(ahead))), Some(seconds(ahead)));
     }
     if now >= expires.saturating_add(leeway) {
-        // A token comes fresh from the provider, so its age is how far the clocks are apart.
+        // A token comes fresh from the provider, so its age is how far the clocks are apart, unless its `Date` says
+        // otherwise: then it was old when it was sent.
         let (past, age) = (now - expires, now.saturating_sub(issued));
-        return outside(format!(
-            "`exp` is {past} s past, `iat` {age} s: the gateway's clock runs before the provider's"
-        ));
+        if expected.clock.is_some_and(|ahead| ahead.unsigned_abs() <= leeway.max(5)) {
+            let why =
+                format!("`exp` is {past} s past, `iat` {age} s, and the clocks agree: the token was old when it came");
+            return outside(why, None);
+        }
+        let why = format!("`exp` is {past} s past, `iat` {age} s: {}", apart(-seconds(age)));
+        return outside(why, Some(-seconds(age)));
     }
     match time(claims, "nbf")? {
-        Some(begin) if begin > now.saturating_add(leeway) => outside(format!("`nbf` is {} s ahead", begin - now)),
+        Some(begin) if begin > now.saturating_add(leeway) => {
+            let ahead = begin - now;
+            outside(format!("`nbf` is {ahead} s ahead: {}", apart(seconds(ahead))), Some(seconds(ahead)))
+        }
         _ => Ok((issued, expires)),
+    }
+}
+
+/// How far the provider's clock is ahead of ours, in words.
+fn apart(ahead: i64) -> String {
+    match ahead {
+        0 => "the provider's clock and ours agree".into(),
+        1.. => format!("the provider's clock is {ahead} s ahead of ours"),
+        _ => format!("the provider's clock is {} s behind ours", ahead.unsigned_abs()),
     }
 }
 
@@ -229,13 +258,14 @@ fn time(members: &Map<String, Value>, name: &str) -> Result<Option<u64>, Failure
 }
 
 fn of_fault(fault: Fault) -> Failure {
+    let remedy = fault.remedy();
     let reason = match &fault {
         Fault::Form(_) => Reason::IdTokenForm,
-        Fault::Algorithm(_) => Reason::IdTokenAlgorithm,
+        Fault::Algorithm(..) => Reason::IdTokenAlgorithm,
         Fault::Key(_) => Reason::IdTokenKey,
         Fault::Signature(_) => Reason::IdTokenSignature,
     };
-    Failure::new(reason, fault.into_detail())
+    Failure::new(reason, fault.into_detail()).remedied_by(remedy)
 }
 
 fn form(why: impl Into<String>) -> Failure {

@@ -9,6 +9,7 @@
 //! Promise: `state` and `nonce` in every sign-in, and PKCE S256 wherever a code comes; no request waits for discovery; no
 //! token, code or secret in any log, error or `Debug`. Cookies, pages and return addresses are left to others.
 
+mod absent;
 mod ask;
 mod attempt;
 mod client;
@@ -61,6 +62,8 @@ pub struct Providers {
     used_tokens: Arc<Used>,
     /// Sign-ins whose ID token came by the browser, which could post it again.
     used_attempts: Arc<Used>,
+    /// Sign-ins whose answer was taken, whatever became of it: for telling who comes back to one. Nothing else hangs on it.
+    answered: Arc<Used>,
     /// Turns at opening encrypted logout tokens.
     decryptions: Semaphore,
 }
@@ -74,9 +77,9 @@ impl Providers {
             Provider::new(provider, &settings.public_url, callback, needed.clone()).map(Arc::new)
         };
         let all = settings.provider.iter().enumerate().map(make).collect::<Result<_, _>>()?;
-        let (used_tokens, used_attempts) = Default::default();
+        let (used_tokens, used_attempts, answered) = Default::default();
         let decryptions = Semaphore::new(logout_token::DECRYPTIONS);
-        Ok(Providers { all, used_tokens, used_attempts, decryptions })
+        Ok(Providers { all, used_tokens, used_attempts, answered, decryptions })
     }
 
     /// The provider of that name.
@@ -119,6 +122,7 @@ impl Providers {
     pub fn inherit(&mut self, before: &Providers) {
         self.used_tokens = before.used_tokens.clone();
         self.used_attempts = before.used_attempts.clone();
+        self.answered = before.answered.clone();
         for provider in self.iter() {
             let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
             let Some(known) = known else { continue };
@@ -130,12 +134,22 @@ impl Providers {
     }
 
     /// Uses up `attempt`, whose answer was verified and is good for one session. It is remembered until `end`, by which
-    /// it is too old; [`Reason::AttemptUnknown`] says that it was used before.
+    /// it is too old; [`Reason::AttemptUsed`] says that it was used before.
     pub fn use_up(&self, attempt: &Attempt, end: SystemTime, now: SystemTime) -> Result<(), Failure> {
         match self.used_attempts.once([&attempt.provider, &attempt.nonce], unix_seconds(end), unix_seconds(now)) {
             true => Ok(()),
-            false => Err(Failure::new(Reason::AttemptUnknown, "it was used before")),
+            false => Err(Failure::new(Reason::AttemptUsed, "it was used before")),
         }
+    }
+
+    /// Notes that the answer with that `state` was taken, for as long as the attempt could be answered.
+    pub fn note_answered(&self, state: &str, end: SystemTime, now: SystemTime) {
+        self.answered.once(["", state], unix_seconds(end), unix_seconds(now));
+    }
+
+    /// Whether the answer with that `state` was taken lately, by this process.
+    pub fn was_answered(&self, state: &str) -> bool {
+        self.answered.holds(["", state])
     }
 
     /// Fetches metadata and keys of all providers, each on its own, until `shutdown` turns true: at once, with growing

@@ -11,6 +11,7 @@ use openidconnect::{AuthUrl, ClientId, EndpointNotSet, EndpointSet, IssuerUrl, J
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::absent::Lacking;
 use super::client::Client;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
@@ -40,6 +41,8 @@ pub struct Provider {
     pub(super) snapshot: ArcSwapOption<Snapshot>,
     /// Why the last fetch failed; none where it did not.
     pub(super) trouble: ArcSwapOption<Failure>,
+    /// What tokens had that lacked a claim.
+    pub(super) lacking: Lacking,
     /// By [`Sender`](super::fresh::Sender).
     pub(super) key_fetch: [Mutex<LastKeyFetch>; 2],
 }
@@ -57,6 +60,8 @@ pub(super) struct Snapshot {
     pub client: Arc<AuthorizationClient>,
     pub client_auth: ClientAuth,
     pub fetched_at: SystemTime,
+    /// When the keys were fetched, which may be later.
+    pub keys_at: SystemTime,
 }
 
 /// Whether people can sign in with a provider.
@@ -126,6 +131,7 @@ impl Provider {
                 .map_err(|error| Failure::new(Reason::ConfigInvalid, format!("public_url: {error}")))?,
             snapshot: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
+            lacking: Lacking::default(),
             key_fetch: Default::default(),
         })
     }
@@ -193,13 +199,15 @@ impl Provider {
         let client = CoreClient::new(ClientId::new(self.client.id().to_owned()), issuer, JsonWebKeySet::default())
             .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
             .set_redirect_uri(RedirectUrl::from_url(self.redirect_uri.clone()));
-        Ok(Snapshot { metadata, keys, client: Arc::new(client), client_auth, fetched_at })
+        Ok(Snapshot { metadata, keys, client: Arc::new(client), client_auth, fetched_at, keys_at: fetched_at })
     }
 
+    /// What is known of the provider; where nothing is, the failure is that of the step that failed.
     pub(super) fn ready(&self) -> Result<Arc<Snapshot>, Failure> {
-        self.snapshot().ok_or_else(|| {
-            let why = self.trouble.load().as_ref().map_or_else(String::new, |trouble| trouble.to_string());
-            Failure::new(Reason::ProviderNotReady, why)
+        self.snapshot().ok_or_else(|| match self.readiness() {
+            Readiness::NotReady(failure) => failure.of_provider(self.name()),
+            // Since the first look.
+            Readiness::Ready { .. } => Failure::from(Reason::ProviderNotReady).of_provider(self.name()),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::id_token::Expected;
 use super::provider::{Provider, RefreshFailure, SignedIn};
 use super::sign_in::signed_in;
 use super::token::TokenFailure;
@@ -20,27 +21,27 @@ impl Provider {
         previous: &Identity,
         now: SystemTime,
     ) -> Result<SignedIn, RefreshFailure> {
-        let unavailable = |why: String| RefreshFailure::Unavailable(Failure::new(Reason::RefreshUnavailable, why));
         let snapshot = self.ready().map_err(RefreshFailure::Unavailable)?;
-        let answer =
-            self.exchange_refresh_token(&snapshot, refresh_token, now).await.map_err(|failure| match failure {
-                TokenFailure::Unavailable(why) => unavailable(why),
-                // A page instead of JSON is a proxy's or a maintenance page more often than an answer.
-                TokenFailure::Unusable(why) => unavailable(why),
-                TokenFailure::Refused { error, words } => match error.as_str() {
-                    "server_error" | "temporarily_unavailable" => unavailable(words),
-                    "invalid_client" | "unauthorized_client" => {
-                        RefreshFailure::Refused(Failure::new(Reason::ClientRefused, words))
-                    }
-                    _ => RefreshFailure::Refused(Failure::new(Reason::RefreshRefused, words)),
-                },
-            });
+        let auth = snapshot.client_auth;
+        let answer = self.exchange_refresh_token(&snapshot, refresh_token, now).await.map_err(|failure| {
+            // A page instead of JSON is a proxy's or a maintenance page more often than an answer.
+            let answered = matches!(failure, TokenFailure::Refused { .. });
+            let failure = failure.at_sign_in(self, auth);
+            match failure.reason {
+                Reason::ProviderUnreachable => RefreshFailure::Unavailable(failure.renamed(Reason::RefreshUnavailable)),
+                _ if !answered => RefreshFailure::Unavailable(failure.renamed(Reason::RefreshUnavailable)),
+                Reason::CodeRefused | Reason::TokenAnswer => {
+                    RefreshFailure::Refused(failure.renamed(Reason::RefreshRefused))
+                }
+                _ => RefreshFailure::Refused(failure),
+            }
+        });
         let label = answer.as_ref().map_or_else(|failure| failure.failure().reason.code(), |_| "ok");
         crate::telemetry::metrics().provider_fetches.with_label_values(&[self.name(), "refresh", label]).inc();
         let mut tokens = answer?;
         tokens.refresh_token.get_or_insert_with(|| refresh_token.clone());
         let Some(id_token) = &tokens.id_token else { return Ok(signed_in(previous.clone(), tokens, None, now)) };
-        let expected = self.expected(&snapshot, tokens.access_token.as_ref(), now);
+        let expected = Expected { clock: tokens.clock, ..self.expected(&snapshot, tokens.access_token.as_ref(), now) };
         let verified = self.verify(&snapshot, id_token, &expected).await.map_err(RefreshFailure::Refused)?;
         if verified.subject != previous.subject {
             let detail = "the renewed ID token is of another subject";

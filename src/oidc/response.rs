@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::signed::MAX_TOKEN;
-use super::translation::advice;
+use super::translation::{At, refused};
 use crate::config::model::ResponseMode;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -93,18 +93,18 @@ impl AuthorizationResponse {
         }
         let error = parameters.one("error", MAX_ERROR)?;
         let iss = parameters.one("iss", MAX_ISSUER)?;
-        let Some(state) = parameters.one("state", MAX_STATE)? else {
-            // Some providers leave `state` out of an error; its words still help the admin.
-            let said = error.map(|error| format!("the provider said {}", in_words(&error)));
-            return Err(Failure::new(Reason::CallbackNotFromSignIn, said.unwrap_or_default()));
+        let description = parameters.text("error_description");
+        let description: Option<String> = description.map(|text| text.chars().take(MAX_DESCRIPTION).collect());
+        let granted = code.is_some() || id_token.is_some();
+        let state = parameters.text("state").filter(|state| !state.is_empty());
+        let Some(_) = state else {
+            let empty = parameters.text("state").is_some();
+            return Err(without_state(error.as_deref(), description.as_deref(), granted, empty));
         };
-        match (code.is_some() || id_token.is_some(), error) {
+        let state = parameters.one("state", MAX_STATE)?.unwrap_or_default();
+        match (granted, error) {
             (true, None) => Ok(AuthorizationResponse::Granted(Granted { code, id_token, state, iss, mode })),
-            (false, Some(error)) => {
-                let description = parameters.text("error_description");
-                let description = description.map(|text| text.chars().take(MAX_DESCRIPTION).collect());
-                Ok(AuthorizationResponse::Error { error, description, state, iss })
-            }
+            (false, Some(error)) => Ok(AuthorizationResponse::Error { error, description, state, iss }),
             (true, Some(_)) => Err(malformed("it has `error`, and `code` or `id_token` as well")),
             (false, None) => Err(malformed("it has neither `code` nor `id_token` nor `error`")),
         }
@@ -147,7 +147,7 @@ impl AuthorizationResponse {
         match self {
             AuthorizationResponse::Granted(_) => None,
             AuthorizationResponse::Error { error, description, .. } => {
-                Some(Failure::new(reason_of(error), words(error, description.as_deref())))
+                Some(refused(At::Authorization, error, description.as_deref()))
             }
         }
     }
@@ -169,34 +169,24 @@ impl fmt::Debug for AuthorizationResponse {
     }
 }
 
-/// The reason for an error code of the authorization endpoint (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
-fn reason_of(error: &str) -> Reason {
+/// An answer that belongs to no sign-in. What the provider says in it still helps the admin: some leave `state` out of an
+/// error.
+fn without_state(error: Option<&str>, description: Option<&str>, granted: bool, empty: bool) -> Failure {
+    let seen = if empty { "`state` is empty" } else { "there is no `state`" };
     match error {
-        "server_error" | "temporarily_unavailable" => Reason::ProviderUnreachable,
-        "unauthorized_client"
-        | "invalid_client"
-        | "invalid_request"
-        | "invalid_scope"
-        | "invalid_target"
-        | "unsupported_response_type"
-        | "unsupported_response_mode"
-        | "invalid_request_uri"
-        | "invalid_request_object"
-        | "request_not_supported"
-        | "request_uri_not_supported"
-        | "registration_not_supported" => Reason::ProviderMisconfigured,
-        // `access_denied`, `login_required`, `consent_required`, `interaction_required`,
-        // `account_selection_required`, and what a provider made up, which is most often about the person.
-        _ => Reason::ProviderSaidNo,
+        Some(error) => {
+            let said = refused(At::Authorization, error, description);
+            let detail = format!("{seen}; {}", said.detail);
+            let remedy = said.exact_remedy().map(str::to_owned);
+            Failure::new(Reason::CallbackNotFromSignIn, detail).remedied_by(remedy)
+        }
+        // The provider was asked by somebody else than the gateway: by its own portal, or a link for another product.
+        None if granted => Failure::new(Reason::CallbackNotFromSignIn, format!("{seen}, and a code or an ID token")).remedied(
+            "Start at the front page. An admin has the provider's portal open `/oidc/login` (Okta: Initiate login URI; Entra: \
+             Home page URL), and takes links away that lead from the provider straight to `/oidc/callback`.",
+        ),
+        None => Failure::new(Reason::CallbackNotFromSignIn, seen),
     }
-}
-
-/// The provider's error and description for a detail, and what to change where that is known.
-pub(super) fn words(error: &str, description: Option<&str>) -> String {
-    let description = description.filter(|text| !text.is_empty());
-    let advice = advice(error, description).map(|advice| format!("; {advice}"));
-    let description = description.map(|text| format!(": {}", in_words(text)));
-    format!("the provider said {}{}{}", in_words(error), description.unwrap_or_default(), advice.unwrap_or_default())
 }
 
 fn malformed(why: impl Into<String>) -> Failure {

@@ -9,15 +9,17 @@ use openidconnect::{
 };
 
 use super::attempt::{Attempt, Begun, Wish, unix_seconds};
-use super::fresh::Sender;
+use super::fresh::{Sender, without_query};
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
 use super::tenants;
-use super::token::{TokenFailure, Tokens};
+use super::token::Tokens;
 use crate::config::model::{AuthMethod, ResponseMode};
 use crate::config::values::Secret;
 use crate::identity::Identity;
+use crate::issuer_metadata::difference;
+use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -105,7 +107,8 @@ impl Provider {
         let tokens = match (&granted.code, &granted.id_token) {
             (Some(code), _) => {
                 let redeemed = self.redeem(&snapshot, code, &attempt.code_verifier, now).await;
-                self.counted("token", redeemed.map_err(TokenFailure::at_sign_in))?
+                let auth = snapshot.client_auth;
+                self.counted("token", redeemed.map_err(|failure| failure.at_sign_in(self, auth)))?
             }
             (None, id_token) => Tokens { id_token: id_token.clone(), ..Tokens::default() },
         };
@@ -114,7 +117,11 @@ impl Provider {
             Some(front) if granted.code.is_none() => front,
             front => {
                 let access_token = tokens.access_token.as_ref();
-                let expected = Expected { nonce: Some(&attempt.nonce), ..self.expected(&snapshot, access_token, now) };
+                let expected = Expected {
+                    nonce: Some(&attempt.nonce),
+                    clock: tokens.clock,
+                    ..self.expected(&snapshot, access_token, now)
+                };
                 let verified = self.verify(&snapshot, id_token, &expected).await?;
                 front.map_or(Ok(()), |front| agree(&front, &verified))?;
                 verified
@@ -174,6 +181,7 @@ impl Provider {
             nonce: None,
             access_token: access_token.map(Secret::expose),
             code: None,
+            clock: None,
             leeway: self.settings.leeway.0,
             now,
         }
@@ -188,7 +196,16 @@ impl Provider {
     ) -> Result<VerifiedIdToken, Failure> {
         let of_keys = |failure: &Failure| matches!(failure.reason, Reason::IdTokenKey | Reason::IdTokenSignature);
         let id_token = &self.decrypted(id_token)?;
-        self.with_keys(snapshot, |keys| id_token::verify(id_token, keys, expected), of_keys, Sender::Known).await
+        let verify = |keys: &KeySet| id_token::verify(id_token, keys, expected);
+        let verified = self.with_keys(snapshot, verify, of_keys, Sender::Known).await;
+        verified.map_err(|failure| match failure.reason {
+            Reason::IdTokenKey => {
+                let at = without_query(&snapshot.metadata.jwks_uri);
+                let seen = format!(", fetched {} from {at}", self.age_of_keys(expected.now));
+                failure.and_seen(&seen)
+            }
+            _ => failure,
+        })
     }
 }
 
@@ -198,7 +215,10 @@ impl Snapshot {
         let detail = match response_iss {
             Some(got) if tenants::is_called(expected, got) => return Ok(()),
             None if !self.metadata.sends_issuer => return Ok(()),
-            Some(got) => format!("expected `iss` `{expected}`, got {}", in_words(got)),
+            Some(got) => {
+                let differs = difference(expected, got).map(|how| format!("; {how}")).unwrap_or_default();
+                format!("expected `iss` `{expected}`, got {}{differs}", in_words(got))
+            }
             None => format!("expected `iss` `{expected}`, got none"),
         };
         Err(Failure::new(Reason::IssuerMixUp, detail))

@@ -38,7 +38,8 @@ pub(super) struct Signed {
 #[derive(Debug, PartialEq)]
 pub(super) enum Fault {
     Form(String),
-    Algorithm(String),
+    /// With what to do about it, where that is known.
+    Algorithm(String, Option<String>),
     /// There is no such key, or no single one.
     Key(String),
     Signature(String),
@@ -54,8 +55,15 @@ impl Fault {
         matches!(self, Fault::Key(_) | Fault::Signature(_))
     }
 
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Fault::Algorithm(_, remedy) => remedy.clone(),
+            _ => None,
+        }
+    }
+
     pub fn into_detail(self) -> String {
-        let (Fault::Form(why) | Fault::Algorithm(why) | Fault::Key(why) | Fault::Signature(why)) = self;
+        let (Fault::Form(why) | Fault::Algorithm(why, _) | Fault::Key(why) | Fault::Signature(why)) = self;
         why
     }
 }
@@ -117,7 +125,8 @@ impl Header {
         // Not among them: `none` in any case. The HMAC family is there only where the configuration lists it, and its key
         // is then the client secret alone, so that no public key becomes a secret.
         let Some(algorithm) = token::algorithm(named).filter(|algorithm| allowed.contains(algorithm)) else {
-            return Err(Fault::Algorithm(format!("expected one of {allowed:?}, got {}", in_words(named))));
+            let detail = format!("expected one of {allowed:?}, got {}", in_words(named));
+            return Err(Fault::Algorithm(detail, how_to_accept(named)));
         };
         // We understand no extension (RFC 7515 §4.1.11), and `b64: false` comes with one (RFC 7797 §6).
         if header.contains_key("crit") {
@@ -141,6 +150,20 @@ impl Header {
         }
         Ok(Header { algorithm, kid: text(&header, "kid")?.map(str::to_owned) })
     }
+}
+
+/// What to set so that an algorithm is accepted; nothing for one that cannot be.
+fn how_to_accept(named: &str) -> Option<String> {
+    let algorithm = token::algorithm(named)?;
+    Some(match algorithm.is_hmac() {
+        true => format!(
+            "Set the client's ID token algorithm at the provider to RS256; or, where it has none but {named} (as Lark by \
+             setting), set `id_token_algorithms = [\"{named}\"]`, by which the client secret is the key."
+        ),
+        false => format!(
+            "Add \"{named}\" to `id_token_algorithms`, or set the client's ID token algorithm at the provider to one of those."
+        ),
+    })
 }
 
 /// Whose tokens the key is published for, where the set says so.

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use super::ask::TOKEN_ENDPOINT;
 use super::client::Parameter;
 use super::provider::{Provider, Snapshot};
-use super::response::words;
+use crate::config::model::ClientAuth;
 use crate::config::values::Secret;
-use crate::http_client::{HttpError, require_json, require_success};
+use crate::http_client::{HttpError, clock_ahead, require_json, require_success};
 use crate::jose::Members;
 use crate::reason::{Failure, Reason};
 
@@ -63,31 +63,27 @@ impl Provider {
 /// How a token request fails.
 #[derive(Debug, PartialEq)]
 pub(super) enum TokenFailure {
-    /// No answer, or one that says to try again.
-    Unavailable(String),
+    /// No answer, or one that says to try again: what was seen, and what to do about it where that is known.
+    Unavailable(String, Option<&'static str>),
     /// An error of RFC 6749 §5.2, with the provider's words.
-    Refused { error: String, words: String },
+    Refused { error: String, description: Option<String> },
     /// An answer that is no token response.
-    Unusable(String),
+    Unusable(String, Option<&'static str>),
 }
 
 impl TokenFailure {
-    /// The failure of a sign-in.
-    pub fn at_sign_in(self) -> Failure {
-        match self {
-            TokenFailure::Unavailable(why) => Failure::new(Reason::ProviderUnreachable, why),
-            TokenFailure::Unusable(why) => Failure::new(Reason::TokenAnswer, why),
-            TokenFailure::Refused { error, words } => {
-                let reason = match error.as_str() {
-                    "invalid_grant" => Reason::CodeRefused,
-                    // Auth0 calls a wrong secret `access_denied`.
-                    "invalid_client" | "unauthorized_client" | "access_denied" => Reason::ClientRefused,
-                    "server_error" | "temporarily_unavailable" => Reason::ProviderUnreachable,
-                    _ => Reason::TokenAnswer,
-                };
-                Failure::new(reason, words)
+    /// The failure of a sign-in at `provider`, whose client was authenticated by `auth`.
+    pub fn at_sign_in(self, provider: &Provider, auth: ClientAuth) -> Failure {
+        let failure = match self {
+            TokenFailure::Unavailable(why, remedy) => {
+                Failure::new(Reason::ProviderUnreachable, why).remedied_by(remedy)
             }
-        }
+            TokenFailure::Unusable(why, remedy) => Failure::new(Reason::TokenAnswer, why).remedied_by(remedy),
+            TokenFailure::Refused { error, description } => {
+                provider.refusal_of_tokens(&error, description.as_deref(), auth)
+            }
+        };
+        failure.of_provider(provider.name())
     }
 }
 
@@ -96,8 +92,8 @@ impl From<HttpError> for TokenFailure {
         let said = format!("token endpoint: {error}");
         match error {
             // It answers, and what it says is at fault: to try again does not help.
-            HttpError::TooLarge | HttpError::Status(300..400, _) => TokenFailure::Unusable(said),
-            _ => TokenFailure::Unavailable(said),
+            HttpError::TooLarge | HttpError::Status(300..400, _) => TokenFailure::Unusable(said, error.remedy()),
+            _ => TokenFailure::Unavailable(said, error.remedy()),
         }
     }
 }
@@ -111,6 +107,8 @@ pub(super) struct Tokens {
     pub expires_in: Option<u64>,
     pub refresh_token: Option<Secret>,
     pub id_token: Option<String>,
+    /// By how many seconds the clock of the answer's `Date` was ahead of ours, or, where it is negative, behind.
+    pub clock: Option<i64>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -121,7 +119,7 @@ impl std::fmt::Debug for Tokens {
 
 /// Reads a token response (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3) or an error (RFC 6749 §5.2).
 fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
-    let unusable = |why: &str| TokenFailure::Unusable(format!("token endpoint: {why}"));
+    let unusable = |why: &str| TokenFailure::Unusable(format!("token endpoint: {why}"), None);
     // An error is told by its members: some are labelled as text.
     let document = Members::read(response.body());
     let error = document.as_ref().ok().and_then(error);
@@ -133,7 +131,8 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
         return Err(unusable(&format!("HTTP status {} and no `error`", status.as_u16())));
     }
     if response.headers().contains_key(CONTENT_TYPE) {
-        require_json(response).map_err(|error| unusable(&error.to_string()))?;
+        let no_json = |error: HttpError| TokenFailure::Unusable(format!("token endpoint: {error}"), error.remedy());
+        require_json(response).map_err(no_json)?;
     }
     let document = document.map_err(|why| unusable(&why))?;
     let text = |name: &str| match document.get(name) {
@@ -152,6 +151,7 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
         expires_in: document.get("expires_in").and_then(seconds),
         refresh_token: text("refresh_token")?.map(Secret::new),
         id_token: text("id_token")?.map(str::to_owned),
+        clock: clock_ahead(response, SystemTime::now()),
     })
 }
 
@@ -159,7 +159,7 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
 fn error(document: &Map<String, Value>) -> Option<TokenFailure> {
     let text = |name: &str| document.get(name).and_then(Value::as_str);
     let error = text("error").filter(|_| !document.contains_key("access_token"))?;
-    Some(TokenFailure::Refused { error: error.to_owned(), words: words(error, text("error_description")) })
+    Some(TokenFailure::Refused { error: error.to_owned(), description: text("error_description").map(str::to_owned) })
 }
 
 /// A number, as RFC 6749 wants it, or a text of one, as Entra's older endpoint sends it. What is neither is as good

@@ -1,7 +1,17 @@
 //! What providers say when they refuse, in terms of what to change.
 //!
 //! Their words are for whoever wrote the client; an admin of this gateway has settings and a registration at the provider.
-//! What is known is a table of texts as the products write them. It adds to their words in the log and decides nothing.
+//! What is known is a table of texts as the products write them, each with the reason that it is and the remedy. The
+//! provider's own words stand beside them in the log.
+
+mod table;
+
+use super::provider::Provider;
+use super::response::AuthorizationResponse;
+use crate::config::model::ClientAuth;
+use crate::reason::{Failure, Reason};
+use crate::words::in_words;
+use table::TABLE;
 
 /// A text of a provider, and what to do about it.
 struct Known {
@@ -9,192 +19,138 @@ struct Known {
     error: &'static str,
     /// In the description, or in the error where that says it; without regard to case.
     text: &'static str,
-    advice: &'static str,
+    reason: Reason,
+    remedy: &'static str,
 }
 
-const fn known(text: &'static str, advice: &'static str) -> Known {
-    Known { error: "", text, advice }
+/// Where a provider refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// In the browser (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
+    Authorization,
+    /// The token endpoint (RFC 6749 §5.2).
+    Token,
 }
 
-const fn said(error: &'static str, text: &'static str, advice: &'static str) -> Known {
-    Known { error, text, advice }
+impl Provider {
+    /// What an authorization response that is an error means; `None` for any other.
+    pub fn refusal_in(&self, response: &AuthorizationResponse) -> Option<Failure> {
+        let failure = response.failure()?;
+        Some(self.with_own_names(failure))
+    }
+
+    /// What an error of the token endpoint means; the client was authenticated by `auth`.
+    pub(super) fn refusal_of_tokens(&self, error: &str, description: Option<&str>, auth: ClientAuth) -> Failure {
+        let failure = refused(At::Token, error, description);
+        let way = auth.name().filter(|_| auth != ClientAuth::None);
+        let sent = match way {
+            Some(way) => format!("; the client was authenticated by `{way}`"),
+            None => "; no client authentication was sent".into(),
+        };
+        let failure = self.with_own_names(failure.and_seen(&sent));
+        let settings = &self.settings;
+        let secret = settings.client_secret.as_ref().map(|secret| secret.expose());
+        let methods = self.snapshot().and_then(|snapshot| snapshot.metadata.client_auth_methods.clone());
+        match (failure.reason, way) {
+            (Reason::ClientRefused, Some(_)) if secret == Some(settings.client_id.as_str()) => failure
+                .renamed(Reason::ClientSecretMistaken)
+                .remedied("`client_secret` is the same as `client_id`: set it to the secret."),
+            (Reason::ClientRefused, None) if error == "invalid_client" => failure.renamed(Reason::ClientSecretMissing).remedied(
+                "Set `client_secret`, for none was sent; where the client is a public one, compare `client_id` with the one \
+                 at the provider.",
+            ),
+            (Reason::ClientRefused, Some(way)) => match methods.filter(|methods| !methods.iter().any(|m| m == way)) {
+                Some(methods) => failure.renamed(Reason::ClientAuthRefused).remedied(format!(
+                    "Set `client_auth`, by which it is {way} now, to a way that the provider has: {}.",
+                    methods.iter().filter(|m| is_word(m)).take(8).map(String::as_str).collect::<Vec<_>>().join(", ")
+                )),
+                None => failure,
+            },
+            (Reason::ClientAuthRefused, Some(way)) => {
+                // What the table says to set may be what was sent: then it was the other way that is meant.
+                let said = failure.remedy().trim_end_matches('.').to_owned();
+                let told = match (auth, said.ends_with(&format!("`{way}`"))) {
+                    (ClientAuth::ClientSecretPost, true) => "Set `client_auth` to `client_secret_basic`".to_owned(),
+                    (_, true) => "Set `client_auth` to the one way that the client has at the provider".to_owned(),
+                    _ => said,
+                };
+                failure.remedied(format!("{told}; it is `{way}` now."))
+            }
+            _ => failure,
+        }
+    }
+
+    /// With the remedy that names what is this provider's own.
+    fn with_own_names(&self, failure: Failure) -> Failure {
+        let failure = failure.of_provider(self.name());
+        match failure.reason {
+            Reason::RedirectUriRefused => {
+                let told = format!(
+                    "Register `{}` as redirect URI of the client, to the letter, or correct `public_url`.",
+                    self.redirect_uri
+                );
+                failure.remedied(told)
+            }
+            _ => failure,
+        }
+    }
 }
 
-const SECRET: &str = "compare `client_secret` with the one at the provider; it may have been replaced there";
-const FLOW: &str = "allow the client this flow, or set `auth_method` (`OIDC_AUTH_METHOD`) to what it is registered for";
-const REDIRECT: &str = "register the redirect URI that the gateway prints at its start, to the letter";
-const ASSIGN: &str = "assign the person, or a group of theirs, to the application at the provider";
+/// What a provider means by `error`, with its own words as the detail.
+pub(super) fn refused(at: At, error: &str, description: Option<&str>) -> Failure {
+    let description = description.filter(|text| !text.is_empty());
+    let said = description.map(|text| format!(": {}", in_words(text))).unwrap_or_default();
+    let detail = format!("the provider said {}{said}", in_words(error));
+    match translated(at, error, description) {
+        Some(known) => Failure::new(known.reason, detail).remedied(known.remedy),
+        None => Failure::new(by_code(at, error), detail),
+    }
+}
 
-/// The first that fits is taken, so the narrower texts come first.
-const TABLE: &[Known] = &[
-    // ── Entra: codes, whose sentences change (learn.microsoft.com, "AADSTS error codes")
-    known("AADSTS7000215", "set `client_secret` to the secret's Value, not to its Secret ID"),
-    known(
-        "AADSTS7000222",
-        "the client secret has expired: make a new one in Entra and set `client_secret` to its Value",
-    ),
-    known(
-        "AADSTS7000218",
-        "set `client_secret`, or register the redirect URI under `Single-page application` for a client without one",
-    ),
-    known(
-        "AADSTS700025",
-        "take `client_secret` away, or register the redirect URI under `Web` instead of as a public client's",
-    ),
-    known(
-        "AADSTS9002327",
-        "set `send_origin = true` without a `client_secret`, or register the redirect URI under `Web`",
-    ),
-    known("AADSTS9002326", "set `send_origin = false`, or register the redirect URI under `Single-page application`"),
-    known("AADSTS50011", REDIRECT),
-    known(
-        "AADSTS700016",
-        "compare `client_id` with the Application (client) ID, and the tenant in `issuer` with its tenant",
-    ),
-    known("AADSTS90002", "there is no such tenant: compare the tenant in `issuer` with the Directory (tenant) ID"),
-    known("AADSTS700027", "upload the certificate of `client_certificate_file` to the application in Entra"),
-    known("AADSTS700024", "the clock of the gateway is wrong, or `client_assertion_algorithm` is not one of Entra's"),
-    known("AADSTS65001", "grant admin consent to the application's permissions in Entra"),
-    known("AADSTS90094", "grant admin consent to the application's permissions in Entra"),
-    known("AADSTS650053", "Entra does not know one of `scopes`: take it away"),
-    known("AADSTS70011", "Entra does not know one of `scopes`: take it away"),
-    known("AADSTS700054", "allow `ID tokens` under Authentication of the application, or set `auth_method` to `pkce`"),
-    known("AADSTS50105", ASSIGN),
-    known("AADSTS50020", "the person's account is of another tenant: invite them, or use an issuer with `tenants`"),
-    known("AADSTS50194", "the application is for one tenant alone: write the tenant's id in `issuer`"),
-    known("AADSTS53003", "a Conditional Access policy of Entra blocks this sign-in"),
-    known("AADSTS54005", "the code was redeemed before, most often by going back in the browser"),
-    known("AADSTS700082", "the refresh token has expired, as Entra has it after some months: sign in again"),
-    known("AADSTS70008", "the code or refresh token has expired: sign in again"),
-    // ── Okta
-    known("client secret supplied for a confidential client is invalid", SECRET),
-    known(
-        "browser requests to the token endpoint",
-        "set `send_origin = false`: Okta takes the request for a browser's",
-    ),
-    known("cannot supply multiple client credentials", "set `client_auth` to the one way that the application has"),
-    known("no client credentials found", "set `client_secret`: the application is registered with one"),
-    known("must be a login redirect uri in the client app", REDIRECT),
-    known("must be an absolute uri that is whitelisted", REDIRECT),
-    known("user is not assigned to the client application", ASSIGN),
-    known(
-        "policy evaluation failed",
-        "no access policy of the authorization server in `issuer` lets this application in",
-    ),
-    known(
-        "scopes are not configured for the authorization server",
-        "take the scope out of `scopes`, or define it at the authorization server in `issuer`",
-    ),
-    known(
-        "response type is not supported by the authorization server",
-        "allow the application this flow, or set `auth_method` to one that it has",
-    ),
-    known("client authentication failed. either the client or the client credentials are invalid", SECRET),
-    known("token_endpoint_auth_method does not allow", "set `client_auth` to the one way that the application has"),
-    // ── Keycloak
-    known(
-        "client secret not provided in request",
-        "set `client_secret`: `Client authentication` is on for this client",
-    ),
-    known(
-        "invalid client or invalid client credentials",
-        "compare `client_id`, and the client's Secret under Credentials",
-    ),
-    known("standard flow is disabled", "turn `Standard flow` on for the client, or set `auth_method` to `implicit`"),
-    known("implicit flow is disabled", "turn `Implicit flow` on for the client, or set `auth_method` to `pkce`"),
-    known(
-        "not allowed to initiate browser login with given response_type",
-        "turn on the flow of `auth_method` for the client, under Capability config",
-    ),
-    known("invalid parameter: redirect_uri", REDIRECT),
-    known("incorrect redirect_uri", REDIRECT),
-    known("client disabled", "turn the client on at the provider"),
-    // ── Cognito
-    known("redirect_mismatch", REDIRECT),
-    said("invalid_client", "invalid_client_secret", SECRET),
-    // ── Google
-    said("redirect_uri_mismatch", "", REDIRECT),
-    said("deleted_client", "", "the client was deleted in the Google Cloud console: make a new one"),
-    said(
-        "invalid_scope",
-        "offline_access",
-        "take `offline_access` out of `scopes`; with the preset `google` and `session.refresh` the gateway asks in \
-         Google's way",
-    ),
-    said(
-        "invalid_client",
-        "the oauth client was not found",
-        "compare `client_id` with the client in the Google Cloud console",
-    ),
-    said("invalid_client", "unauthorized", SECRET),
-    known("provided client secret is invalid", SECRET),
-    known("client_secret is missing", "set `client_secret`: Google gives one to every web application"),
-    said(
-        "org_internal",
-        "",
-        "the consent screen is for people of the organisation alone: set it to External in Google's console",
-    ),
-    // ── Auth0
-    said(
-        "access_denied",
-        "unauthorized",
-        "compare `client_secret`, and `client_auth` with the application's Authentication Method",
-    ),
-    known(
-        "unable to authenticate the client with the presented credentials",
-        "register the public key of `client_key_file` at the application's Credentials",
-    ),
-    known("callback url mismatch", REDIRECT),
-    known("not allowed for the client", "allow the grant under Advanced Settings, Grant Types, of the application"),
-    // ── Lark
-    known("only support one client credential way", "set `client_auth` to `client_secret_post`"),
-    // ── GitLab and authentik, whose libraries share these sentences
-    known(
-        "client authentication failed",
-        "compare `client_id` and `client_secret`, and `client_auth` with what the application allows",
-    ),
-    known("requested scope is invalid", "tick the scopes of `scopes` at the application, or take the others away"),
-    known("redirect uri included is not valid", REDIRECT),
-    known("mismatching redirection uri", REDIRECT),
-    known("does not match the redirection uri", "the code has expired or was redeemed before: sign in again"),
-    known("client identifier (client_id) is missing or invalid", "compare `client_id` with the one at the provider"),
-    // ── ZITADEL
-    known("redirect_uri is missing in the client configuration", REDIRECT),
-    known(
-        "response type is missing in the client configuration",
-        "allow the application this response type, or set `auth_method` to one that it has",
-    ),
-    said("invalid_client", "invalid secret", SECRET),
-    known("client must be authenticated", "set `client_secret`, or the application's Authentication Method to None"),
-    known("auth_method post not supported", "set `client_auth` to `client_secret_basic`"),
-    known("auth_method basic not supported", "set `client_auth` to `client_secret_post`"),
-    known("errors.app.notfound", "compare `client_id` with the one at the provider"),
-    // ── Dex
-    known("unregistered redirect_uri", REDIRECT),
-    said(
-        "invalid_client",
-        "invalid client credentials",
-        "compare `client_id` and `client_secret` with `staticClients` of Dex",
-    ),
-    known("unrecognized scope", "the provider does not know one of `scopes`: take it away"),
-    known("unsupported response type", "set `auth_method` to `pkce`, or add the type to `oauth2.responseTypes` of Dex"),
-    // ── anybody, by the code alone
-    said("invalid_client", "", "compare `client_id` and `client_secret` with the ones at the provider"),
-    said("invalid_scope", "", "the provider does not know one of `scopes`: take it away"),
-    said("unsupported_response_type", "", FLOW),
-    known("response_type", FLOW),
-    known("response type", FLOW),
-    said(
-        "unauthorized_client",
-        "",
-        "allow the client this flow at the provider, or set `auth_method` to one that it has",
-    ),
-];
-
-/// What to change, where the provider's words are known.
-pub(super) fn advice(error: &str, description: Option<&str>) -> Option<&'static str> {
+/// What is known of these words, at that endpoint.
+fn translated(at: At, error: &str, description: Option<&str>) -> Option<&'static Known> {
     let texts = [description.unwrap_or_default().to_ascii_lowercase(), error.to_ascii_lowercase()];
-    TABLE.iter().find(|known| known.fits(error, &texts)).map(|known| known.advice)
+    // In the browser a provider says nothing of what only the token endpoint sees; the same words are about a person.
+    let here = |known: &&Known| at == At::Token || !known.reason.code().starts_with("DW-32");
+    TABLE.iter().filter(here).find(|known| known.fits(error, &texts))
+}
+
+/// The reason by the code alone.
+fn by_code(at: At, error: &str) -> Reason {
+    match (at, error) {
+        (_, "server_error" | "temporarily_unavailable") => Reason::ProviderUnreachable,
+        (_, "unsupported_response_type" | "unsupported_response_mode" | "unsupported_grant_type") => {
+            Reason::FlowRefused
+        }
+        (At::Authorization, "unauthorized_client") => Reason::FlowRefused,
+        (At::Authorization, "login_required" | "interaction_required" | "account_selection_required") => {
+            Reason::SilentSignIn
+        }
+        (At::Authorization, "consent_required") => Reason::ConsentNeeded,
+        (
+            At::Authorization,
+            "invalid_client"
+            | "invalid_request"
+            | "invalid_scope"
+            | "invalid_target"
+            | "invalid_request_uri"
+            | "invalid_request_object"
+            | "request_not_supported"
+            | "request_uri_not_supported"
+            | "registration_not_supported",
+        ) => Reason::ProviderMisconfigured,
+        // `access_denied`, and what a provider made up, which is most often about the person.
+        (At::Authorization, _) => Reason::ProviderSaidNo,
+        (At::Token, "invalid_grant") => Reason::CodeRefused,
+        // Auth0 calls a wrong secret `access_denied`.
+        (At::Token, "invalid_client" | "unauthorized_client" | "access_denied") => Reason::ClientRefused,
+        (At::Token, _) => Reason::TokenAnswer,
+    }
+}
+
+/// Whether a name of the metadata can stand in a sentence.
+fn is_word(name: &str) -> bool {
+    name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 impl Known {
@@ -215,11 +171,16 @@ fn holds(said: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn remedy(error: &str, description: Option<&str>) -> Option<&'static str> {
+        translated(At::Token, error, description).map(|known| known.remedy)
+    }
+
     #[test]
     fn no_text_hides_another() {
         for known in TABLE {
-            let found = advice(known.error, Some(known.text).filter(|text| !text.is_empty()));
-            assert_eq!(found, Some(known.advice), "{} {}", known.error, known.text);
+            let found = remedy(known.error, Some(known.text).filter(|text| !text.is_empty()));
+            assert_eq!(found, Some(known.remedy), "{} {}", known.error, known.text);
+            assert!(known.remedy.ends_with('.') && !known.remedy.contains("  "), "{}", known.remedy);
         }
     }
 
@@ -244,7 +205,7 @@ mod tests {
             (
                 "invalid_client",
                 "AADSTS700025: Client is public so neither 'client_assertion' nor …",
-                "take `client_secret` away",
+                "Take `client_secret` away",
             ),
             (
                 "invalid_request",
@@ -256,7 +217,7 @@ mod tests {
                 "unauthorized_client",
                 "Client is not allowed to initiate browser login with given response_type. Implicit flow is disabled for \
                  the client.",
-                "turn `Implicit flow` on",
+                "Turn `Implicit flow` on",
             ),
             ("invalid_scope", "Some requested scopes were invalid. {invalid=[offline_access]}", "session.refresh"),
             ("invalid_client", "Unauthorized", "client_secret"),
@@ -273,11 +234,10 @@ mod tests {
             ("invalid_request", "Unregistered redirect_uri (\"https://a.example/x\").", "redirect URI"),
             ("invalid_client", "Invalid client credentials.", "staticClients"),
             ("redirect_uri_mismatch", "Bad Request", "redirect URI"),
-            ("unsupported_response_type", "", "OIDC_AUTH_METHOD"),
             ("unauthorized_client", "requested response_type is not allowed for this client", "OIDC_AUTH_METHOD"),
             ("invalid_request", "The response type `code` is not for this client.", "OIDC_AUTH_METHOD"),
         ] {
-            let found = advice(error, Some(description)).unwrap_or_default();
+            let found = remedy(error, Some(description)).unwrap_or_default();
             assert!(found.contains(wanted), "{error} {description}: {found:?}");
         }
     }
@@ -289,16 +249,18 @@ mod tests {
         let mut shown = 0;
         for page in pages.chain([docs.join("providers.md")]) {
             let text = std::fs::read_to_string(&page).expect("a page");
-            for line in text.lines().filter(|line| line.starts_with("DW-") && line.contains("the provider said")) {
+            for line in text.lines().filter(|line| line.starts_with("reason=DW-") && line.contains("the provider said"))
+            {
                 // The provider's words are in the first one or two pairs of back quotes.
-                let rest = line.split_once("the provider said `").expect("words").1;
+                let line = line.replace("\\\"", "\"");
+                let code = &line["reason=".len()..][..7];
+                let (said, advised) = line.split_once("\" remedy=\"").expect("a remedy");
+                let rest = said.split_once("the provider said `").expect("words").1;
                 let (error, rest) = rest.split_once('`').expect("an error");
-                let described = rest.strip_prefix(": `").and_then(|rest| rest.split_once("`; "));
-                let (description, advised) = match described {
-                    Some((description, advised)) => (Some(description), advised),
-                    None => (None, rest.strip_prefix("; ").expect("advice")),
-                };
-                assert_eq!(advice(error, description), Some(advised), "{}: {line}", page.display());
+                let description = rest.strip_prefix(": `").and_then(|rest| rest.split_once('`')).map(|(text, _)| text);
+                let failure = refused(At::Token, error, description);
+                let found = (failure.reason.code(), failure.remedy());
+                assert_eq!(found, (code, advised.trim_end_matches('"')), "{}: {line}", page.display());
                 shown += 1;
             }
         }
@@ -313,7 +275,7 @@ mod tests {
             ("server_error", Some("AADSTS500119: something else than 50011")),
             ("", None),
         ] {
-            assert_eq!(advice(error, description), None, "{error} {description:?}");
+            assert_eq!(remedy(error, description), None, "{error} {description:?}");
         }
     }
 }

@@ -22,16 +22,21 @@ struct Known {
     by_end: BTreeSet<(u64, [u8; 32])>,
 }
 
+fn digest_of([first, second]: [&str; 2]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(&(first.len() as u64).to_le_bytes());
+    context.update(first.as_bytes());
+    context.update(second.as_bytes());
+    let mut id = [0; 32];
+    id.copy_from_slice(context.finish().as_ref());
+    id
+}
+
 impl Used {
     /// Whether this is the first use of `id`, two texts that name it together; it is remembered until `end`, in seconds
     /// since 1970.
-    pub fn once(&self, [first, second]: [&str; 2], end: u64, now: u64) -> bool {
-        let mut context = Context::new(&SHA256);
-        context.update(&(first.len() as u64).to_le_bytes());
-        context.update(first.as_bytes());
-        context.update(second.as_bytes());
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
+    pub fn once(&self, id: [&str; 2], end: u64, now: u64) -> bool {
+        let id = digest_of(id);
         let mut known = self.known();
         let Known { ids, by_end } = &mut *known;
         while let Some((_, old)) = by_end.first().copied().filter(|(end, _)| *end <= now || by_end.len() >= MAX_USED) {
@@ -43,6 +48,11 @@ impl Used {
             by_end.insert((end, id));
         }
         first
+    }
+
+    /// Whether `id` was used, as far as is remembered.
+    pub fn holds(&self, id: [&str; 2]) -> bool {
+        self.known().ids.contains(&digest_of(id))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -30,7 +30,9 @@ impl Provider {
         verified: &VerifiedIdToken,
     ) -> Result<Identity, Failure> {
         let claims = self.all_claims(snapshot, tokens, verified).await?;
-        claims::identity(&ClaimNames::of_provider(&self.settings), &self.needed, &verified.subject, &claims)
+        let names = ClaimNames::of_provider(&self.settings);
+        self.note_claims(&names, &verified.subject, &claims);
+        claims::identity(&names, &self.needed, &verified.subject, &claims)
     }
 
     /// The same after a renewal: what `previous` was where the provider says nothing but who it is.
@@ -44,7 +46,10 @@ impl Provider {
         let claims = self.all_claims(snapshot, tokens, verified).await?;
         let names = ClaimNames::of_provider(&self.settings);
         match claims::say_something(&names, &self.needed, &claims) {
-            true => claims::identity(&names, &self.needed, &verified.subject, &claims),
+            true => {
+                self.note_claims(&names, &verified.subject, &claims);
+                claims::identity(&names, &self.needed, &verified.subject, &claims)
+            }
             false => Ok(previous.clone()),
         }
     }

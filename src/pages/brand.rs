@@ -16,19 +16,19 @@ use crate::reason::{Failure, Reason};
 const LOGO_BYTES: u64 = 256 * 1024;
 /// The door's own colour.
 const DEFAULT_COLOR: Rgb = Rgb([0x0e, 0x5c, 0x4f]);
-/// The card's colour in light and in dark, as in `style.css`.
+/// The card's colour in light and in dark, as in `colors.css`.
 const CARD: [Rgb; 2] = [Rgb([0xff, 0xff, 0xff]), Rgb([0x1c, 0x1f, 0x1c])];
 
 /// What every page shows.
-#[derive(Debug)]
-pub(super) struct Look {
-    pub(super) name: String,
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    pub(crate) name: String,
     /// `data:` URI.
-    pub(super) logo: String,
+    pub(crate) logo: String,
     /// `data:` URI.
-    pub(super) icon: String,
+    pub(crate) icon: String,
     /// The one style sheet; its hash stands in the Content-Security-Policy.
-    pub(super) style: String,
+    pub(crate) style: String,
     pub(super) support: Option<String>,
     /// What opened the way in, where nobody signs in but by that: every page then says so.
     pub(super) restore: Option<String>,
@@ -36,6 +36,11 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn new(brand: &Brand) -> Result<Look, Failure> {
+        Look::dressed(brand, include_str!("templates/style.css"))
+    }
+
+    /// The same for pages with a style sheet of their own, which has the colours all the same.
+    pub(crate) fn dressed(brand: &Brand, css: &str) -> Result<Look, Failure> {
         let color = match &brand.color {
             Some(color) => Rgb::parse(&color.to_string())
                 .ok_or_else(|| Failure::new(Reason::ConfigInvalid, format!("`brand.color`: {color} is no colour")))?,
@@ -47,7 +52,7 @@ impl Look {
             name: brand.name.clone().filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "Doorward".to_owned()),
             icon: logo.clone().unwrap_or_else(|| mark.clone()),
             logo: logo.unwrap_or(mark),
-            style: style(color),
+            style: style(color, css),
             restore: None,
             support: brand.support.clone().filter(|line| !line.trim().is_empty()),
         })
@@ -55,16 +60,16 @@ impl Look {
 }
 
 /// The style sheet in the operator's colour. Nothing but six hexadecimal digits gets into it.
-fn style(brand: Rgb) -> String {
+fn style(brand: Rgb, css: &str) -> String {
     let [light, dark] = CARD;
     format!(
-        ":root{{--brand:{brand};--on-brand:{};--link:{};--link-dark:{};--edge:{};--edge-dark:{}}}\n{}",
+        ":root{{--brand:{brand};--on-brand:{};--link:{};--link-dark:{};--edge:{};--edge-dark:{}}}\n{}{css}",
         brand.text_on(),
         brand.readable_on(light, 4.5),
         brand.readable_on(dark, 4.5),
         brand.readable_on(light, 3.0),
         brand.readable_on(dark, 3.0),
-        include_str!("templates/style.css"),
+        include_str!("templates/colors.css"),
     )
 }
 
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_cards_colours_are_those_of_the_style_sheet_and_its_texts_are_readable() {
-        let css = include_str!("templates/style.css");
+        let css = include_str!("templates/colors.css");
         let values = |name: &str| -> Vec<Rgb> {
             css.match_indices(&format!("--{name}:#"))
                 .map(|(at, found)| Rgb::parse(&css[at + found.len() - 1..at + found.len() + 6]).expect("colour"))

@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::config::model::Brand;
 use crate::reason::{Failure, Reader, Reason};
-use brand::Look;
+pub(crate) use brand::Look;
 
 /// All pages, in the operator's look.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub struct PasswordProblem<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct FailurePage<'a> {
     pub reason: Reason,
+    /// What to do: the reason's remedy, or a more exact one.
+    pub remedy: &'a str,
     pub reference: &'a str,
     pub time: SystemTime,
     /// Where to sign in (again); no such button without it.
@@ -80,19 +82,16 @@ pub struct FailurePage<'a> {
     pub signed_in_as: Option<&'a str>,
     /// What was seen, a sentence each, for the page that ends a loop.
     pub seen: &'a [String],
+    /// Whether nobody can sign in while this is so, and an admin has to come in by the way in.
+    pub locks_out: bool,
 }
 
 impl Pages {
     /// Reads the logo. Fails with [`Reason::ConfigInvalid`] where it cannot be used.
     pub fn new(brand: &Brand) -> Result<Pages, Failure> {
         let look = Look::new(brand)?;
-        let hash = |text: &str| STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()));
-        let csp = format!(
-            "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'",
-            hash(&look.style)
-        );
-        let with_script = format!("{csp}; script-src 'sha256-{}'", hash(SEND));
+        let csp = policy(&look.style);
+        let with_script = format!("{csp}; script-src 'sha256-{}'", sha256(SEND));
         let fixed = [
             ("x-content-type-options", "nosniff"),
             // The address of a callback page holds a code.
@@ -184,13 +183,14 @@ impl Pages {
             title: info.title,
             lead: lead(failure.reason),
             cause: parts(info.cause),
-            remedy: parts(info.remedy),
+            remedy: parts(failure.remedy),
+            locks_out: failure.locks_out,
             code: info.code,
             reference: failure.reference,
             // IMF-fixdate is in GMT, which for a clock on a page is UTC.
             time: httpdate::fmt_http_date(failure.time).replace("GMT", "UTC"),
             signed_in_as: failure.signed_in_as.filter(|user| !user.is_empty()),
-            seen: failure.seen,
+            seen: failure.seen.iter().map(|sentence| parts(sentence)).collect(),
             actions: actions(failure),
         })
     }
@@ -199,6 +199,19 @@ impl Pages {
     pub fn security_headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
+}
+
+/// The Content-Security-Policy of a page that has the style sheet `style`: nothing is loaded, nothing runs.
+pub(crate) fn policy(style: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+        sha256(style)
+    )
+}
+
+fn sha256(text: &str) -> String {
+    STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
 }
 
 #[derive(Template)]
@@ -275,11 +288,12 @@ struct FailureView<'a> {
     lead: Option<&'a str>,
     cause: Vec<Part<'a>>,
     remedy: Vec<Part<'a>>,
+    locks_out: bool,
     code: &'a str,
     reference: &'a str,
     time: String,
     signed_in_as: Option<&'a str>,
-    seen: &'a [String],
+    seen: Vec<Vec<Part<'a>>>,
     actions: Vec<Action<'a>>,
 }
 
@@ -289,12 +303,12 @@ struct Action<'a> {
 }
 
 /// A piece of a sentence; what stands between backticks is code.
-struct Part<'a> {
-    text: &'a str,
-    code: bool,
+pub(crate) struct Part<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) code: bool,
 }
 
-fn parts(sentence: &str) -> Vec<Part<'_>> {
+pub(crate) fn parts(sentence: &str) -> Vec<Part<'_>> {
     let parts = sentence.split('`').enumerate().map(|(n, text)| Part { text, code: n % 2 == 1 });
     parts.filter(|part| !part.text.is_empty()).collect()
 }

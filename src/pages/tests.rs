@@ -10,12 +10,14 @@ fn pages() -> Pages {
 fn failure(reason: Reason) -> FailurePage<'static> {
     FailurePage {
         reason,
+        remedy: reason.info().remedy,
         reference: "7k3m9q2x4c8vn",
         time: UNIX_EPOCH + Duration::from_secs(1_795_316_901),
         sign_in_href: None,
         sign_out_href: None,
         signed_in_as: None,
         seen: &[],
+        locks_out: false,
     }
 }
 

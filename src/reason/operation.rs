@@ -10,16 +10,16 @@ macro_rules! operation {
         ProviderUnreachable = "DW-6002", 503, Admin, "The provider does not answer",
             "The token endpoint could not be reached, or answered with a server error.",
             "Try again in a moment; an admin looks at the provider.";
-        DiscoveryFailed = "DW-6101", 0, Admin, "The provider's metadata cannot be fetched",
+        DiscoveryFailed = "DW-6101", 503, Admin, "The provider's metadata cannot be fetched",
             "DNS, TCP, TLS or HTTP failed at `{issuer}/.well-known/openid-configuration`.",
             "Check that `issuer` is right and open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
-        DiscoveryIssuer = "DW-6102", 0, Admin, "The provider calls itself something else",
+        DiscoveryIssuer = "DW-6102", 503, Admin, "The provider calls itself something else",
             "The `issuer` in the metadata is not the configured one, to the letter (OpenID Connect Discovery §4.3).",
             "Set `issuer` to what the metadata says, if that is your provider.";
-        DiscoveryForm = "DW-6103", 0, Admin, "The provider's metadata cannot be used",
+        DiscoveryForm = "DW-6103", 503, Admin, "The provider's metadata cannot be used",
             "The answer is no JSON, too large, or lacks an endpoint that the code flow needs.",
             "Check that `issuer` is the issuer and not the address of a page or an endpoint.";
-        KeysFailed = "DW-6104", 0, Admin, "The provider's keys cannot be fetched",
+        KeysFailed = "DW-6104", 503, Admin, "The provider's keys cannot be fetched",
             "The `jwks_uri` did not answer with a key set that holds a usable signing key.",
             "Open the `jwks_uri` from the gateway's host.";
         ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",

@@ -58,6 +58,46 @@ macro_rules! people {
         TooManyLogoutTokens = "DW-3116", 503, Admin, "Too many encrypted logout tokens at once",
             "More encrypted logout tokens came at the same time than the gateway opens; anybody can send some.",
             "The provider sends it again; where this goes on, an admin looks who else sends to `/oidc/backchannel-logout`.";
+        AttemptElsewhere = "DW-3120", 400, Person, "This is not the gateway's own address",
+            "The request came for another host or port than `public_url` has; sign-ins begin and end there, and their cookies are kept for it.",
+            "Open the address in `public_url`; an admin sets `public_url` to the address that people open, and registers the redirect URI that follows from it.";
+        AttemptOverHttp = "DW-3121", 400, Person, "The sign-in came back over http",
+            "`public_url` is https, and browsers send its cookies over https alone; this request came over http.",
+            "Open the https address; an admin has whatever stands in front keep TLS, or lists it in `listen.trusted_proxies` and has it say `X-Forwarded-Proto`.";
+        CookiesNotKept = "DW-3122", 400, Person, "This browser kept no cookie of the sign-in",
+            "No cookie came with the provider's answer: cookies are blocked for this site, or the sign-in was started in another browser or a private window.",
+            "Allow cookies for this site, and start again at the front page, in one browser.";
+        AttemptUsed = "DW-3123", 400, Person, "That sign-in is over",
+            "The provider's answer to it was taken before: the page was reloaded, or opened again by the browser's history.",
+            "Start again at the front page.";
+        AttemptKeyUnknown = "DW-3124", 400, Admin, "The sign-in began at a gateway with other secrets",
+            "Its cookie is sealed with a secret that this gateway does not have: replicas have different `secrets`, or the old secret was taken away meanwhile.",
+            "Give all replicas the same `secrets`, keep the old one behind the new one when you change them, and start again.";
+        FlowRefused = "DW-3125", 502, Admin, "The provider does not allow this flow",
+            "The client is not allowed the response type, response mode or grant that `auth_method` asks for.",
+            "Set `auth_method` (`OIDC_AUTH_METHOD`) to what the client is registered for, or allow it this flow at the provider.";
+        RedirectUriRefused = "DW-3126", 502, Admin, "The provider does not know the redirect URI",
+            "The redirect URI that follows from `public_url` is not among those registered for this client, to the letter.",
+            "Register the redirect URI that the gateway prints at its start and `doorward check` prints, to the letter, or correct `public_url`.";
+        ClientUnknown = "DW-3127", 502, Admin, "The provider does not know this client",
+            "At this issuer no client is registered as `client_id`, or it is turned off there.",
+            "Compare `client_id` with the client at the provider, and `issuer` with the tenant or realm that the client is in.";
+        ScopeRefused = "DW-3128", 502, Admin, "The provider does not allow a scope",
+            "One of `scopes` is unknown at the provider, or not allowed for this client.",
+            "Take the scope out of `scopes`, or allow it for this client at the provider.";
+        NotAssigned = "DW-3129", 403, Person, "Your account may not use this application",
+            "The provider lets in who is assigned to the application, or of its organisation, and this account is neither.",
+            "Ask whoever runs the provider to assign you to the application, or come with another account.";
+        ConsentNeeded = "DW-3130", 403, Admin, "The application lacks consent",
+            "Nobody has consented to what the application asks for at the provider, or consent was declined.",
+            "Grant admin consent to the application's permissions at the provider.";
+        SilentSignIn = "DW-3131", 403, Admin, "The provider has to ask, and may not",
+            "The provider would have had to show a page, and was asked with `prompt` not to, or nobody was there.",
+            "Take `prompt = \"none\"` out of the `[[provider]]`; without it, sign in again.";
+        PolicyRefused = "DW-3132", 403, Person, "A policy of the provider blocks this sign-in",
+            "The provider's own rules ask for another device, place or factor.",
+            "Sign in the way the provider asks for; whoever runs it finds the rule in its sign-in log.";
+
         CodeRefused = "DW-3201", 400, Person, "The provider does not take the code",
             "The token endpoint answered `invalid_grant`: the code was used before, is too old, or was issued for another redirect URI.",
             "Start again.";
@@ -73,6 +113,24 @@ macro_rules! people {
         UserinfoAnswer = "DW-3205", 502, Admin, "The provider's userinfo answer cannot be used",
             "The userinfo endpoint answered with an error, with what is no JSON and no signed token, or about somebody else than the ID token.",
             "Look at the log line; take `userinfo = true` away where the ID token says enough.";
+        ClientSecretMissing = "DW-3206", 502, Admin, "The provider wants a secret of this client",
+            "The client is registered as one with a secret, and none was sent.",
+            "Set `client_secret` to the one at the provider, or register the client as a public one.";
+        ClientSecretUnwanted = "DW-3207", 502, Admin, "The provider wants no secret of this client",
+            "The client is registered as a public one, and a secret or an assertion was sent.",
+            "Take `client_secret` away, or register the client as one with a secret.";
+        ClientSecretExpired = "DW-3208", 502, Admin, "The client's secret has expired",
+            "The provider says that the secret was good until some time ago.",
+            "Make a new secret at the provider, and set `client_secret` to it.";
+        ClientSecretMistaken = "DW-3209", 502, Admin, "Something else stands where the secret belongs",
+            "`client_secret` is the secret's id, the client id, or another value of the same page.",
+            "Set `client_secret` to the value of the secret itself.";
+        ClientAuthRefused = "DW-3210", 502, Admin, "The provider takes another client authentication",
+            "The client's credentials were sent in a way that it is not registered for, or that the provider does not take.",
+            "Set `client_auth` to the way that the client has at the provider.";
+        OriginRefused = "DW-3211", 502, Admin, "The redirect URI is of another kind of application",
+            "The redirect URI is registered for pages that redeem codes in the browser, or for servers, and `send_origin` says the other.",
+            "Set `send_origin` to fit, or register the redirect URI for the other kind of application.";
         IdTokenForm = "DW-3301", 502, Admin, "The ID token cannot be read",
             "It is not a signed JWT in compact form with the claims OpenID Connect Core §2 requires in their types.",
             "Set the client's ID token to be a signed JWT at the provider.";
@@ -181,6 +239,9 @@ macro_rules! people {
         RefreshUnavailable = "DW-4102", 401, Person, "The session could not be renewed",
             "The provider did not answer the renewal, and `session.on_refresh_failure` says to sign in again.",
             "Sign in again when the provider answers.";
+        SessionKeyUnknown = "DW-4103", 401, Person, "The session was made with another secret",
+            "The session cookie is sealed with a secret that this gateway does not have: replicas have different `secrets`, or the old one was taken away when it was changed.",
+            "Sign in again; an admin gives all replicas the same `secrets`, and keeps the old one behind the new one until its sessions have ended.";
 
         // 5 ── who may
         RuleNotMet = "DW-5001", 403, Person, "You may not open this",
@@ -198,5 +259,8 @@ macro_rules! people {
         StepUpNeeded = "DW-5005", 401, Person, "This needs another sign-in",
             "The route asks for a stronger or more recent sign-in (`acr_values`, `max_age`, `fresh_sign_in`) than the session's.",
             "Open the address in a browser, which leads through the sign-in (RFC 9470).";
+        AppHeadersTooLarge = "DW-5006", 431, Admin, "The app does not take headers this large",
+            "The app answered that the request's headers are too large: the identity headers and the cookies together are longer than it takes.",
+            "Have the provider send fewer groups to this client, delete the cookies of this site, or raise the limit of the app.";
     } };
 }

@@ -62,7 +62,7 @@ impl ServiceAccounts {
             let read = tokio::task::spawn_blocking(move || accounts.read_again()).await;
             if let Ok(Err(failure)) = read {
                 metrics().api_keys_file_good.set(0);
-                let remedy = failure.reason.info().remedy;
+                let remedy = failure.remedy();
                 tracing::error!(%failure, remedy, "the keys file cannot be used; the keys stay as they were");
             }
         }

@@ -11,6 +11,7 @@ use memchr::memchr;
 use url::Url;
 
 use crate::config::model;
+use crate::words::in_words;
 
 /// Cookies a session is split over at most.
 pub const MAX_PARTS: usize = 5;
@@ -209,6 +210,22 @@ impl Cookies {
         cookie
     }
 
+    /// How many cookies came, and how many of them are the gateway's.
+    pub fn count(&self, request: &HeaderMap) -> (usize, usize) {
+        let own = pairs(request).filter(|(name, _)| self.is_own(name)).count();
+        (pairs(request).count(), own)
+    }
+
+    /// How many cookies of how many bytes came, and how many of them are the gateway's: for the log.
+    pub fn sizes(&self, request: &HeaderMap) -> String {
+        let bytes = |own: bool| -> usize {
+            let counted = pairs(request).filter(|(name, _)| !own || self.is_own(name));
+            counted.map(|(name, value)| name.len() + value.len() + 1).sum()
+        };
+        let (all, own) = self.count(request);
+        format!("{all} cookies came ({} bytes), {own} of them the gateway's ({} bytes)", bytes(false), bytes(true))
+    }
+
     /// Ids of the sign-in attempts that came with `request`, at most twenty; older ones sort first.
     pub fn attempts(&self, request: &HeaderMap) -> Vec<String> {
         let prefix = self.attempt("");
@@ -283,6 +300,22 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a [u8]>, 
 
 fn present(headers: &HeaderMap, name: &str) -> bool {
     pairs(headers).any(|(key, _)| key == name.as_bytes())
+}
+
+/// What the cookies of a request take, the largest by name and size: for the log.
+pub fn largest(headers: &HeaderMap) -> String {
+    let mut sizes: Vec<_> = pairs(headers).map(|(name, value)| (name.len() + value.len() + 1, name)).collect();
+    let all: usize = sizes.iter().map(|(size, _)| size).sum();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let shown = |(size, name): &(usize, &[u8])| {
+        let name: String = String::from_utf8_lossy(name).chars().take(40).collect();
+        format!("{} {size}", in_words(&name))
+    };
+    let most = sizes.iter().take(3).map(shown).collect::<Vec<_>>().join(", ");
+    match sizes.len() {
+        0 => "none of them cookies".into(),
+        count => format!("{all} of them {count} cookies, the largest {most}"),
+    }
 }
 
 /// Names and values of all cookies, in order, white space around them taken off. Pieces without `=` are no cookies.

@@ -13,6 +13,7 @@ use crate::config::model;
 use crate::identity::{Authentication, Identity};
 use crate::keys::{Keyring, OpenError, Purpose};
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 /// One person's session.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,19 +96,34 @@ impl Session {
             keys.seal(Purpose::Session, name, &plain).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
         let max_bytes = max_bytes.min(cookies::MAX_BYTES);
         if sealed.len() > max_bytes {
-            let groups = self.identity.groups.as_ref().map_or(0, Vec::len);
-            let detail = format!("{} bytes sealed, {groups} groups; the limit is {max_bytes}", sealed.len());
+            let detail = format!("{} bytes sealed; the limit is {max_bytes}; {}", sealed.len(), self.largest_parts());
             return Err(Failure::new(Reason::SessionTooLarge, detail));
         }
         Ok(sealed)
     }
 
+    /// What takes the room, by name and bytes, the largest first.
+    fn largest_parts(&self) -> String {
+        let who = &self.identity;
+        let groups = who.groups.as_deref().unwrap_or_default();
+        let mut parts = vec![(groups.iter().map(String::len).sum(), format!("{} groups", groups.len()))];
+        parts.extend(self.tokens.iter().map(|tokens| (tokens.refresh_token.len(), "the refresh token".to_owned())));
+        parts.extend(who.claims.0.iter().map(|(name, value)| (value.to_string().len(), in_words(name))));
+        parts.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let told = parts.iter().filter(|(bytes, _)| *bytes > 0).take(3);
+        told.map(|(bytes, name)| format!("{name} take {bytes} bytes")).collect::<Vec<_>>().join(", ")
+    }
+
     /// The session in `sealed`, sealed for `name`. Whether it is within its limits is not judged.
     pub fn open(keys: &Keyring, name: &str, sealed: &[u8]) -> Result<Session, Failure> {
         OPEN_BUFFER.with_borrow_mut(|buffer| {
-            let range = keys
-                .open(Purpose::Session, name, sealed, buffer)
-                .map_err(|e: OpenError| Failure::new(Reason::SessionUnreadable, e.to_string()))?;
+            let range = keys.open(Purpose::Session, name, sealed, buffer).map_err(|error| {
+                let reason = match error {
+                    OpenError::UnknownKey => Reason::SessionKeyUnknown,
+                    OpenError::Malformed | OpenError::Forged => Reason::SessionUnreadable,
+                };
+                Failure::new(reason, error.to_string())
+            })?;
             packed::unpack(&buffer[range])
                 .ok_or_else(|| Failure::new(Reason::SessionUnreadable, "of another version of the gateway"))
         })

@@ -30,6 +30,10 @@ pub struct Access<'a> {
     pub reason: Option<Reason>,
     /// What was seen, without tokens, codes, cookies or secrets.
     pub detail: &'a str,
+    /// What to do about it, where that is more than the reason's own remedy.
+    pub remedy: Option<&'a str>,
+    /// The provider of people that a refusal is about.
+    pub provider: Option<&'a str>,
     pub user: Option<&'a str>,
     /// For programs: who vouches for the user, by the name of the `[[issuer]]`, `doorward` or `service-account`.
     pub issuer: Option<&'a str>,
@@ -63,6 +67,8 @@ impl Access<'_> {
         line.word_place(key!("outcome"), self.outcome.as_bytes());
         line.maybe(key!("reason"), self.reason.map(Reason::code));
         line.maybe(key!("detail"), Some(self.detail));
+        line.maybe(key!("remedy"), self.remedy);
+        line.maybe(key!("provider"), self.provider);
         line.maybe(key!("user"), self.user);
         line.maybe(key!("issuer"), self.issuer);
         line.maybe(key!("route"), Some(self.route));
@@ -102,6 +108,8 @@ mod tests {
             outcome: "refused",
             reason: Some(Reason::RuleNotMet),
             detail: "",
+            remedy: None,
+            provider: None,
             user: Some("jo"),
             issuer: None,
             upstream: None,

@@ -9,6 +9,7 @@ pub mod logs;
 mod metrics;
 mod reference;
 mod refusals;
+mod totals;
 mod writer;
 
 pub use access::Access;
@@ -18,4 +19,5 @@ pub use line::say_restore_mode;
 pub use metrics::{Metrics, RouteMetrics, metrics};
 pub use reference::Reference;
 pub use refusals::{Group, Refusals, Refused, refusals};
+pub use totals::Totals;
 pub use writer::flush;

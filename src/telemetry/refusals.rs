@@ -27,6 +27,10 @@ pub struct Refused {
     pub reason: Reason,
     /// Expected and got; for admins.
     pub detail: String,
+    /// What to do about it, where that is more than the reason's own remedy.
+    pub remedy: Option<String>,
+    /// The provider of people that it is about.
+    pub provider: Option<String>,
     pub status: u16,
     pub method: String,
     pub host: String,
@@ -46,6 +50,8 @@ impl Refused {
             reference: line.reference,
             reason: line.reason.unwrap_or(Reason::Internal),
             detail: line.detail.to_owned(),
+            remedy: line.remedy.map(str::to_owned),
+            provider: line.provider.map(str::to_owned),
             status: line.status,
             method: line.method.to_owned(),
             host: line.host.to_owned(),
@@ -95,7 +101,7 @@ impl Refusals {
         for text in [&mut refused.detail, &mut refused.host, &mut refused.path] {
             cut(text);
         }
-        refused.user.iter_mut().for_each(cut);
+        refused.user.iter_mut().chain(&mut refused.remedy).for_each(cut);
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, kept) = groups.entry(refused.reason.code()).or_insert_with(|| (refused.reason, Kept::default()));
         kept.count += 1;
@@ -124,7 +130,8 @@ impl Refusals {
             json!({
                 "at": rfc3339(unix_seconds(one.at)), "reference": one.reference.as_str(), "status": one.status, "method": one.method,
                 "host": one.host, "path": one.path, "route": one.route, "user": one.user, "issuer": one.issuer,
-                "client": one.client, "detail": one.detail,
+                "client": one.client, "detail": one.detail, "provider": one.provider,
+                "remedy": one.remedy.as_deref().unwrap_or(one.reason.info().remedy),
             })
         };
         let group = |group: Group| {
@@ -161,6 +168,8 @@ mod tests {
             reference: Reference::next(),
             reason,
             detail: String::new(),
+            remedy: None,
+            provider: None,
             status: 401,
             method: "GET".into(),
             host: "app.example".into(),

@@ -17,6 +17,7 @@ mod broken_tokens;
 mod callback;
 mod canonical;
 mod client_authentication;
+mod console;
 mod cors;
 mod directory;
 mod directory_lies;

@@ -13,7 +13,7 @@ use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, gateway_before, provider_table, scene_at, upstream_table};
 
 /// What makes a page one that everybody can read; an empty list is a good page.
-const FAULTS: &str = r"(() => {
+pub const FAULTS: &str = r"(() => {
   const faults = [];
   const root = document.documentElement;
   if (!root.lang) faults.push('no language');
@@ -26,7 +26,7 @@ const FAULTS: &str = r"(() => {
   if (root.scrollWidth > innerWidth) faults.push('wider than the screen: ' + root.scrollWidth + ' > ' + innerWidth);
   for (const image of document.images) if (!image.hasAttribute('alt')) faults.push('an image without alt');
   for (const field of document.querySelectorAll('input:not([type=hidden])')) if (!field.labels.length) faults.push('a field without a label');
-  for (const link of document.querySelectorAll('a, button')) if (!link.innerText.trim() && !link.getAttribute('aria-label')) faults.push('a link without words');
+  for (const link of document.querySelectorAll('a, button')) if (!link.textContent.trim() && !link.getAttribute('aria-label')) faults.push('a link without words');
   const numbers = text => text.match(/[\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);

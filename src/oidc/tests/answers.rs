@@ -28,7 +28,7 @@ fn an_authorization_response_has_each_parameter_once() {
         ("error=access_denied".into(), Err(CallbackNotFromSignIn)),
         ("state=s".into(), Err(CallbackParameter)),
         ("state=s&code=".into(), Err(CallbackParameter)),
-        ("state=&code=c".into(), Err(CallbackParameter)),
+        ("state=&code=c".into(), Err(CallbackNotFromSignIn)),
         ("state=s&code=c&iss=".into(), Err(CallbackParameter)),
         ("state=s&error=".into(), Err(CallbackParameter)),
         ("state=s&code=c&error=e".into(), Err(CallbackParameter)),
@@ -93,17 +93,17 @@ fn the_providers_words_are_escaped_and_cut() {
 fn a_providers_error_has_a_reason() {
     let table = [
         ("access_denied", Reason::ProviderSaidNo),
-        ("login_required", Reason::ProviderSaidNo),
-        ("consent_required", Reason::ProviderSaidNo),
-        ("interaction_required", Reason::ProviderSaidNo),
-        ("account_selection_required", Reason::ProviderSaidNo),
+        ("login_required", Reason::SilentSignIn),
+        ("consent_required", Reason::ConsentNeeded),
+        ("interaction_required", Reason::SilentSignIn),
+        ("account_selection_required", Reason::SilentSignIn),
         ("something_new", Reason::ProviderSaidNo),
         ("server_error", Reason::ProviderUnreachable),
         ("temporarily_unavailable", Reason::ProviderUnreachable),
-        ("unauthorized_client", Reason::ProviderMisconfigured),
+        ("unauthorized_client", Reason::FlowRefused),
         ("invalid_request", Reason::ProviderMisconfigured),
-        ("invalid_scope", Reason::ProviderMisconfigured),
-        ("unsupported_response_type", Reason::ProviderMisconfigured),
+        ("invalid_scope", Reason::ScopeRefused),
+        ("unsupported_response_type", Reason::FlowRefused),
     ];
     for (error, wanted) in table {
         let response = AuthorizationResponse::parse(Some(&format!("state=s&error={error}"))).expect("well-formed");

@@ -94,7 +94,7 @@ async fn a_provider_may_come_late_and_go_again() {
     let not_ready = |reason| matches!(provider.readiness(), Readiness::NotReady(failure) if failure.reason == reason);
     until("keys fail", || not_ready(Reason::KeysFailed)).await;
     let refused = provider.begin("/", "a", now()).expect_err("not ready");
-    assert_eq!(refused.reason, Reason::ProviderNotReady);
+    assert_eq!(refused.reason, Reason::KeysFailed, "the step that failed has the word");
     assert!(refused.detail.contains("503"), "{refused}");
 
     fake.set("/keys", Answer::json(json!({ "keys": [signer.jwk()] })));

@@ -213,7 +213,8 @@ async fn a_token_endpoint_that_refuses_has_a_reason() {
     let twice = Answer { body: "{\"access_token\":\"leaked\",\"access_token\":\"leaked2\"}".into(), ..only(json!({})) };
     let table = [
         (error("invalid_grant"), Reason::CodeRefused),
-        (error("invalid_client").with_status(401), Reason::ClientRefused),
+        // No secret is configured, and none was sent.
+        (error("invalid_client").with_status(401), Reason::ClientSecretMissing),
         (error("unauthorized_client"), Reason::ClientRefused),
         (error("invalid_request"), Reason::TokenAnswer),
         (error("temporarily_unavailable"), Reason::ProviderUnreachable),
@@ -339,7 +340,7 @@ async fn a_session_is_renewed() {
     }
     let answers = [
         (Answer::json(json!({ "error": "invalid_grant" })).with_status(400), true, Reason::RefreshRefused),
-        (Answer::json(json!({ "error": "invalid_client" })).with_status(401), true, Reason::ClientRefused),
+        (Answer::json(json!({ "error": "invalid_client" })).with_status(401), true, Reason::ClientSecretMissing),
         (Answer::json(json!({})).with_status(502), false, Reason::RefreshUnavailable),
         (Answer { body: "<p>".into(), ..Answer::json(json!({})) }, false, Reason::RefreshUnavailable),
     ];

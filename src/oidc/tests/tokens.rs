@@ -24,6 +24,7 @@ fn expected<'a>() -> Expected<'a> {
         nonce: Some("n"),
         access_token: Some("at"),
         code: None,
+        clock: None,
         leeway: std::time::Duration::from_secs(60),
         now: now(),
     }
@@ -293,10 +294,20 @@ fn a_failed_clock_names_the_difference() {
     let signer = Signer::new("k");
     let keys = keys(&[signer.jwk()]);
     let ahead = verify(&signer.sign(&changed(json!({ "iat": NOW + 125, "exp": NOW + 500 }))), &keys, &expected());
-    assert!(ahead.expect_err("ahead").detail.contains("125 s"));
-    let behind = verify(&signer.sign(&changed(json!({ "iat": NOW - 7500, "exp": NOW - 3900 }))), &keys, &expected());
-    let detail = behind.expect_err("behind").detail;
-    assert!(detail.contains("3900 s") && detail.contains("7500 s"), "{detail}");
+    let ahead = ahead.expect_err("ahead");
+    assert!(ahead.detail.contains("the provider's clock is 125 s ahead of ours"), "{ahead}");
+    assert!(ahead.remedy().contains("the provider's clock is 125 s ahead of ours"), "{}", ahead.remedy());
+    let old = signer.sign(&changed(json!({ "iat": NOW - 7500, "exp": NOW - 3900 })));
+    let detail = verify(&old, &keys, &expected()).expect_err("behind").detail;
+    assert!(detail.contains("3900 s") && detail.contains("the provider's clock is 7500 s behind ours"), "{detail}");
+    // The `Date` of the same answer tells an old token from a wrong clock.
+    for (clock, said) in [
+        (Some(-7498), "by the `Date` of its answer the provider's clock is 7498 s behind"),
+        (Some(1), "was old when it came"),
+    ] {
+        let detail = verify(&old, &keys, &Expected { clock, ..expected() }).expect_err("behind").detail;
+        assert!(detail.contains(said), "{detail}");
+    }
 }
 
 #[test]

@@ -1,0 +1,112 @@
+//! The last decisions that refused: grouped by reason, and one at a time by its reference.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use askama::Template;
+use http::{Response, StatusCode};
+
+use super::Scene;
+use super::plot::{self, Bar};
+use super::samples::Hour;
+use super::shell::Shell;
+use super::words::{ago, count, stamp};
+use crate::reason::{Failure, Info};
+use crate::telemetry::{Group, Refused, refusals};
+
+/// One reason in a list of them.
+pub(super) struct Row {
+    pub code: &'static str,
+    pub title: &'static str,
+    pub bars: Vec<Bar>,
+    pub words: String,
+    pub in_hour: String,
+    pub count: String,
+    pub last: String,
+}
+
+#[derive(Template)]
+#[template(path = "refusals.html", config = "src/admin/askama.toml")]
+struct Refusals {
+    shell: Shell,
+    reasons: Vec<Row>,
+    groups: Vec<Reasoned>,
+}
+
+/// One reason with what was refused for it.
+struct Reasoned {
+    info: &'static Info,
+    count: String,
+    first: String,
+    last: Vec<One>,
+}
+
+struct One {
+    at: String,
+    ago: String,
+    refused: Arc<Refused>,
+}
+
+#[derive(Template)]
+#[template(path = "refusal.html", config = "src/admin/askama.toml")]
+struct RefusalPage<'a> {
+    shell: Shell,
+    reference: &'a str,
+    found: Option<One>,
+}
+
+/// All of them, or the one that is asked for.
+pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8>>, Failure> {
+    let asked = scene.asked.query("reference").filter(|_| reference.is_empty()).unwrap_or(reference);
+    let mut shell = scene.shell("refusals");
+    if !asked.is_empty() {
+        // As it was read aloud or copied with what stood around it.
+        let bare = asked.trim().to_ascii_lowercase();
+        let found = refusals().find(&bare).map(|refused| one(&refused, scene.now));
+        let status = if found.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        let page = RefusalPage { reference: asked, found, shell };
+        return Ok(page.shell.answer(status, &page));
+    }
+    shell.refresh = None;
+    let groups = refusals().groups();
+    let page = Refusals {
+        reasons: rows(&groups, Some(&scene.hour()), scene.now),
+        groups: groups.iter().map(|group| reasoned(group, scene.now)).collect(),
+        shell,
+    };
+    Ok(page.shell.page(&page))
+}
+
+/// A row for each reason, with its plot where there is an hour.
+pub(super) fn rows(groups: &[Group], hour: Option<&Hour>, now: SystemTime) -> Vec<Row> {
+    let row = |group: &Group| {
+        let info = group.reason.info();
+        let of =
+            |sums: &[(String, u64)]| sums.iter().find(|(code, _)| code == info.code).map_or(0, |(_, count)| *count);
+        let plot = hour.map(|hour| plot::counts(info.title, "", hour, &[("b", &|minute| of(&minute.by_reason))]));
+        let plot = plot.unwrap_or_default();
+        Row {
+            code: info.code,
+            title: info.title,
+            bars: plot.bars,
+            words: plot.words,
+            in_hour: plot.figure,
+            count: count(group.count),
+            last: group.last.first().map(|last| ago(last.at, now)).unwrap_or_default(),
+        }
+    };
+    groups.iter().map(row).collect()
+}
+
+fn reasoned(group: &Group, now: SystemTime) -> Reasoned {
+    Reasoned {
+        info: group.reason.info(),
+        count: count(group.count),
+        first: stamp(group.first),
+        last: group.last.iter().map(|refused| one(refused, now)).collect(),
+    }
+}
+
+fn one(refused: &Arc<Refused>, now: SystemTime) -> One {
+    One { at: stamp(refused.at), ago: ago(refused.at, now), refused: Arc::clone(refused) }
+}

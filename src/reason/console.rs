@@ -1,0 +1,31 @@
+//! Reasons of the console: hundred ninety-one.
+
+/// Puts its rows behind those that it gets, and hands them on to `$then`.
+macro_rules! console {
+    ($then:ident $($later:ident)*; $($table:tt)*) => { $then! { $($later)*; $($table)*
+        ConsoleHost = "DW-9101", 421, Admin, "The console is not reached by this name",
+            "The request names a host that is no address, not `localhost` and none that the gateway serves. Names of others can be made to lead here, and their pages would then read the console.",
+            "Open the console at the address of `admin.address`, or through a route of the gateway at `public_url` or at the `host` of that route.";
+        ConsoleElsewhere = "DW-9102", 403, Admin, "The console is not shown to other machines",
+            "The listener of `admin.address` does not ask who somebody is. Other machines get metrics and health from it, and nothing else.",
+            "Open the console on the gateway's own host, or through a route of the gateway that `allow` keeps for admins.";
+        ConsoleCrossSite = "DW-9103", 403, Attacker, "The form came from another site",
+            "The browser says that a page of another site sent it, or does not say that it was a page of the console.",
+            "Open the console and press the button there.";
+        ConsoleForm = "DW-9104", 400, Admin, "The form cannot be read",
+            "It is larger than 64 KiB, came too slowly, or is no form (`application/x-www-form-urlencoded`).",
+            "Send it from the console's own page.";
+        ConsolePage = "DW-9105", 404, Admin, "The console has no such page",
+            "The admin listener has nothing at this address.",
+            "Go to the console's first page. Programs find `/metrics`, `/healthz`, `/readyz`, `/refusals.json` and `/doctor.json`.";
+        ConsoleMethod = "DW-9106", 405, Admin, "This page is not asked for in that way",
+            "The admin listener takes GET and HEAD, and POST where there is a form.",
+            "Open the page, and press its button where it has one.";
+        ConsoleBusy = "DW-9107", 409, Admin, "An examination is under way",
+            "One examination runs at a time.",
+            "Wait until it has ended, and ask for its result then.";
+        ConsoleOpen = "DW-9108", 0, Admin, "A route leads people to the console who are no admins",
+            "The route's upstream is the gateway's own admin listener, and the route is public or for everybody who is signed in.",
+            "Set `allow` of the route to the admins, or take the route away.";
+    } };
+}
