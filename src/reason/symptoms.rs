@@ -24,37 +24,83 @@ const SYMPTOMS: &[Symptom] = &[
             the gateway stops by itself after three times and shows a page; a proxy or load balancer in front redirects to \
             another scheme or host; the app redirects to an address of its own. The address bar and the browser's network view \
             say which of them answered.",
-        reasons: &[SignInLoop, PublicUrlRedirects, AppRedirects, PublicUrlOtherGateway, SessionUnreadable],
+        reasons: &[
+            SignInLoop,
+            PublicUrlRedirects,
+            AppRedirects,
+            PublicUrlOtherGateway,
+            SessionKeyUnknown,
+            SilentSignIn,
+        ],
     },
     Symptom {
         heading: "The callback says that this browser did not start that sign-in",
         first: "A cookie that the gateway set when the sign-in began did not come back. Compare the address in the bar, from \
             the first page on, with `public_url`: scheme, host and port. Then try a window without extensions.",
-        reasons: &[AttemptUnknown, CallbackNotFromSignIn, CallbackParameter, AttemptExpired, PublicUrlElsewhere],
+        reasons: &[
+            CookiesNotKept,
+            AttemptElsewhere,
+            AttemptOverHttp,
+            AttemptKeyUnknown,
+            AttemptUsed,
+            AttemptExpired,
+            AttemptUnknown,
+            CallbackNotFromSignIn,
+            CallbackParameter,
+            PublicUrlElsewhere,
+        ],
     },
     Symptom {
         heading: "The provider shows an error instead of its form",
         first: "The provider refuses what the gateway asks for, and keeps the browser: no log of the gateway has a line \
             of it. `doorward doctor` asks the same without a browser. The redirect URI that has to be registered is \
             printed by `doorward check`, and has to be the same to the letter.",
-        reasons: &[ProviderMisconfigured, ProviderCapability, PublicUrlElsewhere],
+        reasons: &[
+            RedirectUriRefused,
+            ClientUnknown,
+            FlowRefused,
+            ScopeRefused,
+            ProviderMisconfigured,
+            ProviderCapability,
+        ],
     },
     Symptom {
         heading: "Back from the provider, the gateway shows an error",
         first: "The provider's own words are in the log line and on the console, and what they mean in settings beside them. \
             Each product has a [page](providers.md) with its likeliest mistakes.",
         reasons: &[
+            FlowRefused,
+            ScopeRefused,
+            RedirectUriRefused,
+            ClientUnknown,
+            NotAssigned,
+            ConsentNeeded,
+            SilentSignIn,
+            PolicyRefused,
+            TenantRefused,
             ProviderSaidNo,
             ProviderMisconfigured,
+            ResponseMode,
+            IssuerMixUp,
+            ProviderUnknown,
+        ],
+    },
+    Symptom {
+        heading: "The provider does not accept the client or its secret",
+        first: "The provider let the person in, and refused the gateway when it asked for the tokens. A secret is wrong, or \
+            it goes another way than the client is registered for.",
+        reasons: &[
             ClientRefused,
+            ClientSecretMissing,
+            ClientSecretUnwanted,
+            ClientSecretExpired,
+            ClientSecretMistaken,
+            ClientAuthRefused,
+            OriginRefused,
             CodeRefused,
             TokenAnswer,
             NoIdToken,
             UserinfoAnswer,
-            ResponseMode,
-            IssuerMixUp,
-            TenantRefused,
-            ProviderUnknown,
         ],
     },
     Symptom {
@@ -106,6 +152,7 @@ const SYMPTOMS: &[Symptom] = &[
         reasons: &[
             SessionTooLarge,
             IdentityTooLarge,
+            AppHeadersTooLarge,
             HeadersTooLarge,
             RequestLineTooLong,
             CookieBudget,
@@ -117,6 +164,7 @@ const SYMPTOMS: &[Symptom] = &[
         first: "A session ends by its limits, by signing out, when the provider does not renew it, or when the gateway \
             cannot open it any more. Several gateways behind one address need the same `secrets`.",
         reasons: &[
+            SessionKeyUnknown,
             SessionUnreadable,
             SessionIdle,
             SessionExpired,
@@ -268,6 +316,12 @@ const SYMPTOMS: &[Symptom] = &[
         heading: "It works, and the doctor warns all the same",
         first: "A warning is what would fail some people, or some day.",
         reasons: &[SettingDoubtful, SecretExposed, SecretGuessable, CookieReach, CookieBudget, GatewayAnswer],
+    },
+    Symptom {
+        heading: "The console does not open",
+        first: "The admin listener shows the console on the gateway's own host, or through a route of the gateway that only \
+            admins may use.",
+        reasons: &[ConsoleElsewhere, ConsoleHost, ConsoleOpen, ConsolePage, ConsoleMethod, ConsoleForm, ConsoleBusy],
     },
     Symptom {
         heading: "The gateway says that it made a mistake",
