@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, LOCATION};
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use openidconnect::{HttpRequest, HttpResponse};
 use tokio::sync::OnceCell;
 use url::{Host, Url};
@@ -215,6 +216,12 @@ fn proxy_in_environment() -> bool {
     ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// The proxy through which `url` is asked, as the environment names it.
+pub fn proxy_for(url: &Url) -> Option<Intercept> {
+    let address: http::Uri = url.as_str().parse().ok()?;
+    Matcher::from_system().intercept(&address).filter(|_| proxy_in_environment() && !is_loopback(url))
 }
 
 /// Whether the address is on this machine: no proxy can reach it, whatever the environment says.

@@ -7,15 +7,25 @@
 //! examination ends within its time, and says what it did not get to.
 
 mod certificate;
+mod client;
 mod configuration;
 mod cookies;
 mod directory;
+mod issuer;
 mod limits;
+mod look;
+mod provider;
 mod public_url;
+mod reach;
+mod repair;
 mod report;
 mod running;
+mod skew;
+mod subject;
+mod text;
 mod unloaded;
 mod upstream;
+mod visit;
 mod wire;
 
 use std::sync::Arc;
@@ -93,8 +103,8 @@ impl Part {
             Part::Configuration => configuration::check(config, report),
             Part::PublicUrl => public_url::check(config, report).await,
             Part::Certificate => certificate::check(config, report).await,
-            Part::Provider => {}
-            Part::Issuer => {}
+            Part::Provider => provider::check(config, report).await,
+            Part::Issuer => issuer::check(config, report).await,
             Part::Cookies => cookies::check(config, report),
             Part::Directory => directory::check(config, report).await,
             Part::Upstream => upstream::check(config, &scope.closed, report).await,
@@ -162,8 +172,10 @@ pub fn examine_quickly(config: &Arc<Config>) -> Report {
 }
 
 /// Examines one provider of `settings`, which need not be those the gateway runs with: nothing of them is kept.
-pub async fn examine_provider(_settings: &Settings, _name: &str) -> Report {
-    Report::default()
+pub async fn examine_provider(settings: &Settings, name: &str) -> Report {
+    let mut report = provider::one(settings, name).await;
+    report.sort();
+    report
 }
 
 #[cfg(test)]

@@ -141,6 +141,17 @@ impl KeySet {
         format!("{} ({}{more})", self.keys.len(), ids.collect::<Vec<_>>().join(", "))
     }
 
+    /// For which algorithms it holds a key, each once.
+    pub fn algorithms(&self) -> Vec<TokenAlgorithm> {
+        let mut all = Vec::new();
+        for (algorithm, _) in self.keys.iter().chain(self.shared.as_deref()).flat_map(|key| &key.checks) {
+            if !all.contains(algorithm) {
+                all.push(*algorithm);
+            }
+        }
+        all
+    }
+
     /// Checks `signature` over `message` with the one key that a token's `kid` and `alg` mean. What it gives is the issuer
     /// that this key is published for, where the set says so.
     ///

@@ -64,12 +64,10 @@ impl Place {
 
     /// Asks for the metadata: OpenID Connect Discovery first, and RFC 8414 where there is none.
     pub async fn discover(&self, http: &HttpClient) -> Result<Metadata, Failure> {
-        let issuer = Url::parse(&self.text.replace(TENANT, ANY_TENANT))
-            .map_err(|error| Failure::new(Reason::ConfigInvalid, format!("issuer: {error}")))?;
-        let mut asked = self.dialled(&openid_configuration(&issuer)?);
+        let [first, other] = self.metadata_addresses()?;
+        let mut asked = first;
         let mut answer = http.get_json(&asked, None).await;
         if matches!(answer, Err(HttpError::Status(404, _))) {
-            let other = self.dialled(&authorization_server(&issuer));
             let second = http.get_json(&other, None).await;
             // Where neither exists, the address that most issuers have is the one to look at.
             if !matches!(second, Err(HttpError::Status(404, _))) {
@@ -79,7 +77,15 @@ impl Place {
         self.read(&answer.map_err(|error| discovery_failed(&error, asked.as_str()))?)
     }
 
-    fn read(&self, body: &[u8]) -> Result<Metadata, Failure> {
+    /// Where the metadata are: by OpenID Connect Discovery, and by RFC 8414.
+    pub fn metadata_addresses(&self) -> Result<[Url; 2], Failure> {
+        let issuer = Url::parse(&self.text.replace(TENANT, ANY_TENANT))
+            .map_err(|error| Failure::new(Reason::ConfigInvalid, format!("issuer: {error}")))?;
+        Ok([self.dialled(&openid_configuration(&issuer)?), self.dialled(&authorization_server(&issuer))])
+    }
+
+    /// Reads the document that was fetched.
+    pub fn read(&self, body: &[u8]) -> Result<Metadata, Failure> {
         let document = document(body)?;
         let said = issuer(&document)?;
         if !self.url.as_ref().is_some_and(|own| is_issuer(own, said)) {

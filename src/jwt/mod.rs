@@ -20,6 +20,7 @@ pub mod source;
 mod tests;
 mod texts;
 pub mod token;
+mod trial;
 pub mod verify;
 
 pub use cache::Cached;
@@ -27,6 +28,7 @@ pub use issuers::{Examined, Issuer, Issuers};
 pub use key_set::KeySet;
 pub use signing::Signer;
 pub use texts::Texts;
+pub use trial::Trial;
 
 use http::{HeaderName, HeaderValue};
 

@@ -29,6 +29,7 @@ mod signed;
 mod tenants;
 mod token;
 mod translation;
+mod trial;
 mod used;
 mod userinfo;
 
@@ -46,6 +47,8 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
+pub use translation::{At, known_words};
+pub use trial::{Answered, Learnt, Trial};
 
 use self::used::Used;
 use crate::claims::NeededClaims;

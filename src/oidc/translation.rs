@@ -25,7 +25,7 @@ struct Known {
 
 /// Where a provider refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub enum At {
     /// In the browser (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6).
     Authorization,
     /// The token endpoint (RFC 6749 §5.2).
@@ -105,6 +105,11 @@ pub(super) fn refused(at: At, error: &str, description: Option<&str>) -> Failure
         Some(known) => Failure::new(known.reason, detail).remedied(known.remedy),
         None => Failure::new(by_code(at, error), detail),
     }
+}
+
+/// Reason and remedy, where the provider's words are known.
+pub fn known_words(at: At, error: &str, description: Option<&str>) -> Option<(Reason, &'static str)> {
+    translated(at, error, description).map(|known| (known.reason, known.remedy))
 }
 
 /// What is known of these words, at that endpoint.

@@ -25,6 +25,12 @@ macro_rules! operation {
         ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",
             "The metadata does not list the response type, the response mode or the client authentication that is configured.",
             "Change the setting named in the log line, or the client's registration.";
+        ProviderCertificateEnds = "DW-6106", 0, Admin, "The provider's certificate ends soon",
+            "Its last day is less than a week away; after it nobody can sign in.",
+            "Have whoever runs the provider renew it.";
+        ProviderAddressDead = "DW-6107", 0, Admin, "An address of the provider does not answer",
+            "Its name resolves to several addresses, and not all of them take connections: a part of the sign-ins waits or fails.",
+            "Take the address out of the name's records, or mend the way there.";
 
         DirectoryUnreachable = "DW-6201", 503, Admin, "The directory does not answer",
             "No connection to any `address` of `[ldap]` could be made, it broke, or an answer took longer than `timeout`.",

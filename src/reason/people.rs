@@ -58,6 +58,9 @@ macro_rules! people {
         TooManyLogoutTokens = "DW-3116", 503, Admin, "Too many encrypted logout tokens at once",
             "More encrypted logout tokens came at the same time than the gateway opens; anybody can send some.",
             "The provider sends it again; where this goes on, an admin looks who else sends to `/oidc/backchannel-logout`.";
+        AuthorizationRefused = "DW-3119", 0, Admin, "The provider shows an error instead of its sign-in page",
+            "The authorization endpoint answers with an error page and does not send the browser back; most often the client id or the redirect URI is not the one registered.",
+            "Compare `client_id` and the redirect URI that the gateway prints at its start with the client's registration.";
         AttemptElsewhere = "DW-3120", 400, Person, "This is not the gateway's own address",
             "The request came for another host or port than `public_url` has; sign-ins begin and end there, and their cookies are kept for it.",
             "Open the address in `public_url`; an admin sets `public_url` to the address that people open, and registers the redirect URI that follows from it.";
