@@ -19,12 +19,28 @@ const PLACE: &str = "running gateway";
 const LATELY: Duration = Duration::from_secs(3600);
 
 /// What people meet that an admin could mend, although the page speaks to the person.
-const OF_PERSONS: [Reason; 5] = [
-    Reason::CallbackNotFromSignIn,
+const OF_PERSONS: [Reason; 8] = [
+    Reason::AttemptElsewhere,
+    Reason::AttemptExpired,
+    Reason::AttemptOverHttp,
     Reason::AttemptUnknown,
-    Reason::ProviderSaidNo,
+    Reason::CallbackNotFromSignIn,
+    Reason::CookiesNotKept,
+    Reason::SessionKeyUnknown,
     Reason::SignInLoop,
-    Reason::SessionUnreadable,
+];
+
+/// What is met day by day where nothing is wrong.
+const DAILY: [Reason; 9] = [
+    Reason::SignInNeeded,
+    Reason::SessionMissing,
+    Reason::SessionExpired,
+    Reason::SessionIdle,
+    Reason::SessionEnded,
+    Reason::PasswordWrong,
+    Reason::AttemptUsed,
+    Reason::ClientGone,
+    Reason::RequestTimedOut,
 ];
 
 pub async fn check(config: &Arc<Config>, report: &mut Report) {
@@ -83,7 +99,9 @@ fn readiness(said: &Value, report: &mut Report) {
                 && let Some(reason) = one["reason"].as_str().and_then(Reason::with_code)
             {
                 let seen = one["detail"].as_str().unwrap_or_default();
-                report.found(Finding::new(Weight::Broken, reason, place, seen));
+                let finding = Finding::new(Weight::Broken, reason, place, seen);
+                let change = one["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
+                report.found(finding.change(change));
             } else if let Some(trouble) = one["trouble"].as_str() {
                 report.found(Finding::new(Weight::Warning, reason_in(trouble), place, trouble));
             }
@@ -115,9 +133,8 @@ fn refusals(said: &Value, report: &mut Report) {
     let since = rfc3339(unix_seconds(SystemTime::now() - LATELY));
     let mut told = BTreeSet::new();
     for group in said.as_array().into_iter().flatten() {
-        let Some(reason) = group["code"].as_str().and_then(Reason::with_code).filter(|reason| concerns(*reason)) else {
-            continue;
-        };
+        let Some(reason) = group["code"].as_str().and_then(Reason::with_code) else { continue };
+        let Some(weight) = weight_of(reason) else { continue };
         let last = &group["last"][0];
         let at = last["at"].as_str().unwrap_or_default();
         // Both are written in the same form, in UTC: they compare as texts.
@@ -134,13 +151,21 @@ fn refusals(said: &Value, report: &mut Report) {
         if !detail.is_empty() {
             seen.push_str(&format!(": {detail}"));
         }
-        report.found(Finding::new(Weight::Warning, reason, format!("{PLACE}, refusals"), seen));
+        let finding = Finding::new(weight, reason, format!("{PLACE}, refusals"), seen);
+        // What was known of that occasion says more than the reason.
+        let change = last["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
+        report.found(finding.change(change));
     }
 }
 
-/// Whether an admin has something to do where it was refused.
-fn concerns(reason: Reason) -> bool {
-    reason.info().reader == Reader::Admin || OF_PERSONS.contains(&reason)
+/// A warning where an admin has something to do; a hint where somebody was kept out and may ask an admin why.
+fn weight_of(reason: Reason) -> Option<Weight> {
+    match reason.info().reader {
+        Reader::Admin => Some(Weight::Warning),
+        Reader::Person if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
+        Reader::Person if !DAILY.contains(&reason) => Some(Weight::Hint),
+        Reader::Person | Reader::Attacker => None,
+    }
 }
 
 #[cfg(test)]
@@ -161,12 +186,15 @@ mod tests {
             group(Reason::AttemptUnknown, &now),
             group(Reason::UpstreamUnreachable, "2020-01-01T00:00:00Z"),
             group(Reason::UpstreamTls, &now),
+            group(Reason::TokenAudience, &now),
             { "code": "DW-0000" },
         ]);
         let mut report = Report::default();
         refusals(&said, &mut report);
         let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
-        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls]);
+        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls, Reason::TokenAudience]);
+        let weights: Vec<_> = report.findings.iter().map(|finding| finding.weight).collect();
+        assert_eq!(weights, [Weight::Warning, Weight::Warning, Weight::Hint]);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
     }

@@ -56,6 +56,7 @@ const SYMPTOMS: &[Symptom] = &[
             of it. `doorward doctor` asks the same without a browser. The redirect URI that has to be registered is \
             printed by `doorward check`, and has to be the same to the letter.",
         reasons: &[
+            AuthorizationRefused,
             RedirectUriRefused,
             ClientUnknown,
             FlowRefused,
@@ -130,6 +131,7 @@ const SYMPTOMS: &[Symptom] = &[
             DiscoveryIssuer,
             DiscoveryForm,
             KeysFailed,
+            ProviderAddressDead,
             RestoreOnly,
         ],
     },
@@ -182,7 +184,15 @@ const SYMPTOMS: &[Symptom] = &[
         heading: "It says that a clock is wrong, or something has expired",
         first: "Tokens and certificates hold for a time, and two clocks have to agree about it. `doorward doctor` compares the \
             gateway's clock with the `Date` of the provider.",
-        reasons: &[IdTokenExpired, TokenExpired, TokenNotYetValid, ClockUnset, CertificateExpires, AttemptExpired],
+        reasons: &[
+            IdTokenExpired,
+            TokenExpired,
+            TokenNotYetValid,
+            ClockUnset,
+            CertificateExpires,
+            ProviderCertificateEnds,
+            AttemptExpired,
+        ],
     },
     Symptom {
         heading: "A program gets 401 or 403 for its token",

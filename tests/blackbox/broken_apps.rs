@@ -89,7 +89,7 @@ async fn the_app_redirects_to_another_scheme() {
     broken.start().await;
     let answer = broken.person().open(&broken.url(PAGE)).await;
     assert!(answer.location().is_some_and(|to| to.scheme() == "https"), "{answer:?}");
-    broken.examined(Fault { code: "DW-9051", change: "forwarding headers", ..APP }).await;
+    broken.examined(Fault { code: "DW-9051", change: "Tell the app", ..APP }).await;
     broken.set("upstream.url", right).works(opens).await;
 }
 
