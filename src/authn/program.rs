@@ -2,12 +2,15 @@
 //!
 //! Promise: a credential that is there decides. What is wrong with it is the answer, whatever else the request brought.
 
+mod examine;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+pub use examine::{Credential, Sent};
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
@@ -80,16 +83,32 @@ impl Programs {
         if !credential.starts_with(b"ey") {
             check_opaque(&credential, scheme)?;
         }
-        let own = |verified: &Verified| self.issuers.own() == Some(verified.issuer);
-        let further = |verified: &Verified| {
-            if verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
-                return Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it"));
-            }
-            wanted.judge(verified, own(verified))
-        };
+        let further = |verified: &Verified| self.check_further(verified, wanted);
         let cached = self.issuers.judge(&credential, wanted.issuers.as_deref(), now, further).await?;
+        self.program_of(cached)
+    }
+
+    /// Whether a token that its issuer's entry takes is revoked, or lacks what the route asks for.
+    fn check_further(&self, verified: &Verified, wanted: &Wanted) -> Result<(), Failure> {
+        self.check_not_revoked(verified)?;
+        wanted.judge(verified, self.is_own(verified))
+    }
+
+    fn check_not_revoked(&self, verified: &Verified) -> Result<(), Failure> {
+        match verified.token_id.as_deref().is_some_and(|id| self.accounts.is_revoked(id)) {
+            true => Err(Failure::new(Reason::TokenRevoked, "an admin has revoked it")),
+            false => Ok(()),
+        }
+    }
+
+    fn is_own(&self, verified: &Verified) -> bool {
+        self.issuers.own() == Some(verified.issuer)
+    }
+
+    /// Whose token it is.
+    fn program_of(&self, cached: Arc<Cached>) -> Result<Program, Failure> {
         let verified = &cached.verified;
-        match self.account_of(verified, own(verified))? {
+        match self.account_of(verified, self.is_own(verified))? {
             Some(account) => Ok(Program::Account(account)),
             // The app could not tell the two apart.
             None if self.accounts.get(&verified.identity.user).is_some() => {
@@ -111,6 +130,11 @@ impl Programs {
 
     fn judge_key(&self, key: &[u8], wanted: &Wanted, now: u64) -> Result<Program, Failure> {
         let account = self.accounts.judge(key, now)?;
+        self.check_key_counts(wanted).map(|()| Program::Account(account))
+    }
+
+    /// Whether keys count where `wanted` is asked for.
+    fn check_key_counts(&self, wanted: &Wanted) -> Result<(), Failure> {
         let own = self.issuers.own_slot();
         if wanted.issuers.as_ref().is_some_and(|taken| !taken.get(own).copied().unwrap_or(false)) {
             let detail = "it is a service account's key; this route takes the tokens of certain issuers alone";
@@ -121,7 +145,7 @@ impl Programs {
                 let detail = format!("a service account's key has no scope; this route needs '{scope}'");
                 Err(Failure::new(Reason::TokenScope, detail))
             }
-            None => Ok(Program::Account(account)),
+            None => Ok(()),
         }
     }
 
@@ -163,20 +187,27 @@ impl Wanted {
     /// Judged at every hit: these are the route's wishes, and a token that was verified knows nothing of them. The
     /// gateway's own tokens are meant for the gateway as a whole, so a route's audiences do not concern them.
     fn judge(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
+        self.check_audience(verified, own)?;
+        self.scopes.iter().try_for_each(|scope| check_scope(verified, scope))
+    }
+
+    fn check_audience(&self, verified: &Verified, own: bool) -> Result<(), Failure> {
         let named = || self.audiences.iter().any(|wanted| verified.audiences.contains(wanted));
         if !own && !self.audiences.is_empty() && !named() {
             let accepted = self.audiences.iter().map(|audience| &**audience);
             let (got, wanted) = (list(verified.audiences.iter()), list(accepted));
             return Err(Failure::new(Reason::TokenAudience, format!("audience is {got}; this route takes {wanted}")));
         }
-        match self.scopes.iter().find(|scope| !verified.scopes.contains(scope)) {
-            Some(missing) => {
-                let got = list(verified.scopes.iter());
-                Err(Failure::new(Reason::TokenScope, format!("scope is {got}; this route needs '{missing}'")))
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
+}
+
+fn check_scope(verified: &Verified, wanted: &str) -> Result<(), Failure> {
+    if verified.scopes.contains(wanted) {
+        return Ok(());
+    }
+    let got = list(verified.scopes.iter());
+    Err(Failure::new(Reason::TokenScope, format!("scope is {got}; this route needs '{wanted}'")))
 }
 
 /// Texts in single quotes, at most five of them.

@@ -26,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header};
 use url::Url;
 
 use crate::attempts::Attempts;
@@ -49,6 +49,7 @@ use crate::telemetry::Reference;
 use crate::way_in::WayIn;
 
 pub use answer::{Answer, Known, Outcome, Refusal};
+pub use new_session::seal_session;
 pub use published::Published;
 pub use renewal::SessionRenewals;
 pub use return_address::ReturnAddress;
@@ -296,19 +297,8 @@ fn methods_of(context: &Context, path: &str) -> &'static str {
 
 /// Answers a request to one of the gateway's own addresses.
 pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
-    if is_closed(context, visit.path) {
-        let failure = Failure::new(Reason::RestoreOnly, format!("{} {}", visit.method, visit.path));
-        return match *visit.method {
-            Method::POST if !visit.visitor().is_person() => Ok(body_unread(context, visit, failure)),
-            _ => Err(failure.into()),
-        };
-    }
-    let taken = methods_of(context, visit.path).split(", ").any(|method| method == visit.method.as_str());
-    if !taken && *visit.method == Method::POST && is_callback(context, visit.path) {
-        return Err(Failure::new(Reason::ResponseMode, "expected an answer in the address, got a form").into());
-    }
-    if !taken {
-        return Err(Failure::new(Reason::MethodNotAllowed, format!("{} {}", visit.method, visit.path)).into());
+    if let Some(early) = answer_early(context, visit) {
+        return early;
     }
     match visit.path {
         LOGIN => sign_in::login(context, visit),
@@ -324,6 +314,45 @@ pub async fn answer(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refu
             None => Err(Failure::from(Reason::NoRoute).into()),
         },
         path => context.published.answer(visit.host, path).ok_or_else(|| Failure::from(Reason::NoRoute).into()),
+    }
+}
+
+/// The answer where the address is closed, or does not take the method.
+fn answer_early(context: &Context, visit: &Visit<'_>) -> Option<Result<Answer, Refusal>> {
+    if is_closed(context, visit.path) {
+        let failure = Failure::new(Reason::RestoreOnly, format!("{} {}", visit.method, visit.path));
+        return Some(match *visit.method {
+            Method::POST if !visit.visitor().is_person() => Ok(body_unread(context, visit, failure)),
+            _ => Err(failure.into()),
+        });
+    }
+    let taken = methods_of(context, visit.path).split(", ").any(|method| method == visit.method.as_str());
+    if !taken && *visit.method == Method::POST && is_callback(context, visit.path) {
+        let failure = Failure::new(Reason::ResponseMode, "expected an answer in the address, got a form");
+        return Some(Err(failure.into()));
+    }
+    let refused = || Failure::new(Reason::MethodNotAllowed, format!("{} {}", visit.method, visit.path));
+    (!taken).then(|| Err(refused().into()))
+}
+
+/// The answer where it can be told without doing anything: nothing is redeemed, ended or asked of anybody. `None` where that
+/// is not so.
+pub async fn rehearse(context: &Context, visit: &Visit<'_>) -> Option<Result<Answer, Refusal>> {
+    if let Some(early) = answer_early(context, visit) {
+        return Some(early);
+    }
+    let reads = visit.method.is_safe();
+    let told = match visit.path {
+        LOGIN | SIGNED_OUT => reads,
+        LOGOUT => reads && !visit.headers.contains_key(header::COOKIE) && !provider_logout::is_front_channel(visit),
+        PASSWORD | BACK_CHANNEL_LOGOUT | TOKEN => false,
+        // Without a code there is nothing to redeem.
+        path if is_callback(context, path) => reads && matches!(visit.parameter("code"), Ok(None)),
+        _ => true,
+    };
+    match told {
+        true => Some(Box::pin(answer(context, visit)).await),
+        false => None,
     }
 }
 

@@ -28,36 +28,17 @@ pub fn make_session(
     context: &Context,
     visit: &Visit<'_>,
     way_on: WayOn<'_>,
-    signed_in: SignedIn,
+    mut signed_in: SignedIn,
 ) -> Result<Answer, Failure> {
-    let settings = &context.config.settings;
-    // What the app could not be told later is better refused now.
-    context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
-        Reason::IdentityTooLarge => failure.renamed(Reason::SessionTooLarge),
-        _ => failure,
-    })?;
     let now = visit.seconds();
-    let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());
-    let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
-    let session = Session {
-        id: context.keys.random_id().map_err(internal)?,
-        signed_in_at: signed_in.proven_at.map_or(now, |proven_at| proven_at.min(now)),
-        last_used: now,
-        authentication: signed_in.authentication,
-        tokens: refresh_token.map(|token| Tokens {
-            refresh_token: token.expose().to_owned(),
-            expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
-            renewed: 0,
-        }),
-        identity: signed_in.identity,
-    };
-    let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
+    let id_token = signed_in.id_token.take();
+    let (session, sealed) = seal_session(context, signed_in, now)?;
     metrics().session_bytes.observe(sealed.len() as f64);
     context.ended.saw(&session);
     end_former(context, visit, &session);
     let mut cookies = context.cookies.store_session(&sealed, visit.headers);
     cookies.extend(Trips::of(context, visit).one_more(context, now));
-    let hint = signed_in.id_token.as_deref().and_then(|token| hint_cookie(context, token));
+    let hint = id_token.as_deref().and_then(|token| hint_cookie(context, token));
     // The hint of whoever was signed in before must not sign out somebody else.
     cookies.extend(hint.or_else(|| context.cookies.end(&context.cookies.hint(), LOGOUT)));
     let who = &session.identity;
@@ -75,6 +56,33 @@ pub fn make_session(
     let mut answer = Answer::onward(context, visit, to, way_on.by_hand)?.with_cookies(cookies);
     answer.user = Some(session.identity.user);
     Ok(answer)
+}
+
+/// The session of somebody who signed in, and the same sealed. Fails where the app could not be told who it is, or where no
+/// cookie holds it.
+pub fn seal_session(context: &Context, signed_in: SignedIn, now: u64) -> Result<(Session, String), Failure> {
+    let settings = &context.config.settings;
+    // What the app could not be told later is better refused now.
+    context.identity_headers.of(&signed_in.identity).map_err(|failure| match failure.reason {
+        Reason::IdentityTooLarge => failure.renamed(Reason::SessionTooLarge),
+        _ => failure,
+    })?;
+    let internal = |e: crate::keys::NoRandomness| Failure::new(Reason::Internal, e.to_string());
+    let refresh_token = signed_in.refresh_token.filter(|_| settings.session.refresh);
+    let session = Session {
+        id: context.keys.random_id().map_err(internal)?,
+        signed_in_at: signed_in.proven_at.map_or(now, |proven_at| proven_at.min(now)),
+        last_used: now,
+        authentication: signed_in.authentication,
+        tokens: refresh_token.map(|token| Tokens {
+            refresh_token: token.expose().to_owned(),
+            expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
+            renewed: 0,
+        }),
+        identity: signed_in.identity,
+    };
+    let sealed = session.seal(&context.keys, context.cookies.sealed_for(), settings.session.max_bytes.0)?;
+    Ok((session, sealed))
 }
 
 /// Ends the session that the browser brought to the sign-in: its cookie is overwritten, and nobody could sign out of it.

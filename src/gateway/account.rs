@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
+use serde_json::{Map, Value};
 
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
@@ -13,7 +14,9 @@ use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
 use crate::reason::{Failure, Reason};
-use crate::telemetry::{Access as AccessLine, Audit, Decision, Reference, Refused, access, audit, metrics, refusals};
+use crate::telemetry::{
+    Access as AccessLine, Audit, Decision, Reference, Refused, access, audit, metrics, recording, refusals,
+};
 
 /// What is known of one request on its way.
 pub struct Way {
@@ -43,6 +46,15 @@ pub struct Way {
     /// Whether a session was asked for.
     pub(super) authenticated: bool,
     pub(super) outcome: WayOutcome,
+    /// Where nobody sent the request, and it is only asked what would become of it.
+    pub(super) rehearsed: Option<Box<Rehearsed>>,
+}
+
+/// What is assumed of a request that nobody sent.
+#[derive(Default)]
+pub(super) struct Rehearsed {
+    /// Claims that are taken to be those of a verified token.
+    pub claims: Option<Map<String, Value>>,
 }
 
 pub(super) enum WayOutcome {
@@ -71,7 +83,13 @@ impl Way {
             deciding: Duration::ZERO,
             authenticated: false,
             outcome: WayOutcome::Passed,
+            rehearsed: None,
         }
+    }
+
+    /// Claims that stand for a token's.
+    pub(super) fn assumed(&self) -> Option<&Map<String, Value>> {
+        self.rehearsed.as_ref()?.claims.as_ref()
     }
 }
 
@@ -136,7 +154,11 @@ impl Gateway {
         };
         access::record(&line, now);
         if failure.is_some_and(|failure| failure.reason != Reason::ClientGone) {
-            refusals().note(Refused::of(&line, now));
+            let trace = self.trace(session, way, now);
+            refusals().note(Refused { trace, ..Refused::of(&line, now) });
+        } else if recording().is_on(now) {
+            let trace = self.trace(session, way, now);
+            recording().note(Refused { trace, ..Refused::of(&line, now) }, outcome);
         }
         // Somebody who is known was turned away: that is for the audit log, too.
         if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {

@@ -3,7 +3,7 @@
 //! Promise: where a route takes tokens, an `Authorization` header decides alone; a bad one never falls through to the
 //! session that came along.
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Gateway;
 use super::account::Way;
@@ -72,7 +72,10 @@ impl Gateway {
                 };
                 audit::record(&denied, visit.now);
             })?,
-            None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
+            None => match way.assumed() {
+                Some(claims) => programs.judge_assumed(claims, &tokens.wanted, visit.seconds())?,
+                None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
+            },
         };
         may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;
         if tokens.attribution {
@@ -118,7 +121,7 @@ impl Gateway {
             refusal
         })?;
         if let Some(step_up) = &route.step_up
-            && let Err(failure) = self.is_enough(step_up, visit, &person)
+            && let Err(failure) = self.is_enough(step_up, &person, visit.seconds())
         {
             let who = &person.identity;
             let cookies = std::mem::take(&mut way.cookies);
@@ -135,18 +138,20 @@ impl Gateway {
     }
 
     /// Whether the sign-in behind a session is what the route asks for.
-    fn is_enough(&self, step_up: &StepUp, visit: &Visit<'_>, person: &PersonSession) -> Result<(), Failure> {
+    pub(super) fn is_enough(&self, step_up: &StepUp, person: &PersonSession, now: u64) -> Result<(), Failure> {
         let leeway = self.context.providers.get(&person.identity.provider).map(|provider| provider.leeway().as_secs());
-        step_up.check(person, leeway.unwrap_or_default(), visit.seconds())
+        step_up.check(person, leeway.unwrap_or_default(), now)
     }
 
     /// The verdict on the request's session, renewed where it is due, its use noted.
     async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
-        let accepted =
-            |name: &str| self.context.accepts(name) && route.provider.as_deref().is_none_or(|wanted| wanted == name);
         let now = visit.seconds();
-        let verdict = self.context.session_rules().judge(visit.headers, now, accepted);
+        let verdict = self.judge_session(visit.headers, route, now);
         let Verdict::Known(mut person) = verdict else { return verdict };
+        // Nothing is renewed and nothing noted for the sake of an explanation.
+        if way.rehearsed.is_some() {
+            return Verdict::Known(person);
+        }
         let limits = &self.context.config.settings.session;
         let mut changed = person.note_use(limits, now);
         let due = person.renewal_due(limits, now);
@@ -170,6 +175,13 @@ impl Gateway {
             self.store(visit, &person, way);
         }
         Verdict::Known(person)
+    }
+
+    /// The verdict on the session cookie in `headers`, where `route` takes sessions.
+    pub(super) fn judge_session(&self, headers: &HeaderMap, route: &Route, now: u64) -> Verdict {
+        let accepted =
+            |name: &str| self.context.accepts(name) && route.provider.as_deref().is_none_or(|wanted| wanted == name);
+        self.context.session_rules().judge(headers, now, accepted)
     }
 
     fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {
@@ -197,7 +209,7 @@ fn is_bearer(visit: &Visit<'_>) -> bool {
 }
 
 /// Step 5: what the route's rules say.
-fn may(route: &Route, identity: &Identity) -> Result<(), Failure> {
+pub(super) fn may(route: &Route, identity: &Identity) -> Result<(), Failure> {
     match route.rules.as_ref().map(|rules| rules.judge(identity)) {
         Some(authz::Verdict::Deny(failure)) => Err(failure),
         Some(authz::Verdict::Allow) | None => Ok(()),

@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod cors;
 mod door;
+pub mod explain;
 mod failure;
 mod forwarded;
 mod headers;
@@ -176,10 +177,18 @@ impl Gateway {
 
     fn canonical_request(&self, session: &Session) -> std::result::Result<(CanonicalRequest, Origin), Failure> {
         let raw_head: Option<Bytes> = session.as_http1().map(|h1| h1.get_headers_raw_bytes());
-        let head = session.req_header();
-        let mut request = CanonicalRequest::read(head, raw_head.as_deref(), &self.context.config.settings.limits)?;
+        self.read(session.req_header(), raw_head.as_deref(), client_address(session))
+    }
+
+    fn read(
+        &self,
+        head: &RequestHeader,
+        raw_head: Option<&[u8]>,
+        peer: Option<&SocketAddr>,
+    ) -> std::result::Result<(CanonicalRequest, Origin), Failure> {
+        let mut request = CanonicalRequest::read(head, raw_head, &self.context.config.settings.limits)?;
         // A listed proxy in front knows the host that was asked for better than the connection to us does.
-        let origin = self.forwarding.read(client_address(session), &head.headers, &mut request.authority);
+        let origin = self.forwarding.read(peer, &head.headers, &mut request.authority);
         Ok((request, origin))
     }
 
@@ -208,6 +217,39 @@ impl Gateway {
             body: &[],
         };
         Answer::refusal(&self.context, &visit, failure.into())
+    }
+
+    /// What the app gets instead of the client's head.
+    fn tell_app(&self, upstream_request: &mut RequestHeader, way: &Way) -> Result<()> {
+        let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
+            return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
+        };
+        let route = &self.routes[index];
+        let forwarding = self.forwarding.tell(origin, &request.authority)?;
+        let told = way.program.as_ref().map_or(&[][..], Program::headers);
+        let mut parts = take_parts(upstream_request);
+        let headers = &mut parts.headers;
+        self.sanitiser.clean(headers, &self.context.cookies);
+        headers.reserve(1 + forwarded::HEADERS + told.len() + way.identity.len());
+        let named = match self.upstreams[route.upstream].host_header() {
+            HostHeader::Fixed(value) => value,
+            HostHeader::Preserve => &forwarding.host,
+        };
+        headers.insert(header::HOST, named.clone());
+        forwarding.write(headers, route.strip.as_deref())?;
+        // On preflights too, which nobody judges; and a key is the gateway's own matter wherever it was sent.
+        let ends_here = match &route.tokens {
+            Some(tokens) => !tokens.forward,
+            None => headers.get(header::AUTHORIZATION).is_some_and(holds_key),
+        };
+        if ends_here {
+            self.sanitiser.take_credential(headers);
+        }
+        for (name, value) in told.iter().chain(&way.identity) {
+            headers.insert(name.clone(), value.clone());
+        }
+        *upstream_request = RequestHeader::from(parts);
+        write_target(upstream_request, request, route.strip.as_deref())
     }
 
     /// Sends `answer` and notes what it was.
@@ -268,35 +310,7 @@ impl Gateway {
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
     /// `Connection` names, so that nobody can have ours removed.
     fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
-        let (Some(request), Some(origin), Some(index)) = (&way.request, &way.origin, way.route) else {
-            return Error::e_explain(ErrorType::InternalError, "forwarded before it was decided");
-        };
-        let route = &self.routes[index];
-        let forwarding = self.forwarding.tell(origin, &request.authority)?;
-        let told = way.program.as_ref().map_or(&[][..], Program::headers);
-        let mut parts = take_parts(upstream_request);
-        let headers = &mut parts.headers;
-        self.sanitiser.clean(headers, &self.context.cookies);
-        headers.reserve(1 + forwarded::HEADERS + told.len() + way.identity.len());
-        let named = match self.upstreams[route.upstream].host_header() {
-            HostHeader::Fixed(value) => value,
-            HostHeader::Preserve => &forwarding.host,
-        };
-        headers.insert(header::HOST, named.clone());
-        forwarding.write(headers, route.strip.as_deref())?;
-        // On preflights too, which nobody judges; and a key is the gateway's own matter wherever it was sent.
-        let ends_here = match &route.tokens {
-            Some(tokens) => !tokens.forward,
-            None => headers.get(header::AUTHORIZATION).is_some_and(holds_key),
-        };
-        if ends_here {
-            self.sanitiser.take_credential(headers);
-        }
-        for (name, value) in told.iter().chain(&way.identity) {
-            headers.insert(name.clone(), value.clone());
-        }
-        *upstream_request = RequestHeader::from(parts);
-        write_target(upstream_request, request, route.strip.as_deref())
+        self.tell_app(upstream_request, way)
     }
 
     fn response_filter(
@@ -405,9 +419,13 @@ fn says_no_store(response: &ResponseHeader) -> bool {
 
 /// A preflight of the Fetch standard: it carries no credentials by definition.
 fn is_preflight(visit: &Visit<'_>) -> bool {
-    *visit.method == Method::OPTIONS
-        && visit.headers.contains_key(header::ORIGIN)
-        && visit.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    asks_before(visit.method, visit.headers)
+}
+
+fn asks_before(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Whether long silence is natural for this request.

@@ -4,6 +4,8 @@
 //! prefix, a longer prefix before a shorter, named methods before all. Looking one up costs a few hash look-ups,
 //! however many routes there are.
 
+mod examine;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

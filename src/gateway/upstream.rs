@@ -110,6 +110,10 @@ impl Upstream {
         }
     }
 
+    pub fn url(&self) -> &AppUrl {
+        &self.url
+    }
+
     pub fn host_header(&self) -> &HostHeader {
         &self.host
     }

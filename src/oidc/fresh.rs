@@ -41,6 +41,10 @@ impl Provider {
         background::repeat(shutdown, |retry| self.renew(retry)).await;
     }
 
+    pub(super) async fn fetch_once(&self) {
+        self.renew(FIRST_RETRY).await;
+    }
+
     /// The time until the next one; `None` where it failed.
     async fn renew(&self, retry: Duration) -> Option<Duration> {
         match self.fetch().await {

@@ -155,6 +155,16 @@ impl Providers {
         self.answered.holds(["", state])
     }
 
+    /// Fetches metadata and keys of those whose are not at hand, once and all at the same time.
+    pub async fn fetch_missing(&self) {
+        let mut tasks = JoinSet::new();
+        for provider in self.iter().filter(|provider| provider.snapshot().is_none()) {
+            let provider = Arc::clone(provider);
+            tasks.spawn(async move { provider.fetch_once().await });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
     /// Fetches metadata and keys of all providers, each on its own, until `shutdown` turns true: at once, with growing
     /// pauses until it works, then every `refresh_every`.
     pub async fn keep_fresh(&self, shutdown: watch::Receiver<bool>) {

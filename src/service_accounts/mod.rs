@@ -131,18 +131,27 @@ impl ServiceAccounts {
     /// [`Reason::KeyMalformed`], [`Reason::KeyUnknown`], [`Reason::KeyExpired`] or [`Reason::AccountGone`]. The detail
     /// names the key by its id, which is no secret: whoever has the key can make it.
     pub fn judge(&self, key: &[u8], now: u64) -> Result<Arc<Account>, Failure> {
+        self.judge_counted(key, now, true)
+    }
+
+    /// The same for explaining: nothing is counted, and it is no use of the key.
+    pub fn look_at(&self, key: &[u8], now: u64) -> Result<Arc<Account>, Failure> {
+        self.judge_counted(key, now, false)
+    }
+
+    fn judge_counted(&self, key: &[u8], now: u64, counted: bool) -> Result<Arc<Account>, Failure> {
         if let Err(failure) = key::check(key) {
-            self.malformed.inc();
+            self.malformed.inc_by(counted.into());
             return Err(failure);
         }
         let digest = key::digest(key);
         let table = self.table.load();
         let found = table.keys.get(&beginning(&digest));
         let Some(key) = found.filter(|key| verify_slices_are_equal(&key.digest, &digest).is_ok()) else {
-            self.unknown.inc();
+            self.unknown.inc_by(counted.into());
             return Err(Failure::new(Reason::KeyUnknown, format!("key '{}' is not known here", key::id_of(&digest))));
         };
-        key.judge(now)
+        key.judge(now, counted)
     }
 
     /// The account that the tokens of the `[[issuer]]` called `issuer` with this `sub` belong to.
@@ -163,17 +172,20 @@ impl ServiceAccounts {
 }
 
 impl Key {
-    fn judge(&self, now: u64) -> Result<Arc<Account>, Failure> {
+    fn judge(&self, now: u64, counted: bool) -> Result<Arc<Account>, Failure> {
         if let Some(past) = self.expires.and_then(|end| now.checked_sub(end.0)) {
-            self.expired.inc();
+            self.expired.inc_by(counted.into());
             return Err(Failure::new(Reason::KeyExpired, format!("key '{}' expired {past} s ago", self.id)));
         }
         let Some(account) = &self.owner else {
-            self.gone.inc();
+            self.gone.inc_by(counted.into());
             let detail =
                 format!("key '{}' is of the service account '{}', which there is no more", self.id, self.account);
             return Err(Failure::new(Reason::AccountGone, detail));
         };
+        if !counted {
+            return Ok(account.clone());
+        }
         self.accepted.inc();
         // Once a second rather than once a request: the line of memory is every core's.
         if self.last_use.get() != now as i64 {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Access, Reference, rfc3339};
 use crate::clock::unix_seconds;
+use crate::examined::Step;
 use crate::reason::Reason;
 
 /// Kept of one reason.
@@ -40,9 +41,20 @@ pub struct Refused {
     pub user: Option<String>,
     pub issuer: Option<String>,
     pub client: Option<IpAddr>,
+    /// The steps of the decision, as far as they were traced.
+    pub trace: Vec<Step>,
 }
 
 impl Refused {
+    /// Cuts long texts.
+    pub(super) fn bound(&mut self) {
+        for text in [&mut self.detail, &mut self.host, &mut self.path] {
+            cut(text);
+        }
+        self.user.iter_mut().chain(&mut self.remedy).for_each(cut);
+        self.trace.iter_mut().for_each(Step::bound);
+    }
+
     /// What the access log says of it. A line without a reason is none of the gateway's refusals.
     pub fn of(line: &Access<'_>, at: SystemTime) -> Refused {
         Refused {
@@ -60,6 +72,7 @@ impl Refused {
             user: line.user.map(str::to_owned),
             issuer: line.issuer.map(str::to_owned),
             client: line.peer,
+            trace: Vec::new(),
         }
     }
 }
@@ -98,10 +111,7 @@ pub fn refusals() -> &'static Refusals {
 impl Refusals {
     /// Keeps `refused`. Long texts are cut.
     pub fn note(&self, mut refused: Refused) {
-        for text in [&mut refused.detail, &mut refused.host, &mut refused.path] {
-            cut(text);
-        }
-        refused.user.iter_mut().chain(&mut refused.remedy).for_each(cut);
+        refused.bound();
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, kept) = groups.entry(refused.reason.code()).or_insert_with(|| (refused.reason, Kept::default()));
         kept.count += 1;
@@ -178,6 +188,7 @@ mod tests {
             user: None,
             issuer: None,
             client: None,
+            trace: Vec::new(),
         }
     }
 

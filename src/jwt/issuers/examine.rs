@@ -74,6 +74,23 @@ impl Issuers {
         self.list.get(self.index_of(read.iss()).ok()?)
     }
 
+    /// Fetches what is needed to judge `token` and not at hand: keys of the issuer that it names, or, where it is no JWT,
+    /// the metadata of those who are asked about it.
+    pub async fn fetch_keys_for(&self, token: Option<&[u8]>, now: u64) {
+        match token {
+            Some(token) => {
+                if let Some(issuer) = self.named_by(token) {
+                    issuer.fetch_keys(now).await;
+                }
+            }
+            None => {
+                for issuer in self.introspecting.iter().filter_map(|index| self.list.get(*index)) {
+                    issuer.fetch_keys(now).await;
+                }
+            }
+        }
+    }
+
     /// The issuer that stands for `iss`.
     pub fn named(&self, iss: &str) -> Option<&Issuer> {
         self.list.get(*self.by_iss.get(iss)?)
@@ -127,16 +144,20 @@ impl Issuers {
 }
 
 impl Issuer {
-    /// Fetches its keys once, where they come from elsewhere and are not at hand.
-    pub async fn fetch_keys(&self, now: u64) {
+    /// The first `iss` that it stands for.
+    pub fn first_iss(&self) -> Option<String> {
+        self.policy.issuers().next().map(str::to_owned)
+    }
+
+    async fn fetch_keys(&self, now: u64) {
         if self.source.current(now).is_err() {
             self.source.refresh(None).await;
         }
     }
 
-    /// Whether its keys are at hand at `now` (seconds since 1970).
-    pub fn has_keys(&self, now: u64) -> bool {
-        self.source.current(now).is_ok()
+    /// Why there are no keys at `now` (seconds since 1970); `None` where there are.
+    pub fn missing_keys(&self, now: u64) -> Option<String> {
+        self.source.current(now).err().map(|failure| self.without_keys(&failure))
     }
 
     fn without_keys(&self, failure: &Failure) -> String {

@@ -1,0 +1,58 @@
+//! The trace of a request that was answered: the same steps, told from the head that came, for the console.
+//!
+//! Promise: it is made where a request was refused, or while an admin has everything recorded; of a flood of refusals
+//! only some a second are traced. No token, cookie or query is in it.
+
+use std::time::SystemTime;
+
+use pingora_proxy::Session;
+
+use super::super::Gateway;
+use super::super::account::{Way, WayOutcome};
+use super::{Scene, canonical, refused_form};
+use crate::authn::Program;
+use crate::clock::unix_seconds;
+use crate::examined::{Fate, Field, Step};
+use crate::telemetry::recording;
+
+impl Gateway {
+    /// The steps of the request that `session` and `way` are of.
+    pub(in crate::gateway) fn trace(&self, session: &Session, way: &Way, now: SystemTime) -> Vec<Step> {
+        if !recording().may_trace(now) {
+            return Vec::new();
+        }
+        let head = session.req_header();
+        let (Some(request), Some(origin)) = (&way.request, &way.origin) else {
+            return match &way.outcome {
+                WayOutcome::Refused(failure) => vec![refused_form(failure, head.raw_path())],
+                _ => Vec::new(),
+            };
+        };
+        let scene = Scene { headers: &head.headers, request, claims: None, now: unix_seconds(way.began), live: true };
+        let mut steps = vec![canonical(&scene, origin)];
+        steps.extend(self.examine(&scene).0);
+        if way.first_address.is_some() {
+            steps.extend(self.was_sent(way).into_iter().flatten());
+        }
+        steps
+    }
+
+    /// Steps 7 and 8: who the app was told it is, and which app that was.
+    fn was_sent(&self, way: &Way) -> Option<[Step; 2]> {
+        let route = &self.routes[way.route?];
+        let mut told = Step::new(7, "headers for the app").saying("what the app was told of who it is");
+        let program = way.program.as_ref().map_or(&[][..], Program::headers);
+        told.headers = program
+            .iter()
+            .chain(&way.identity)
+            .map(|(name, value)| Field {
+                name: name.to_string(),
+                value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                fate: Fate::Written,
+            })
+            .collect();
+        let upstream = &self.upstreams[route.upstream];
+        let target = Step::new(8, "upstream").saying(format!("`{}` at {}", upstream.name, upstream.url()));
+        Some([told, target])
+    }
+}
