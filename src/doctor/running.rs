@@ -30,6 +30,9 @@ const OF_PERSONS: [Reason; 8] = [
     Reason::SignInLoop,
 ];
 
+/// What also those meet whose browser or proxy hides where a form was, though only an attacker should.
+const OF_PAGES: [Reason; 2] = [Reason::CallbackParameter, Reason::PasswordFromElsewhere];
+
 /// What is met day by day where nothing is wrong.
 const DAILY: [Reason; 9] = [
     Reason::SignInNeeded,
@@ -164,6 +167,7 @@ fn weight_of(reason: Reason) -> Option<Weight> {
         Reader::Admin => Some(Weight::Warning),
         Reader::Person if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
         Reader::Person if !DAILY.contains(&reason) => Some(Weight::Hint),
+        Reader::Attacker if OF_PAGES.contains(&reason) => Some(Weight::Hint),
         Reader::Person | Reader::Attacker => None,
     }
 }

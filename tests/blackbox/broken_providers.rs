@@ -146,16 +146,6 @@ async fn the_issuer_has_a_query() {
 }
 
 #[tokio::test]
-async fn the_issuer_is_the_address_of_the_admin_console() {
-    let mut broken = Deployment::at(Provider::shared()).await;
-    broken.set("provider.provider", "okta").set("provider.issuer", "https://dev-12345678-admin.okta.com");
-    let change = "https://dev-12345678.okta.com";
-    broken.does_not_start(Fault { seen: "admin console", change, ..NOT_VALID }).await;
-    broken.unset("provider.provider").set("provider.issuer", Provider::shared().issuer());
-    broken.works(Deployment::signs_in).await;
-}
-
-#[tokio::test]
 async fn the_issuer_is_called_by_another_name() {
     let another = Provider::shared().issuer().replace("127.0.0.2", "localhost");
     let port = another.rsplit_once(':').expect("a port").1.to_owned();

@@ -119,7 +119,7 @@ async fn the_replicas_have_different_secrets() {
         }
         answer
     };
-    other.refuses(Fault { code: "DW-3124", seen: "", change: "same `secrets`", ..SEEN }, act).await;
+    other.refuses(Fault { code: "DW-3124", seen: "", change: "Give all replicas the same", ..SEEN }, act).await;
     other.config().secrets = secrets;
     other.works(act).await;
 }
