@@ -142,9 +142,7 @@ async fn the_provider_cannot_post_its_answer() {
     });
     let mut broken = Deployment::forged(&forger).await;
     broken.set("provider.response_mode", "form_post");
-    broken
-        .refuses(Fault { seen: "response_mode", change: "response_mode", ..REGISTRATION }, Deployment::signs_in)
-        .await;
+    broken.refuses(Fault { seen: "response_mode", change: "response_mode", ..FLOW }, Deployment::signs_in).await;
     broken.unset("provider.response_mode");
     broken.works(Deployment::signs_in).await;
 }
