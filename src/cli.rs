@@ -84,6 +84,8 @@ enum Command {
     Schema,
     /// Print docs/reasons.md
     Reasons,
+    /// Print docs/troubleshooting.md
+    Troubleshooting,
     /// Print docs/configuration.md
     ConfigDocs,
     /// Ask the gateway on this machine whether it is alive: exit code 0 where it is, 1 where not
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::ClientKeys { provider, file } => client_keys(provider.as_deref(), file.config.as_deref()),
         Command::Schema => print(&schema::json_schema()),
         Command::Reasons => print(&reason::as_markdown()),
+        Command::Troubleshooting => print(&reason::troubleshooting()),
         Command::ConfigDocs => print(&schema::markdown()),
         Command::Healthcheck(flag) => healthcheck(flag.config.as_deref()),
         Command::Version => print(concat!("doorward ", env!("CARGO_PKG_VERSION"), "\n")),

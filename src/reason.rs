@@ -2,7 +2,8 @@
 //!
 //! Promise: a code never changes its meaning and is never used again for another. The reason decides
 //! the status, the page, the log line and the metric label; no other room invents a status or a text.
-//! `docs/reasons.md` is generated from the table (`doorward reasons`) and tested to be current.
+//! `docs/reasons.md` and `docs/troubleshooting.md` are generated from the table (`doorward reasons`, `doorward
+//! troubleshooting`) and tested to be current.
 //!
 //! The hundreds say where in the way of a request a code belongs: 1 the request itself, 2 routes and
 //! upstreams, 3 signing in, 4 sessions, 5 who may, 6 the provider, 7 configuration and start, 8 programs, 9 what the doctor
@@ -20,6 +21,10 @@ mod operation;
 mod doctor;
 #[macro_use]
 mod console;
+
+mod symptoms;
+
+pub use symptoms::troubleshooting;
 
 /// Who most likely reads about a failure, and therefore whom the remedy addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

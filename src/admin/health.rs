@@ -127,6 +127,6 @@ fn not_ready(name: &str, failure: &Failure) -> Value {
     let info = failure.reason.info();
     json!({
         "name": name, "ready": false, "reason": info.code, "title": info.title, "detail": failure.detail,
-        "remedy": info.remedy,
+        "remedy": failure.remedy(),
     })
 }

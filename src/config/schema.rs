@@ -156,6 +156,7 @@ mod tests {
         is_current("docs/configuration.md", &markdown());
         is_current("docs/gateway.schema.json", &json_schema());
         is_current("docs/reasons.md", &crate::reason::as_markdown());
+        is_current("docs/troubleshooting.md", &crate::reason::troubleshooting());
     }
 
     #[test]

@@ -18,25 +18,32 @@ const PLACE: &str = "running gateway";
 /// How long ago a refusal may be to be told.
 const LATELY: Duration = Duration::from_secs(3600);
 
-/// What people and programs meet every day, and nobody has to mend.
-const ORDINARY: [Reason; 8] = [
-    Reason::ClientGone,
+/// What people meet that an admin could mend, although the page speaks to the person.
+const OF_PERSONS: [Reason; 8] = [
+    Reason::AttemptElsewhere,
+    Reason::AttemptExpired,
+    Reason::AttemptOverHttp,
+    Reason::AttemptUnknown,
+    Reason::CallbackNotFromSignIn,
+    Reason::CookiesNotKept,
+    Reason::SessionKeyUnknown,
+    Reason::SignInLoop,
+];
+
+/// What also those meet whose browser or proxy hides where a form was, though only an attacker should.
+const OF_PAGES: [Reason; 2] = [Reason::CallbackParameter, Reason::PasswordFromElsewhere];
+
+/// What is met day by day where nothing is wrong.
+const DAILY: [Reason; 9] = [
     Reason::SignInNeeded,
-    Reason::SessionEndedDuringPost,
-    Reason::PasswordWrong,
     Reason::SessionMissing,
     Reason::SessionExpired,
     Reason::SessionIdle,
     Reason::SessionEnded,
-];
-
-/// What people meet that most often is the deployment's fault, although the page speaks to the person.
-const OF_PERSONS: [Reason; 5] = [
-    Reason::CallbackNotFromSignIn,
-    Reason::AttemptUnknown,
-    Reason::ProviderSaidNo,
-    Reason::SignInLoop,
-    Reason::SessionUnreadable,
+    Reason::PasswordWrong,
+    Reason::AttemptUsed,
+    Reason::ClientGone,
+    Reason::RequestTimedOut,
 ];
 
 pub async fn check(config: &Arc<Config>, report: &mut Report) {
@@ -95,7 +102,9 @@ fn readiness(said: &Value, report: &mut Report) {
                 && let Some(reason) = one["reason"].as_str().and_then(Reason::with_code)
             {
                 let seen = one["detail"].as_str().unwrap_or_default();
-                report.found(Finding::new(Weight::Broken, reason, place, seen));
+                let finding = Finding::new(Weight::Broken, reason, place, seen);
+                let change = one["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
+                report.found(finding.change(change));
             } else if let Some(trouble) = one["trouble"].as_str() {
                 report.found(Finding::new(Weight::Warning, reason_in(trouble), place, trouble));
             }
@@ -138,13 +147,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// What `/refusals.json` says was refused lately.
+/// What `/refusals.json` says was refused lately that an admin can mend.
 fn refusals(said: &Value, report: &mut Report) {
     let since = rfc3339(unix_seconds(SystemTime::now() - LATELY));
     let mut told = BTreeSet::new();
     for group in said.as_array().into_iter().flatten() {
         let Some(reason) = group["code"].as_str().and_then(Reason::with_code) else { continue };
-        let Some(weight) = weight(reason) else { continue };
+        let Some(weight) = weight_of(reason) else { continue };
         let last = &group["last"][0];
         let at = last["at"].as_str().unwrap_or_default();
         // Both are written in the same form, in UTC: they compare as texts.
@@ -161,17 +170,21 @@ fn refusals(said: &Value, report: &mut Report) {
         if !detail.is_empty() {
             seen.push_str(&format!(": {detail}"));
         }
-        report.found(Finding::new(weight, reason, format!("{PLACE}, refusals"), seen));
+        let finding = Finding::new(weight, reason, format!("{PLACE}, refusals"), seen);
+        // What was known of that occasion says more than the reason.
+        let change = last["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
+        report.found(finding.change(change));
     }
 }
 
-/// How much it weighs that somebody was refused; nothing where that is as it should be.
-fn weight(reason: Reason) -> Option<Weight> {
+/// A warning where an admin has something to do; a hint where somebody was kept out and may ask an admin why.
+fn weight_of(reason: Reason) -> Option<Weight> {
     match reason.info().reader {
-        _ if ORDINARY.contains(&reason) => None,
-        _ if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
         Reader::Admin => Some(Weight::Warning),
-        Reader::Person | Reader::Attacker => Some(Weight::Hint),
+        Reader::Person if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
+        Reader::Person if !DAILY.contains(&reason) => Some(Weight::Hint),
+        Reader::Attacker if OF_PAGES.contains(&reason) => Some(Weight::Hint),
+        Reader::Person | Reader::Attacker => None,
     }
 }
 
@@ -182,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_refused_is_told_and_daily_business_is_not() {
+    fn what_an_admin_can_mend_is_told_and_daily_business_is_not() {
         let now = rfc3339(unix_seconds(SystemTime::now()));
         let group = |reason: Reason, at: &str| {
             let last = json!([{ "at": at, "path": "/x", "reference": "R1", "detail": "expected a, got b" }]);
@@ -193,15 +206,15 @@ mod tests {
             group(Reason::AttemptUnknown, &now),
             group(Reason::UpstreamUnreachable, "2020-01-01T00:00:00Z"),
             group(Reason::UpstreamTls, &now),
-            group(Reason::TokenExpired, &now),
+            group(Reason::TokenAudience, &now),
             { "code": "DW-0000" },
         ]);
         let mut report = Report::default();
         refusals(&said, &mut report);
-        let found: Vec<_> = report.findings.iter().map(|finding| (finding.reason, finding.weight)).collect();
-        let (warning, hint) = (Weight::Warning, Weight::Hint);
-        let told = [(Reason::AttemptUnknown, warning), (Reason::UpstreamTls, warning), (Reason::TokenExpired, hint)];
-        assert_eq!(found, told);
+        let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
+        assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls, Reason::TokenAudience]);
+        let weights: Vec<_> = report.findings.iter().map(|finding| finding.weight).collect();
+        assert_eq!(weights, [Weight::Warning, Weight::Warning, Weight::Hint]);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
     }

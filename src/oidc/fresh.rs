@@ -200,7 +200,7 @@ impl Provider {
 /// The address of the keys is the provider's to say, not `issuer`'s.
 fn remedy_for_keys(error: &HttpError) -> Option<&'static str> {
     match error {
-        HttpError::Status(400..=499, _) | HttpError::ContentType(_) | HttpError::TooLarge => {
+        HttpError::Status(300..=499, _) | HttpError::ContentType(_) | HttpError::TooLarge => {
             Some("Correct the provider's `jwks_uri`, which does not answer with a key set, or what stands in between.")
         }
         HttpError::Dns(_) => Some(

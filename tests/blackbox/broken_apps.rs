@@ -1,7 +1,7 @@
 //! Broken set-ups: the app behind the gateway, and the gateway before it starts.
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use tokio::net::TcpListener;
 
@@ -9,6 +9,7 @@ use crate::support::app::App;
 use crate::support::broken::{Deployment, FROM_THE_GATEWAY, Fault, PAGE};
 use crate::support::forger::Forger;
 use crate::support::free_port;
+use crate::support::provider::Provider;
 use crate::support::tls::Authority;
 
 const APP: Fault<'static> = Fault { code: "DW-2101", seen: "", change: "url", part: "upstream" };
@@ -89,8 +90,25 @@ async fn the_app_redirects_to_another_scheme() {
     broken.start().await;
     let answer = broken.person().open(&broken.url(PAGE)).await;
     assert!(answer.location().is_some_and(|to| to.scheme() == "https"), "{answer:?}");
-    broken.examined(Fault { code: "DW-9051", change: "forwarding headers", ..APP }).await;
+    broken.examined(Fault { code: "DW-9051", change: "Tell the app", ..APP }).await;
     broken.set("upstream.url", right).works(opens).await;
+}
+
+#[tokio::test]
+async fn the_app_does_not_take_headers_this_large() {
+    let small = Router::new().fallback(|headers: HeaderMap| async move {
+        let group = headers.get("x-forwarded-groups").map_or(0, |groups| groups.len());
+        (StatusCode::from_u16(if group > 2000 { 431 } else { 200 }).expect("a status"), "{\"headers\": []}")
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(axum::serve(listener, small).into_future());
+    let mut broken = Deployment::at(Provider::shared()).await;
+    broken.set("upstream.url", url);
+    let many = Provider::shared().user("many").clone();
+    let fault = Fault { code: "DW-5006", seen: "x-forwarded-groups", change: "fewer groups", part: FROM_THE_GATEWAY };
+    broken.refuses(fault, async |broken| broken.signs_in_as(&many).await).await;
+    broken.works(Deployment::signs_in).await;
 }
 
 #[tokio::test]
@@ -110,13 +128,18 @@ async fn a_key_is_mistyped() {
     broken.unset("provider.client_secrt").works(Deployment::signs_in).await;
 }
 
-/// The first step of "single sign-on is configured and nobody is asked": half of it is set.
+/// "Single sign-on is configured, and a local login appears": half of it is set, by the names that W&B deployments use.
 #[tokio::test]
 async fn sign_in_is_configured_by_half() {
-    let mut broken = Deployment::forged(&Forger::start().await).await;
-    broken.unset("provider.client_id");
-    broken.does_not_start(Fault { seen: "client_id", change: "client_id", ..START }).await;
-    broken.set("provider.client_id", "the-client").works(Deployment::signs_in).await;
+    let forger = Forger::start().await;
+    let mut broken = Deployment::without_provider().await;
+    let env = &mut broken.config().env;
+    env.extend(
+        [("OIDC_ISSUER", forger.issuer.as_str()), ("OIDC_AUTH_METHOD", "pkce")].map(|(a, b)| (a.into(), b.into())),
+    );
+    broken.does_not_start(Fault { seen: "client_id", change: "OIDC_CLIENT_ID", ..START }).await;
+    broken.config().env.push(("OIDC_CLIENT_ID".into(), "the-client".into()));
+    broken.works(Deployment::signs_in).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use crate::support::provider::Provider;
 
 const CLIENT: Fault<'static> =
     Fault { code: "DW-3202", seen: "invalid_client", change: "client_secret", part: "provider" };
+const FLOW: Fault<'static> = Fault { code: "DW-3125", seen: "response_type", change: "auth_method", part: "provider" };
+const SCOPE: Fault<'static> = Fault { code: "DW-3128", seen: "invalid_scope", change: "scope", part: "provider" };
 const REGISTRATION: Fault<'static> = Fault { code: "DW-3107", seen: "", change: "", part: "provider" };
 
 #[tokio::test]
@@ -23,7 +25,7 @@ async fn the_secret_is_wrong() {
 async fn the_secret_is_missing() {
     let mut broken = Deployment::at(Provider::shared()).await;
     broken.unset("provider.client_secret");
-    broken.refuses(CLIENT, Deployment::signs_in).await;
+    broken.refuses(Fault { code: "DW-3206", ..CLIENT }, Deployment::signs_in).await;
     broken.set("provider.client_secret", broken.client.secret.clone());
     broken.works(Deployment::signs_in).await;
 }
@@ -32,7 +34,7 @@ async fn the_secret_is_missing() {
 async fn the_secret_is_the_client_id() {
     let mut broken = Deployment::at(Provider::shared()).await;
     broken.set("provider.client_secret", broken.client.id.clone());
-    broken.refuses(CLIENT, Deployment::signs_in).await;
+    broken.refuses(Fault { code: "DW-3209", ..CLIENT }, Deployment::signs_in).await;
     broken.set("provider.client_secret", broken.client.secret.clone());
     broken.works(Deployment::signs_in).await;
 }
@@ -69,7 +71,7 @@ async fn the_client_authenticates_another_way_than_registered() {
 async fn the_redirect_uri_is_not_registered() {
     let other = json!({"redirect_uris": ["https://gateway.example/oidc/callback"]});
     let mut broken = Deployment::registered(Provider::shared(), other).await;
-    let fault = Fault { change: "redirect URI", ..REGISTRATION };
+    let fault = Fault { code: "DW-3126", change: "redirect URI", ..REGISTRATION };
     broken.stays_at_the_provider(fault, "redirect_uri").await;
     broken.registers(json!({})).await.works(Deployment::signs_in).await;
 }
@@ -78,7 +80,9 @@ async fn the_redirect_uri_is_not_registered() {
 async fn the_client_id_is_another() {
     let mut broken = Deployment::at(Provider::shared()).await;
     broken.set("provider.client_id", "doorward-test");
-    broken.stays_at_the_provider(Fault { change: "client_id", ..REGISTRATION }, "client is invalid").await;
+    broken
+        .stays_at_the_provider(Fault { code: "DW-3127", change: "client_id", ..REGISTRATION }, "client is invalid")
+        .await;
     broken.set("provider.client_id", broken.client.id.clone());
     broken.works(Deployment::signs_in).await;
 }
@@ -87,7 +91,7 @@ async fn the_client_id_is_another() {
 async fn a_scope_is_not_one_of_the_clients() {
     let mut broken = Deployment::registered(Provider::shared(), json!({"scope": "openid profile email"})).await;
     broken.set("provider.scopes", vec!["openid", "read"]);
-    broken.refuses(Fault { seen: "invalid_scope", change: "scopes", ..REGISTRATION }, Deployment::signs_in).await;
+    broken.refuses(Fault { change: "scopes", ..SCOPE }, Deployment::signs_in).await;
     broken.unset("provider.scopes");
     broken.works(Deployment::signs_in).await;
 }
@@ -95,7 +99,7 @@ async fn a_scope_is_not_one_of_the_clients() {
 #[tokio::test]
 async fn the_scope_openid_is_not_allowed() {
     let mut broken = Deployment::registered(Provider::shared(), json!({"scope": "profile email"})).await;
-    broken.refuses(Fault { seen: "invalid_scope", change: "scope", ..REGISTRATION }, Deployment::signs_in).await;
+    broken.refuses(SCOPE, Deployment::signs_in).await;
     broken.registers(json!({"scope": "openid profile email"})).await.works(Deployment::signs_in).await;
 }
 
@@ -114,7 +118,7 @@ async fn the_provider_is_none_of_openid_connect() {
 async fn implicit_is_asked_of_a_client_for_codes() {
     let mut broken = Deployment::at(Provider::complete()).await;
     broken.set("provider.auth_method", "implicit");
-    broken.refuses(Fault { seen: "response_type", change: "auth_method", ..REGISTRATION }, Deployment::signs_in).await;
+    broken.refuses(FLOW, Deployment::signs_in).await;
     broken.set("provider.auth_method", "pkce");
     broken.works(Deployment::signs_in).await;
 }
@@ -123,7 +127,7 @@ async fn implicit_is_asked_of_a_client_for_codes() {
 async fn a_code_is_asked_of_a_client_for_implicit() {
     let metadata = json!({"grant_types": ["implicit"], "response_types": ["id_token"]});
     let mut broken = Deployment::registered(Provider::complete(), metadata).await;
-    broken.refuses(Fault { seen: "response_type", change: "auth_method", ..REGISTRATION }, Deployment::signs_in).await;
+    broken.refuses(FLOW, Deployment::signs_in).await;
     broken.set("provider.auth_method", "implicit").unset("provider.client_secret");
     broken.works(Deployment::signs_in).await;
 }
@@ -138,9 +142,7 @@ async fn the_provider_cannot_post_its_answer() {
     });
     let mut broken = Deployment::forged(&forger).await;
     broken.set("provider.response_mode", "form_post");
-    broken
-        .refuses(Fault { seen: "response_mode", change: "response_mode", ..REGISTRATION }, Deployment::signs_in)
-        .await;
+    broken.refuses(Fault { seen: "response_mode", change: "response_mode", ..FLOW }, Deployment::signs_in).await;
     broken.unset("provider.response_mode");
     broken.works(Deployment::signs_in).await;
 }
@@ -162,12 +164,7 @@ async fn the_provider_takes_no_challenge_of_s256() {
     forger.metadata(json!({"code_challenge_methods_supported": ["plain"]}));
     forger.responds_signed(|attempt, _| attempt.error("invalid_request", "code_challenge_method is not supported"));
     let mut broken = Deployment::forged(&forger).await;
-    broken
-        .refuses(
-            Fault { seen: "code_challenge_method", change: "code_challenge_method", ..REGISTRATION },
-            Deployment::signs_in,
-        )
-        .await;
+    broken.refuses(Fault { seen: "code_challenge_method", change: "PKCE", ..REGISTRATION }, Deployment::signs_in).await;
     forger.metadata(json!({}));
     forger.responds_signed(|attempt, key| attempt.granted(key, &attempt.hybrid_claims()));
     broken.works(Deployment::signs_in).await;

@@ -2,7 +2,8 @@
 
 use super::directory::fill_in;
 use crate::support::broken::{Deployment, FROM_THE_GATEWAY, Fault, PAGE};
-use crate::support::person::Answer;
+use crate::support::forms::Form;
+use crate::support::person::{Answer, NAVIGATION};
 use crate::support::slapd::{BASE, READER_PASSWORD, Slapd, password};
 use crate::support::{eventually, free_port};
 
@@ -75,6 +76,24 @@ async fn the_group_of_a_person_may_not_sign_in() {
     let fault = Fault { code: "DW-3507", seen: "", change: "group", part: FROM_THE_GATEWAY };
     broken.refuses_unready(fault, signs_in).await;
     broken.set("ldap.group_allow_list", vec!["staff"]).works(signs_in).await;
+}
+
+/// A page that keeps its address to itself has the browser say `Origin: null`, and so would a page of anybody.
+#[tokio::test]
+async fn the_form_comes_with_an_origin_of_null() {
+    let (_slapd, mut broken) = directory().await;
+    let hidden = async |broken: &Deployment| {
+        let person = broken.person();
+        let form = person.browse(&broken.url(PAGE)).await;
+        let sent = Form::of(&form.text()).expect("the form");
+        let fields = [("state", sent.get("state")), ("user", "bob"), ("password", &password("bob"))];
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let headers = [&NAVIGATION[..], &[("origin", "null")]].concat();
+        person.request(reqwest::Method::POST, form.url.as_str(), &headers, Some(body)).await
+    };
+    let fault = Fault { code: "DW-3503", seen: "", change: "Open the sign-in page here", part: FROM_THE_GATEWAY };
+    broken.refuses(fault, hidden).await;
+    broken.works(signs_in).await;
 }
 
 /// The provider is gone, and with it everybody who could mend it.

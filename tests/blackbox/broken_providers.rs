@@ -58,11 +58,11 @@ async fn over_tls(fault: Fault<'_>, leaf: fn(&Authority) -> crate::support::tls:
 }
 
 /// What the key endpoint answers instead of keys.
-async fn keys(seen: &str, status: u16, location: &str, body: &str) {
+async fn keys(seen: &str, change: &str, status: u16, location: &str, body: &str) {
     let forger = Forger::start().await;
     forger.instead("keys", status, location, body);
     let mut broken = Deployment::forged(&forger).await;
-    broken.refuses(Fault { seen, ..NO_KEYS }, async |broken| broken.opens(PAGE).await).await;
+    broken.refuses(Fault { seen, change, ..NO_KEYS }, async |broken| broken.opens(PAGE).await).await;
     forger.heals();
     broken.restarts().works(Deployment::signs_in).await;
 }
@@ -84,10 +84,8 @@ async fn https_is_written_and_http_is_spoken() {
 
 #[tokio::test]
 async fn the_certificate_has_expired() {
-    over_tls(Fault { seen: "expired", change: "ertificate", ..UNREACHED }, |authority| {
-        authority.expired(&["127.0.0.2"])
-    })
-    .await;
+    over_tls(Fault { seen: "expired", change: "enew", ..UNREACHED }, |authority| authority.expired(&["127.0.0.2"]))
+        .await;
 }
 
 #[tokio::test]
@@ -144,17 +142,7 @@ async fn the_issuer_is_the_address_of_the_metadata() {
 
 #[tokio::test]
 async fn the_issuer_has_a_query() {
-    refused(format!("{}/?client_id=doorward", Provider::shared().issuer()), "query", "query").await;
-}
-
-#[tokio::test]
-async fn the_issuer_is_the_address_of_the_admin_console() {
-    let mut broken = Deployment::at(Provider::shared()).await;
-    broken.set("provider.provider", "okta").set("provider.issuer", "https://dev-12345678-admin.okta.com");
-    let change = "https://dev-12345678.okta.com";
-    broken.does_not_start(Fault { seen: "admin console", change, ..NOT_VALID }).await;
-    broken.unset("provider.provider").set("provider.issuer", Provider::shared().issuer());
-    broken.works(Deployment::signs_in).await;
+    refused(format!("{}/?client_id=doorward", Provider::shared().issuer()), "query", "behind `?`").await;
 }
 
 #[tokio::test]
@@ -188,22 +176,22 @@ async fn the_issuer_has_a_slash_too_many() {
 
 #[tokio::test]
 async fn the_keys_are_a_page() {
-    keys("text/html", 200, "", "<html>Sign in</html>").await;
+    keys("text/html", "jwks_uri", 200, "", "<html>Sign in</html>").await;
 }
 
 #[tokio::test]
 async fn the_keys_are_an_error() {
-    keys("500", 500, "", "oops").await;
+    keys("500", "at fault", 500, "", "oops").await;
 }
 
 #[tokio::test]
 async fn there_are_no_keys() {
-    keys("none of 0", 200, "", r#"{"keys":[]}"#).await;
+    keys("none of 0", "jwks_uri", 200, "", r#"{"keys":[]}"#).await;
 }
 
 #[tokio::test]
 async fn the_keys_are_elsewhere() {
-    keys("redirect", 302, "http://login.invalid/keys", "").await;
+    keys("redirect", "jwks_uri", 302, "http://login.invalid/keys", "").await;
 }
 
 #[tokio::test]

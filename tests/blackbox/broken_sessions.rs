@@ -21,8 +21,8 @@ async fn the_browser_keeps_no_cookies() {
     broken.unset("provider.client_secret").start().await.ready().await;
     let browser = Browser::start_without_cookies().await;
     let tab = browser.tab(&broken.url(PAGE)).await;
-    let shown = tab.wait_for_text("DW-3103").await;
-    broken.shows(Fault { code: "DW-3103", seen: "no cookie", change: "cookies", ..SEEN }, &shown).await;
+    let shown = tab.wait_for_text("DW-3122").await;
+    broken.shows(Fault { code: "DW-3122", seen: "Not one cookie", change: "Allow cookies", ..SEEN }, &shown).await;
     let browser = Browser::start().await;
     let tab = browser.tab(&broken.url(PAGE)).await;
     tab.wait_for_text("\"headers\"").await;
@@ -92,7 +92,7 @@ async fn the_secret_was_changed_and_the_old_one_thrown_away() {
     broken.signs_in_with(&person, Some(&anna)).await.expect(200);
     let (old, new) = (broken.config().secrets[0].clone(), random_word());
     broken.config().secrets = vec![new.clone()];
-    let fault = Fault { code: "DW-4002", seen: "", change: "secrets", ..SEEN };
+    let fault = Fault { code: "DW-4103", seen: "", change: "secrets", ..SEEN };
     broken.refuses(fault, async |broken| asks(broken, &person).await).await;
     broken.config().secrets = vec![new, old];
     broken.works(async |broken| asks(broken, &person).await).await;
@@ -119,7 +119,7 @@ async fn the_replicas_have_different_secrets() {
         }
         answer
     };
-    other.refuses(Fault { code: "DW-3103", seen: "", change: "", ..SEEN }, act).await;
+    other.refuses(Fault { code: "DW-3124", seen: "", change: "Give all replicas the same", ..SEEN }, act).await;
     other.config().secrets = secrets;
     other.works(act).await;
 }
@@ -131,14 +131,13 @@ async fn the_callback_is_opened_without_state() {
 
 #[tokio::test]
 async fn the_callback_is_opened_with_an_empty_state() {
-    callback("/oidc/callback?code=c0de&state=", Fault { code: "DW-3102", seen: "state", change: "again", ..SEEN })
-        .await;
+    callback("/oidc/callback?code=c0de&state=", Fault { code: "DW-3101", change: "front page", ..SEEN }).await;
 }
 
 #[tokio::test]
 async fn the_callback_is_opened_in_another_browser() {
     let mut broken = Deployment::forged(&Forger::start().await).await;
-    let fault = Fault { code: "DW-3103", seen: "no cookie", change: "one browser", ..SEEN };
+    let fault = Fault { code: "DW-3122", seen: "", change: "one browser", ..SEEN };
     let act = async |broken: &Deployment| {
         let begun = broken.person().open(&broken.url(PAGE)).await;
         let answered = broken.person().open(begun.location().expect("the provider").as_str()).await;

@@ -10,6 +10,7 @@ mod bench;
 mod broken_apps;
 mod broken_clients;
 mod broken_directories;
+mod broken_products;
 mod broken_programs;
 mod broken_providers;
 mod broken_sessions;

@@ -288,6 +288,7 @@ fn generated_files_in_the_repository_are_current() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for (command, file) in [
         ("reasons", "docs/reasons.md"),
+        ("troubleshooting", "docs/troubleshooting.md"),
         ("config-docs", "docs/configuration.md"),
         ("schema", "docs/gateway.schema.json"),
     ] {

@@ -17,6 +17,7 @@ use super::gateway::{Config, Gateway};
 use super::person::{Answer, CURL, Person};
 use super::provider::{Client, Provider, User};
 use super::setup::ROUTES;
+use super::standin::StandIn;
 
 /// What is read of a broken deployment, by everybody who looks.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +46,10 @@ pub struct Deployment {
     pub app: App,
     pub provider: Option<Provider>,
     pub client: Client,
-    /// Makes whoever acts: a client that trusts what it has to.
-    roots: Vec<reqwest::Certificate>,
+    /// Makes whoever acts.
+    makes: Box<dyn Fn() -> Person>,
+    /// Code and part of what it was refused for last.
+    fault: Option<(String, String)>,
 }
 
 impl Deployment {
@@ -95,8 +98,19 @@ impl Deployment {
             app,
             provider: None,
             client,
-            roots: Vec::new(),
+            makes: Box::new(Person::new),
+            fault: None,
         }
+    }
+
+    /// With a stand-in of a product, without its preset: what differs is set by hand.
+    pub async fn of_product(stand_in: &StandIn) -> Deployment {
+        let mut deployment = Self::without_provider().await;
+        let config = stand_in.config_by_hand(&deployment.app.url(), "");
+        deployment.tables = config.tables.parse().expect("TOML");
+        let person = stand_in.clone();
+        (deployment.config, deployment.makes) = (Some(config), Box::new(move || person.person()));
+        deployment
     }
 
     /// Sets `key`: a path with dots; of several tables of a name it is the first unless a number says which.
@@ -170,7 +184,8 @@ impl Deployment {
 
     /// Has those who act trust the authority.
     pub fn trusting(&mut self, pem: &str) -> &mut Self {
-        self.roots.push(reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM"));
+        let root = reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM");
+        self.makes = Box::new(move || Person::with(reqwest::Client::builder().tls_certs_only([root.clone()])));
         self
     }
 
@@ -231,7 +246,7 @@ impl Deployment {
 
     /// The same where it is a page in a real browser that somebody reads.
     pub async fn shows(&mut self, fault: Fault<'_>, page: &str) {
-        self.named(fault, fault.code, page).await;
+        self.named(fault, page).await;
         self.examined(fault).await;
     }
 
@@ -253,6 +268,7 @@ impl Deployment {
         let shown = plain_text(&answer.text());
         assert_eq!(answer.status, 200, "the remedy does not mend it: {} {shown}", answer.url);
         assert!(shown.contains("\"headers\""), "this is not the app: {} {shown}", answer.url);
+        self.healed().await;
     }
 
     /// `/readyz` names it.
@@ -273,16 +289,16 @@ impl Deployment {
     /// What the visitor got.
     async fn read(&self, fault: Fault<'_>, answer: &Answer) {
         let shown = plain_text(&answer.text());
-        // Who waits for a provider cannot mend it: the page says so, and the line which step fails.
-        let code = if fault.keeps_unready() { answer.reason() } else { fault.code.to_owned() };
-        assert_eq!(answer.reason(), code, "{} {} {shown}", answer.status, answer.url);
+        let got = answer.reason();
+        assert!(got == fault.code, "expected {}, got {got}: {} {shown}", fault.code, answer.status);
         assert!(answer.status >= 400, "{} {shown}", answer.status);
-        self.named(fault, &code, &shown).await;
+        self.named(fault, &shown).await;
     }
 
     /// The log line with the reference that is shown, and the console.
-    async fn named(&self, fault: Fault<'_>, code: &str, shown: &str) {
-        let line = self.gateway().log_line(&[" access ", &format!("reason={code}"), fault.code]).await;
+    async fn named(&self, fault: Fault<'_>, shown: &str) {
+        let code = fault.code;
+        let line = self.gateway().log_line(&[" access ", &format!("reason={code}")]).await;
         let reference = line.rsplit_once("reference=").expect("a reference").1.trim();
         assert!(shown.contains(reference), "the visitor does not read {reference}: {shown}");
         assert!(line.contains(fault.seen), "{:?} is not in the log line: {line}", fault.seen);
@@ -310,28 +326,40 @@ impl Deployment {
         if !DOCTOR {
             return;
         }
+        self.fault = Some((fault.code.to_owned(), fault.part.to_owned()));
         // What is asked of the provider takes time: only what the fault is about, and the gateway that runs.
-        let report = self.doctor(fault.part).await;
+        let report = self.doctor(&format!("{},{FROM_THE_GATEWAY}", fault.part)).await;
         let findings = report["findings"].as_array().expect("findings");
         let named: Vec<_> = findings.iter().filter(|finding| finding["code"] == fault.code).collect();
-        assert!(!named.is_empty(), "the doctor does not name {}: {report:#}", fault.code);
+        assert!(!named.is_empty(), "the doctor does not name {}: {report}", fault.code);
         let change = |finding: &&Value| finding["change"].as_str().is_some_and(|change| change.contains(fault.change));
         assert!(
             named.iter().any(|finding| change(&finding)),
-            "{:?} is not what the doctor changes: {named:#?}",
+            "{:?} is not what the doctor changes: {named:?}",
             fault.change
         );
         let own = |finding: &&&Value| !finding["place"].as_str().is_some_and(|place| place.starts_with(RUNNING));
         if fault.part != FROM_THE_GATEWAY {
-            assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {named:#?}");
+            assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {report}");
         }
     }
 
+    /// The doctor does not find any more what it found by itself.
+    async fn healed(&mut self) {
+        let Some((code, part)) = self.fault.take().filter(|(_, part)| DOCTOR && part != FROM_THE_GATEWAY) else {
+            return;
+        };
+        let report = self.doctor(&part).await;
+        let findings = report["findings"].as_array().into_iter().flatten();
+        let again: Vec<_> = findings.filter(|one| one["code"] == code.as_str() && one["weight"] != "hint").collect();
+        assert!(again.is_empty(), "the doctor still finds it: {again:?}");
+    }
+
     /// What `doorward doctor --json` prints.
-    pub async fn doctor(&mut self, part: &str) -> Value {
+    async fn doctor(&mut self, parts: &str) -> Value {
         let mut command = tokio::process::Command::from(self.config().subcommand("doctor"));
         self.current = self.gateway.is_some();
-        command.args(["--json", "--only", &format!("{part},running")]).kill_on_drop(true);
+        command.args(["--json", "--only", parts]).kill_on_drop(true);
         let output = tokio::time::timeout(Duration::from_secs(30), command.output());
         let output = output.await.expect("the doctor comes to an end").expect("the doctor");
         let text = String::from_utf8_lossy(&output.stdout);
@@ -368,10 +396,7 @@ impl Deployment {
 
     /// Somebody new, with an empty browser.
     pub fn person(&self) -> Person {
-        match self.roots.is_empty() {
-            true => Person::new(),
-            false => Person::with(reqwest::Client::builder().tls_certs_only(self.roots.clone())),
-        }
+        (self.makes)()
     }
 
     /// Anna opens a page and signs in where she is asked to.
@@ -392,7 +417,7 @@ impl Deployment {
             let asked = text.contains("name=\"password\"");
             if let Some(user) = user.filter(|_| asked) {
                 answer = person.log_in(&answer, user).await;
-            } else if text.contains("doorward_bounced") || text.contains("name=\"state\"") {
+            } else if FORMS.iter().any(|form| text.contains(form)) {
                 answer = person.submit(&answer).await;
                 answer = person.follow(answer).await;
             } else {
@@ -437,18 +462,23 @@ impl Fault<'_> {
     }
 }
 
+/// What tells a form that is on the way from a page that is its end.
+const FORMS: [&str; 3] = ["doorward_bounced", "name=\"state\"", "document.forms[0].submit()"];
 /// A page of the app's.
 pub const PAGE: &str = "/reports";
 /// The doctor is a subcommand.
-const DOCTOR: bool = false;
+const DOCTOR: bool = true;
 /// What the doctor calls the gateway that runs.
 const RUNNING: &str = "running gateway";
 
 /// What a reader sees of a page: no tags, no escapes. JSON stays as it is.
 fn plain_text(page: &str) -> String {
-    let mut out = String::new();
-    for (n, part) in page.split('<').enumerate() {
-        out.push_str(if n == 0 { part } else { part.split_once('>').map_or("", |(_, text)| text) });
-    }
-    super::forms::unescaped(&out)
+    let body = page.split_once("<body").map_or(page, |(_, body)| body);
+    let body = body.split_once('>').filter(|_| body.len() < page.len()).map_or(body, |(_, body)| body);
+    let parts = body.split('<').enumerate().map(|(n, part)| match n {
+        0 => part,
+        _ => part.split_once('>').map_or("", |(_, text)| text),
+    });
+    let text = super::forms::unescaped(&parts.collect::<String>());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -27,6 +27,8 @@ const DEVICE: &str = "A Conditional Access policy of Entra asks for a device tha
 const REQUEST: &str = "Entra finds the request incomplete: take away what is unusual in `authorization_params`, and check what stands in between.";
 const CLIENT: &str = "Compare `client_id` with the one at the provider.";
 const CODE_OVER: &str = "The code has expired or was redeemed before: sign in again.";
+const CHALLENGE: &str =
+    "Allow PKCE with `S256` for this client at the provider: the gateway protects every code by it.";
 const SILENT: &str = "Take `prompt = \"none\"` out of the `[[provider]]`; without it, sign in again.";
 
 /// The first that fits is taken, so the narrower texts come first.
@@ -419,14 +421,6 @@ pub(super) const TABLE: &[Known] = &[
     said("invalid_scope", "", ScopeRefused, "The provider does not know one of `scopes`: take it away."),
     known("response_type", FlowRefused, FLOW),
     known("response type", FlowRefused, FLOW),
-    known(
-        "response_mode",
-        ProviderMisconfigured,
-        "Set `response_mode` to what the provider has, or `auth_method` where that decides it.",
-    ),
-    known(
-        "code_challenge_method",
-        ProviderMisconfigured,
-        "Allow `code_challenge_method` S256 for the client at the provider: the gateway sends it whenever a code comes.",
-    ),
+    known("response_mode", FlowRefused, "Set `response_mode`, or `auth_method`, to what the client may use."),
+    known("code_challenge", ProviderMisconfigured, CHALLENGE),
 ];
