@@ -88,8 +88,9 @@ impl Admin {
     /// Begins to note figures.
     pub fn new(current: Arc<Current>, configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
         let samples = Arc::new(Samples::default());
-        let (noting, until) = (Arc::clone(&samples), stopping.clone());
-        tokio::spawn(async move { noting.keep(until).await });
+        let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&current));
+        let told = move || gateways.get().context().programs.issuers.tell_metrics();
+        tokio::spawn(async move { noting.keep(told, until).await });
         let started = SystemTime::now();
         Admin {
             current,
@@ -195,6 +196,7 @@ impl Scene<'_> {
     }
 
     fn hour(&self) -> samples::Hour {
+        self.in_force.issuers.tell_metrics();
         self.admin.samples.hour(self.now, metrics().totals())
     }
 }

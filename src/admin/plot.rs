@@ -20,6 +20,8 @@ pub(super) struct Plot {
     pub bars: Vec<Bar>,
     /// Path of the line; empty where there is none.
     pub line: String,
+    /// What the colours of the bars stand for: class and words.
+    pub keys: &'static [(&'static str, &'static str)],
     /// What else there is to say.
     pub sum: String,
     /// The plot in words, for whoever cannot see it.
@@ -139,6 +141,7 @@ pub(super) fn all(hour: &Hour) -> Vec<Plot> {
         hour,
         &[("a", &|minute| minute.passed + minute.own), ("b", &|minute| minute.refused)],
     );
+    requests.keys = &[("a", "answered"), ("b", "refused or failed")];
     requests.sum = format!(
         "{} answered by apps, {} by the gateway itself, {} refused or failed",
         count(whole.passed),
@@ -151,6 +154,7 @@ pub(super) fn all(hour: &Hour) -> Vec<Plot> {
         hour,
         &[("a", &|minute| minute.signed_in), ("b", &|minute| minute.not_signed_in)],
     );
+    sign_ins.keys = &[("a", "done"), ("b", "not done")];
     sign_ins.figure = count(whole.signed_in);
     sign_ins.sum = format!("{} did not come to their end", count(whole.not_signed_in));
     let mut deciding = means("Deciding who asks", hour, |m| mean(m.deciding, m.decided), brief);

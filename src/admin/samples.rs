@@ -32,9 +32,10 @@ pub(super) struct Hour {
 }
 
 impl Samples {
-    /// Notes what was counted until `stopping` turns true.
-    pub async fn keep(&self, mut stopping: watch::Receiver<bool>) {
+    /// Notes what was counted until `stopping` turns true; `told` is asked first to count what is counted elsewhere.
+    pub async fn keep(&self, told: impl Fn(), mut stopping: watch::Receiver<bool>) {
         loop {
+            told();
             self.note(SystemTime::now(), metrics().totals());
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
