@@ -323,6 +323,19 @@ mod tests {
     }
 
     #[test]
+    fn other_limits_hold_for_what_was_tried_before_in_proportion() {
+        let (attempts, now) = (attempts(4, 100), Instant::now());
+        let tries = |name: &str| (0..20).take_while(|_| attempts.begin_at(name, None, now).is_ok()).count();
+        let _ = [attempts.begin_at("bob", None, now), attempts.begin_at("bob", None, now)];
+        assert_eq!(tries("eve"), 4);
+        let limits = model::Attempts { per_account: 8, ..model::Attempts::clone(&attempts.limits.load()) };
+        attempts.limit(&limits);
+        assert_eq!([tries("bob"), tries("eve"), tries("new")], [4, 0, 8]);
+        attempts.limit(&model::Attempts { per_account: 2, ..limits });
+        assert_eq!([tries("bob"), tries("eve"), tries("another")], [0, 0, 2]);
+    }
+
+    #[test]
     fn a_name_that_is_an_entry_s_is_no_way_to_ask_how_often_the_entry_was_tried() {
         let (attempts, now) = (attempts(2, 100), Instant::now());
         for name in ["bob", "b.ob"] {

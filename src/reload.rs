@@ -8,7 +8,8 @@ mod state;
 mod tasks;
 mod watched;
 
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -234,11 +235,26 @@ impl Read {
     /// which it may be mended to.
     fn now(before: &Config, running: &Gateway, environment: &[(String, String)], watched: Vec<PathBuf>) -> Read {
         let file = before.file.as_deref();
-        let files = Config::files(file, environment);
+        let files = match file.is_some_and(is_pipe) {
+            true => before.file.iter().map(|file| (String::new(), file.clone())).collect(),
+            false => Config::files(file, environment),
+        };
         let all = files.iter().map(|(_, path)| path.clone()).chain(watched).chain([place(&before.settings, file)]);
         let watched = Watched::now(all);
-        Read { found: Candidate::read(before, running, environment), files, watched }
+        // Whoever opens one waits for somebody to write into it, which nobody does a second time.
+        let found = match files.iter().find(|(_, path)| is_pipe(path)) {
+            Some((_, path)) => {
+                let detail = format!("{}: is a pipe, which cannot be read again", path.display());
+                Err(Failure::new(Reason::ConfigUnreadable, detail).into())
+            }
+            None => Candidate::read(before, running, environment),
+        };
+        Read { files, watched, found }
     }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|is| is.file_type().is_fifo())
 }
 
 impl Candidate {

@@ -21,6 +21,7 @@ use crate::assembly::context;
 use crate::certificate::{self, Certificate};
 use crate::config::Config;
 use crate::config::model::Settings;
+use crate::doctor;
 use crate::gateway::listener::{Connections, Listener};
 use crate::gateway::{Current, Door, Gateway};
 use crate::reason::{Failure, Reason};
@@ -112,6 +113,8 @@ async fn serve(
     });
     let listener = Listener::new(http_proxy(&proxy_conf, Door::new(current.clone())), settings);
     let connections = listener.connections();
+    let examined = config.clone();
+    tokio::task::spawn_blocking(move || tell_findings(&examined));
     let mut public = Service::new("public".into(), listener);
     let certificate = certified.map(|certified| Arc::new(Certificate::new(certified)));
     listen(&mut public, settings, certificate.clone())?;
@@ -162,6 +165,16 @@ fn listen(
     tls.enable_h2();
     public.add_tls_with_settings(&address, None, tls);
     Ok(())
+}
+
+/// What the doctor finds without the network, beside what loading the configuration told. Nobody waits for it.
+fn tell_findings(config: &Arc<Config>) {
+    let findings = doctor::examine_quickly(config).findings.into_iter();
+    for found in findings.filter(|found| found.weight >= doctor::Weight::Warning) {
+        let info = found.reason.info();
+        let doctor::Finding { place, seen, change, .. } = found;
+        tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
+    }
 }
 
 /// The proxy library panics where it cannot listen; this asks first.

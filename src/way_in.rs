@@ -26,6 +26,8 @@ pub struct WayIn {
     seal: String,
     identity: Identity,
     set_by: String,
+    /// Whether what opened it is a variable, which only a start can change.
+    by_variable: bool,
     /// Redirect URIs of the providers that are not asked, by path.
     callbacks: Vec<String>,
 }
@@ -41,9 +43,9 @@ impl WayIn {
             Some(before) => (before.password.clone(), before.seal.clone()),
             None => draw()?,
         };
-        let set_by = match config.origins.nearest(&KeyPath::of("restore.enabled")) {
-            Origin::Variable { name, .. } => name.clone(),
-            _ => "enabled = true".to_owned(),
+        let (set_by, by_variable) = match config.origins.nearest(&KeyPath::of("restore.enabled")) {
+            Origin::Variable { name, .. } => (name.clone(), true),
+            _ => ("enabled = true".to_owned(), false),
         };
         let identity = Identity {
             provider: RESTORE.into(),
@@ -58,7 +60,7 @@ impl WayIn {
         };
         let providers = config.settings.provider.iter().enumerate();
         let callbacks = providers.map(|(index, provider)| callback(index, &provider.name)).collect();
-        Ok(Some(WayIn { password, seal, identity, set_by, callbacks }))
+        Ok(Some(WayIn { password, seal, identity, set_by, by_variable, callbacks }))
     }
 
     /// What its sessions are sealed for, beside what sessions always are.
@@ -95,9 +97,9 @@ impl WayIn {
             address,
             password = self.password.expose_secret(),
             lifetime = %settings.restore.lifetime,
-            "restore mode is on: only this password signs in, nobody else gets in; take {} away and start or reload when \
-             you are done",
-            self.set_by
+            "restore mode is on: only this password signs in, nobody else gets in; take {} away{} when you are done",
+            self.set_by,
+            if self.by_variable { " and start again" } else { "" }
         );
     }
 }

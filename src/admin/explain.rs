@@ -60,7 +60,6 @@ pub(super) struct Shown {
     pub steps: Vec<ShownStep>,
     pub class: &'static str,
     pub words: String,
-    pub code: &'static str,
     pub detail: String,
     pub cause: &'static str,
     pub remedy: String,
@@ -87,7 +86,7 @@ impl Shown {
     pub fn of(explanation: Explanation) -> Shown {
         let Explanation { steps, verdict, token } = explanation;
         let words = verdict.in_words();
-        let Verdict { outcome, code, detail, cause, remedy, .. } = verdict;
+        let Verdict { outcome, detail, cause, remedy, .. } = verdict;
         Shown {
             steps: steps.into_iter().map(shown_step).collect(),
             class: match outcome {
@@ -96,7 +95,6 @@ impl Shown {
                 Outcome::Undecided => "warn",
             },
             words,
-            code: code.unwrap_or_default(),
             detail,
             cause,
             remedy,
@@ -114,8 +112,12 @@ fn shown_step(step: Step) -> ShownStep {
         };
         (field.name, field.value, whose)
     });
+    let of_routes = step.number == 2;
     let checks = step.checks.into_iter().map(|check| {
         let (class, found) = match check.found {
+            Found::Holds if of_routes => ("good", "governs"),
+            // That a route does not govern is nothing that went wrong.
+            Found::Fails if of_routes && check.code.is_none() => ("hint", "does not"),
             Found::Holds => ("good", "holds"),
             Found::Fails => ("bad", "fails"),
             Found::NotExamined => ("hint", "not examined"),

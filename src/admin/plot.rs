@@ -93,7 +93,7 @@ pub(super) fn means(
         };
         let (x, y) = (index * WIDTH / MINUTES + 5, HEIGHT - value * scale);
         // A lone point is a dot: a line of no length with round ends.
-        let step = if drawing { format!("L{x} {y:.1}") } else { format!("M{x} {y:.1}h0") };
+        let step = if drawing { format!("L{x} {y:.1}") } else { format!("M{x} {y:.1}h4") };
         line.push_str(&step);
         drawing = true;
     }

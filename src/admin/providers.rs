@@ -9,6 +9,7 @@ use super::Scene;
 use super::shell::Shell;
 use super::words::{ago, stamp};
 use crate::config::model;
+use crate::config::table::address;
 use crate::directory;
 use crate::jwt::{Issuer, ListedKey};
 use crate::reason::{Failure, Info};
@@ -49,7 +50,7 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
         providers: in_force
             .providers
             .iter()
-            .map(|provider| of_provider(&provider.name().to_owned(), provider.standing(), scene.now))
+            .map(|provider| of_provider(provider.name(), provider.standing(), scene.now))
             .collect(),
         issuers: in_force.issuers.iter().map(|issuer| of_issuer(issuer, scene)).collect(),
         directories: in_force.directory.iter().map(|directory| of_directory(directory, scene)).collect(),
@@ -71,7 +72,7 @@ fn listed(list: Option<&Vec<String>>) -> String {
 
 fn of_provider(name: &str, standing: crate::oidc::Standing, now: SystemTime) -> Voucher {
     let mut facts = vec![
-        ("Issuer", standing.configured_issuer.clone()),
+        ("Issuer", address(&standing.configured_issuer)),
         ("Client id", standing.client_id),
         ("Redirect URI", standing.redirect_uri),
         ("Flow", standing.flow.to_owned()),

@@ -141,7 +141,8 @@ impl Default for Listen {
     }
 }
 
-/// The listener for operators: `/metrics`, `/healthz`, `/readyz`. Nothing of it is on the public listener.
+/// The listener for operators: `/metrics`, `/healthz`, `/readyz`, and to this machine alone the console (docs/console.md).
+/// Nothing of it is on the public listener.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {

@@ -110,7 +110,7 @@ fn shown(value: &Value, shape: &Shape) -> String {
 }
 
 /// As people write it: without a user, and without the slash that reading an address puts behind a bare host.
-fn address(text: &str) -> String {
+pub fn address(text: &str) -> String {
     let text = without_user(text);
     let bare = url::Url::parse(&text).is_ok_and(|url| url.path() == "/" && url.query().is_none());
     text.strip_suffix('/').filter(|_| bare).map(str::to_owned).unwrap_or(text)
@@ -312,7 +312,7 @@ fn listeners(settings: &Settings) -> String {
         (None, true) => "no TLS, HTTP/1.1 and h2c",
         (None, false) => "no TLS, HTTP/1.1",
     };
-    format!("listens on {} ({protocol}); metrics and health on {}", listen.address, settings.admin.address)
+    format!("listens on {} ({protocol}); metrics, health and the console on {}", listen.address, settings.admin.address)
 }
 
 #[cfg(test)]

@@ -413,3 +413,38 @@ fn the_parts_of_configurations_about_directories_and_the_way_in_are_good() {
         }
     }
 }
+
+#[test]
+fn every_secret_that_can_be_set_is_known_to_whoever_hides_them() {
+    fn collect(table: &shape::Table, path: &str, found: &mut Vec<String>) {
+        use shape::{Kind, Shape};
+        for field in &table.fields {
+            let path = format!("{path}{}", field.name);
+            let inner = match &field.shape {
+                Shape::List(inner) => inner.as_ref(),
+                other => other,
+            };
+            match inner {
+                Shape::Text(Kind::Secret) => found.push(path),
+                Shape::Table(inner) => collect(inner, &format!("{path}."), found),
+                _ => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(shape::settings(), "", &mut found);
+    // A new one belongs into `Settings::known_secrets`.
+    assert_eq!(
+        found,
+        ["secrets", "provider.client_secret", "ldap.bind_password", "issuer.secret", "issuer.client_secret"]
+    );
+    let settings: Settings = toml::from_str(
+        "public_url = 'http://localhost'\nsecrets = ['a', 'b']\n[[provider]]\nissuer = 'http://a'\nclient_id = 'x'\nclient_secret = 'c'\n\
+         [ldap]\naddress = ['ldap://a']\nbase_dn = 'dc=a'\nbind_password = 'd'\n[[issuer]]\nname = 'i'\nsecret = 'e'\nclient_secret = 'f'\n",
+    )
+    .expect("settings");
+    assert_eq!(
+        settings.known_secrets().map(|secret| secret.expose()).collect::<Vec<_>>(),
+        ["a", "b", "c", "e", "f", "d"]
+    );
+}

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::error::{ConfigError, ConfigErrors};
 use super::model::Provider;
 use super::origin::{KeyPath, Origin, Step};
-use super::shape::{self, Field, Shape, Table};
+use super::shape::{self, Field, Kind, Shape, Table};
+use super::table::address;
 use super::tree::{Node, Plain};
 use super::values::MASK;
 use super::{Config, check, complete, in_order, judge, presets};
@@ -46,7 +47,12 @@ pub fn block(config: &Config, name: &str) -> Option<String> {
             _ => false,
         };
         let set = !matches!(origin, Origin::Default | Origin::Preset(_)) && !left_out;
-        let value = values.get(&field.name).filter(|_| set).and_then(toml_of);
+        let value = values.get(&field.name).filter(|_| set).cloned();
+        let value = value.map(|value| match (&field.shape, value) {
+            (Shape::Text(Kind::Url), Value::String(url)) => address(&url).into(),
+            (_, value) => value,
+        });
+        let value = value.as_ref().and_then(toml_of);
         let Some(value) = value else { continue };
         text.push_str(&format!("{} = {value}", field.name));
         if let Origin::Variable { name, .. } = origin {

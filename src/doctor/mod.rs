@@ -20,6 +20,7 @@ mod reach;
 mod repair;
 mod report;
 mod running;
+mod self_attack;
 mod skew;
 mod subject;
 mod text;
@@ -108,7 +109,7 @@ impl Part {
             Part::Cookies => cookies::check(config, report),
             Part::Directory => directory::check(config, report).await,
             Part::Upstream => upstream::check(config, &scope.closed, report).await,
-            Part::SelfAttack => {}
+            Part::SelfAttack => self_attack::check(config, report).await,
             Part::Limits => limits::check(config, report),
             Part::Running => running::check(config, report).await,
         }

@@ -89,11 +89,27 @@ fn readiness(said: &Value, report: &mut Report) {
             }
         }
     }
-    // A reload that was refused: the gateway goes on with what it had.
-    let reload = &said["configuration"];
-    if let Some(reason) = reload["reason"].as_str().and_then(Reason::with_code) {
-        let seen = format!("the running gateway keeps an earlier configuration: {}", text(&reload["detail"]));
-        report.found(Finding::new(Weight::Broken, reason, "configuration", seen).at("reload"));
+    reload(&said["configuration"]["last_reload"], report);
+}
+
+/// A configuration that was not taken: the gateway goes on with what it had. Or of which a part waits.
+fn reload(last: &Value, report: &mut Report) {
+    for problem in last["problems"].as_array().into_iter().flatten() {
+        let Some(reason) = problem["reason"].as_str().and_then(Reason::with_code) else { continue };
+        let key =
+            problem["key"].as_str().filter(|key| !key.is_empty()).map(|key| format!("{key}: ")).unwrap_or_default();
+        let seen = format!("the gateway goes on with an earlier configuration: {key}{}", text(&problem["detail"]));
+        let finding = Finding::new(Weight::Broken, reason, PLACE, seen).at("reload");
+        report.found(match problem["remedy"].as_str() {
+            Some(remedy) => finding.change(remedy),
+            None => finding,
+        });
+    }
+    let waiting: Vec<_> = last["wait_for_restart"].as_array().into_iter().flatten().map(text).collect();
+    if !waiting.is_empty() {
+        let seen = format!("these settings wait for a restart: {}", waiting.join(", "));
+        let finding = Finding::new(Weight::Hint, Reason::SettingDoubtful, PLACE, seen).at("reload");
+        report.found(finding.change("Restart the gateway when it suits."));
     }
 }
 
@@ -176,11 +192,23 @@ mod tests {
         let said = json!({
             "providers": [{ "name": "main", "ready": false, "reason": "DW-6102", "detail": "expected x, got y" }],
             "issuers": [{ "name": "ci", "ready": true, "trouble": "DW-6104 The keys: a" }, { "name": "b", "ready": true }],
-            "configuration": { "reason": "DW-7002", "detail": "route: wrong" },
+            "configuration": { "last_reload": {
+                "problems": [{ "reason": "DW-7002", "key": "route", "detail": "wrong", "remedy": "Correct it." }],
+                "wait_for_restart": ["listen.address"],
+            } },
         });
         let mut report = Report::default();
         readiness(&said, &mut report);
         let found: Vec<_> = report.findings.iter().map(|one| (one.reason.code(), one.weight)).collect();
-        assert_eq!(found, [("DW-6102", Weight::Broken), ("DW-6104", Weight::Warning), ("DW-7002", Weight::Broken)]);
+        assert_eq!(
+            found,
+            [
+                ("DW-6102", Weight::Broken),
+                ("DW-6104", Weight::Warning),
+                ("DW-7002", Weight::Broken),
+                ("DW-9001", Weight::Hint),
+            ]
+        );
+        assert_eq!(report.findings[2].change, "Correct it.");
     }
 }

@@ -129,10 +129,13 @@ fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
         "DNS" => Reason::UpstreamUnresolved,
         "TLS" => Reason::UpstreamTls,
         "HTTP" => Reason::UpstreamBroke,
+        "answer" => Reason::UpstreamTimeout,
         _ => Reason::UpstreamUnreachable,
     };
     let seen = format!("{}: {}", upstream.url, failed.why);
-    Finding::new(Weight::Broken, reason, place(upstream), seen).at(failed.step)
+    // Some take their time for the first request.
+    let weight = if failed.step == "answer" { Weight::Warning } else { Weight::Broken };
+    Finding::new(weight, reason, place(upstream), seen).at(failed.step)
 }
 
 /// Where the app sends a browser, where that is another address than the public one.
@@ -152,7 +155,8 @@ fn redirect(settings: &Settings, upstream: &Upstream, heard: &Heard) -> Option<F
     };
     Some(match (url.scheme(), target.scheme()) {
         ("https", "http") if target.host() == url.host() => at(Weight::Broken, ", which is plain http").change(
-            "Have the app go by `X-Forwarded-Proto` (its setting for proxies it trusts), or tell it its https address.",
+            "Have the app go by the forwarding headers of the gateway (`X-Forwarded-Proto`; its setting for proxies it trusts), \
+             or tell it its https address.",
         ),
         _ if own => at(Weight::Broken, ", its own address, past the gateway")
             .change(format!("Tell the app that its address is {url}, or have it go by `X-Forwarded-Host`.")),
@@ -220,7 +224,7 @@ async fn open(address: &AppUrl, report: &mut Report) {
     let host = address.to_string().split_once("://").map(|(_, host)| host.to_owned()).unwrap_or_default();
     let seen = match wire::ask(&peer_at(address, Tls::default()), &wire::get("/", &host, &[])).await {
         Ok(heard) => format!("expected no answer, got {}", heard.described()),
-        Err(failed) if matches!(failed.step, "TLS" | "HTTP") => {
+        Err(failed) if matches!(failed.step, "TLS" | "HTTP" | "answer") => {
             format!("expected no connection, and it takes them ({}: {})", failed.step, failed.why)
         }
         Err(failed) => return report.good(place, failed.step, format!("nobody answers: {}", failed.why)),

@@ -188,14 +188,18 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8
         }
         Ok(())
     };
-    match tokio::time::timeout(PATIENCE, whole).await {
+    // What came until then is looked at.
+    let whole_in_time = match tokio::time::timeout(PATIENCE, whole).await {
         Ok(Err(error)) => return Err(failed("HTTP", error.to_string())),
-        // What came is looked at.
-        Ok(Ok(())) | Err(_) => {}
-    }
+        Ok(Ok(())) => true,
+        Err(_) => false,
+    };
     match Heard::parse(&bytes) {
         Some(heard) => Ok(heard),
-        None if bytes.is_empty() => Err(failed("HTTP", "nothing came back")),
+        None if bytes.is_empty() && whole_in_time => Err(failed("HTTP", "the connection was closed without a word")),
+        None if bytes.is_empty() => {
+            Err(failed("answer", format!("it takes connections and says nothing for {PATIENCE:?}")))
+        }
         None => Err(failed("HTTP", "what came back is not HTTP/1.1")),
     }
 }

@@ -35,7 +35,10 @@ pub fn no_cookie(context: &Context, visit: &Visit<'_>, id: &str, used: bool) -> 
         return refusal(Reason::AttemptElsewhere, vec![seen], &cookies);
     }
     // Browsers say where a request comes from to https alone, and to the machine itself.
-    let plain = public.scheme() == "https" && !visit.over_tls && !visit.headers.contains_key("sec-fetch-mode");
+    let said =
+        visit.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"http"));
+    let plain =
+        public.scheme() == "https" && (said || !visit.over_tls) && !visit.headers.contains_key("sec-fetch-mode");
     if plain {
         let seen = "The answer came over http, and its cookie is kept for https alone.".to_owned();
         return refusal(Reason::AttemptOverHttp, vec![seen], &cookies);

@@ -3,6 +3,7 @@
 //! Promise: a request is governed from its head to its end, upgrades and uploads included, by the one configuration that
 //! was in force when it came; another one that takes its place meanwhile is for those who come after.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,9 +84,20 @@ impl ProxyHttp for Door {
     /// None: bodies pass as they are, and the library's compression would cost every request.
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, passage: &mut Box<Passage>) -> Result<bool> {
+    // Written out as `async_trait` would: a future around the one that decides would move it once more for every request.
+    fn request_filter<'door, 'session, 'passage, 'request>(
+        &'door self,
+        session: &'session mut Session,
+        passage: &'passage mut Box<Passage>,
+    ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'request>>
+    where
+        'door: 'request,
+        'session: 'request,
+        'passage: 'request,
+        Self: 'request,
+    {
         let Passage { gateway, way } = &mut **passage;
-        gateway.request_filter(session, way).await
+        Box::pin(gateway.request_filter(session, way))
     }
 
     async fn upstream_peer(&self, session: &mut Session, passage: &mut Box<Passage>) -> Result<Box<HttpPeer>> {

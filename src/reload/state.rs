@@ -163,7 +163,7 @@ impl From<Failure> for Problem {
             line: None,
             variable: None,
             key: String::new(),
-            remedy: failure.reason.info().remedy.to_owned(),
+            remedy: failure.remedy().to_owned(),
             detail: failure.detail,
         }
     }

@@ -33,16 +33,20 @@ impl Scene {
              \"outside\"\nissuer = \"https://outside.example\"\naudiences = [\"a\"]\n[[route]]\naccess = \"bearer\"\n{ACCOUNTS}"
         );
         std::fs::write(&path, text).expect("gateway.toml");
-        let config = Config::load(Some(&path), &[]).expect("a good configuration");
         change(&dir, keys);
-        let headers = IdentityHeaders::new(&config.settings.headers);
-        let accounts = ServiceAccounts::new(&config.settings, config.file.as_deref(), &headers).expect("accounts");
-        Scene { dir, accounts }
+        Scene { accounts: read(&dir), dir }
     }
 
     fn code(&self, key: &[u8], now: u64) -> Reason {
         self.accounts.judge(key, now).expect_err("refused").reason
     }
+}
+
+/// The accounts as a start or a reload reads them.
+fn read(dir: &tempfile::TempDir) -> ServiceAccounts {
+    let config = Config::load(Some(&dir.path().join("gateway.toml")), &[]).expect("a good configuration");
+    let headers = IdentityHeaders::new(&config.settings.headers);
+    ServiceAccounts::new(&config.settings, config.file.as_deref(), &headers).expect("accounts")
 }
 
 fn change(dir: &tempfile::TempDir, keys: impl FnOnce(&mut KeysFile)) {
@@ -197,6 +201,21 @@ fn a_revoked_token_stays_revoked_while_the_file_is_gone() {
     std::fs::write(&scene.accounts.file, "").expect("emptied");
     scene.accounts.read_again().expect("good");
     assert!(!scene.accounts.is_revoked("t1"), "a file that is there says it all");
+}
+
+#[test]
+fn a_reload_while_the_file_is_gone_brings_no_revoked_token_back() {
+    let scene = Scene::new(|file| file.revoked = vec![RevokedToken { token_id: "t1".into(), until: None }]);
+    std::fs::remove_file(&scene.accounts.file).expect("removed");
+    let reloaded = read(&scene.dir);
+    assert!(!reloaded.is_revoked("t1"));
+    reloaded.inherit(&scene.accounts);
+    assert!(reloaded.is_revoked("t1"));
+    // Where there is a file, it alone says what is revoked.
+    change(&scene.dir, |file| file.revoked = vec![RevokedToken { token_id: "t2".into(), until: None }]);
+    let reloaded = read(&scene.dir);
+    reloaded.inherit(&scene.accounts);
+    assert!(!reloaded.is_revoked("t1"));
 }
 
 #[test]

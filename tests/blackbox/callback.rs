@@ -121,7 +121,7 @@ async fn the_state_of_another_browser_is_refused() {
     let start = attacker.open(&gateway.url("/")).await;
     let callback = attacker.open(start.location().expect("redirect").as_str()).await.location().expect("redirect");
     let answer = victim.open(callback.as_str()).await;
-    refused(&answer, &victim, 400, "DW-3103", "no attempt of its own");
+    refused(&answer, &victim, 400, "DW-3122", "no attempt of its own");
     victim.open(&gateway.url("/")).await;
     let answer = victim.open(callback.as_str()).await;
     refused(&answer, &victim, 400, "DW-3103", "with an attempt of its own");
@@ -136,7 +136,7 @@ async fn a_callback_cannot_be_used_twice() {
     assert_eq!(person.session().len(), 1);
     person.edit(|jar| jar.retain(|c| c.name.contains("_login_")));
     let again = person.open(answer.url.as_str()).await;
-    refused(&again, &person, 400, "DW-3103", "the attempt is over");
+    refused(&again, &person, 400, "DW-3123", "the attempt is over");
     assert_eq!(forger.token_requests(), 1, "the code was redeemed once");
 }
 
@@ -185,9 +185,10 @@ async fn an_error_of_the_provider_is_told_by_kind_and_its_words_stay_in_the_log(
     let words = "<script>alert(1)</script>\r\n2026 INFO forged line";
     for (error, status, reason) in [
         ("access_denied", 403, "DW-3106"),
-        ("login_required", 403, "DW-3106"),
-        ("invalid_scope", 502, "DW-3107"),
-        ("unauthorized_client", 502, "DW-3107"),
+        ("login_required", 403, "DW-3131"),
+        ("invalid_scope", 502, "DW-3128"),
+        ("unauthorized_client", 502, "DW-3125"),
+        ("invalid_request", 502, "DW-3107"),
         ("temporarily_unavailable", 503, "DW-6002"),
         ("<script>alert(2)</script>", 403, "DW-3106"),
     ] {

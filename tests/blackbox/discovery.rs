@@ -44,7 +44,11 @@ async fn metadata_that_cannot_be_used_are_named() {
         let gateway = forger.config(&app.url(), "").start().await;
         not_ready(&gateway, why, reason).await;
         let answer = Person::new().open(&gateway.url("/page")).await;
-        assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-6001"), "{why}");
+        assert_eq!(
+            (answer.status, answer.reason().as_str()),
+            (503, reason),
+            "{why}: who wants to sign in reads the same"
+        );
     }
 }
 

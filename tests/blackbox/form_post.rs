@@ -42,8 +42,8 @@ async fn an_id_token_makes_one_session_whoever_kept_the_cookie_and_the_form() {
     person.submit(&bounce).await;
     assert_eq!(person.session().len(), 1);
     let again = kept.submit(&bounce).await;
-    refused(&again, &kept, 400, "DW-3103", "the same form and cookie again");
-    gateway.log_line(&["audit", "sign_in", "deny", "DW-3103"]).await;
+    refused(&again, &kept, 400, "DW-3123", "the same form and cookie again");
+    gateway.log_line(&["audit", "sign_in", "deny", "DW-3123"]).await;
     // Who clicks twice has the session of the first click, and goes on with it.
     double.edit(|jar| jar.extend(person.session()));
     let again = double.submit(&bounce).await;
@@ -219,10 +219,10 @@ async fn what_another_browser_started_cannot_be_posted_here() {
     let (forger, _app, gateway) = forged(IMPLICIT).await;
     let (victim, attacker) = (Person::new(), Person::new());
     let form = to_form(&attacker, &gateway).await;
-    // With attempts of one's own, and without.
-    for _ in 0..2 {
+    // Without attempts of one's own, and with.
+    for reason in ["DW-3122", "DW-3103"] {
         let answer = post_twice(&victim, &form).await;
-        refused(&answer, &victim, 400, "DW-3103", "the attempt of another browser");
+        refused(&answer, &victim, 400, reason, "the attempt of another browser");
         victim.open(&gateway.url("/")).await;
     }
     // Whoever forges the mark of the second POST has no cookie for all that.

@@ -446,7 +446,7 @@ async fn a_token_answer_that_is_none_is_named() {
     let forged = Forged::new().await;
     for (status, body, reasons) in [
         (400, r#"{"error":"invalid_grant"}"#.to_owned(), &["DW-3201"][..]),
-        (401, r#"{"error":"invalid_client","error_description":"secret <b>expired</b>"}"#.to_owned(), &["DW-3202"]),
+        (401, r#"{"error":"invalid_client","error_description":"secret <b>expired</b>"}"#.to_owned(), &["DW-3206"]),
         (400, r#"{"error":"unauthorized_client"}"#.to_owned(), &["DW-3202"]),
         (400, r#"{"error":"what is this"}"#.to_owned(), &["DW-3203"]),
         (400, "<html>bad request</html>".to_owned(), &["DW-3203"]),

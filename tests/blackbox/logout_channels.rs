@@ -283,7 +283,9 @@ async fn a_provider_that_is_not_ready_yet_is_told_to_send_it_again() {
     let gateway = forger.config(&app.url(), "").start().await;
     let stage = Stage { forger, key, gateway, _app: app };
     let answer = stage.send(&stage.token(json!({"sub": "anna"}))).await;
-    assert_eq!((answer.status, answer.reason().as_str(), answer.header("retry-after")), (503, "DW-6001", "5"));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    // Until the first try has come to an end it is not known which step fails.
+    assert!(["DW-6001", "DW-6101"].contains(&answer.reason().as_str()), "{}", answer.text());
 }
 
 #[tokio::test]

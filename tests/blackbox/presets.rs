@@ -99,31 +99,31 @@ const AT_SIGN_IN: [AtSignIn; 22] = [
         "DW-3202",
         &["Invalid client or Invalid client credentials", "Secret under Credentials"],
     ),
-    (Which::Keycloak, SAME, "auth_method = \"implicit\"\n", "DW-3107", &["turn `Implicit flow` on for the client"]),
-    (Which::Okta, SAME, WRONG, "DW-3202", &["compare `client_secret` with the one at the provider"]),
-    (Which::Okta, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3107", &["take the scope out of `scopes`"]),
-    (Which::Entra, SAME, WRONG, "DW-3202", &["AADSTS7000215", "to the secret's Value"]),
-    (Which::Entra, |client| client.secret_expired = true, "", "DW-3202", &["AADSTS7000222", "make a new one in Entra"]),
-    (Which::Entra, PUBLIC, "send_origin = false\n", "DW-3203", &["AADSTS9002327", "set `send_origin = true`"]),
-    (Which::Entra, SAME, "send_origin = true\n", "DW-3203", &["AADSTS9002326", "set `send_origin = false`"]),
-    (Which::Entra, PUBLIC, "client_secret = \"s\"\nsend_origin = true\n", "DW-3202", &["AADSTS700025"]),
-    (Which::Entra, SAME, "auth_method = \"implicit\"\n", "DW-3107", &["AADSTS700054", "allow `ID tokens`"]),
-    (Which::EntraV1, SAME, WRONG, "DW-3202", &["AADSTS7000215", "to the secret's Value"]),
-    (Which::Auth0, SAME, WRONG, "DW-3202", &["compare `client_secret`", "Authentication Method"]),
-    (Which::Auth0, SAME, "auth_method = \"implicit\"\n", "DW-3107", &["Grant Types"]),
-    (Which::Google, SAME, WRONG, "DW-3202", &["compare `client_secret`"]),
-    (Which::Cognito, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
+    (Which::Keycloak, SAME, "auth_method = \"implicit\"\n", "DW-3125", &["Turn `Implicit flow` on for the client"]),
+    (Which::Okta, SAME, WRONG, "DW-3202", &["Compare `client_secret` with the one at the provider"]),
+    (Which::Okta, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3128", &["Take the scope out of `scopes`"]),
+    (Which::Entra, SAME, WRONG, "DW-3209", &["AADSTS7000215", "to the secret's Value"]),
+    (Which::Entra, |client| client.secret_expired = true, "", "DW-3208", &["AADSTS7000222", "make a new one in Entra"]),
+    (Which::Entra, PUBLIC, "send_origin = false\n", "DW-3211", &["AADSTS9002327", "Set `send_origin = true`"]),
+    (Which::Entra, SAME, "send_origin = true\n", "DW-3211", &["AADSTS9002326", "Set `send_origin = false`"]),
+    (Which::Entra, PUBLIC, "client_secret = \"s\"\nsend_origin = true\n", "DW-3207", &["AADSTS700025"]),
+    (Which::Entra, SAME, "auth_method = \"implicit\"\n", "DW-3125", &["AADSTS700054", "Allow `ID tokens`"]),
+    (Which::EntraV1, SAME, WRONG, "DW-3209", &["AADSTS7000215", "to the secret's Value"]),
+    (Which::Auth0, SAME, WRONG, "DW-3202", &["Compare `client_secret`", "Authentication Method"]),
+    (Which::Auth0, SAME, "auth_method = \"implicit\"\n", "DW-3125", &["Grant Types"]),
+    (Which::Google, SAME, WRONG, "DW-3202", &["Compare `client_secret`"]),
+    (Which::Cognito, SAME, WRONG, "DW-3202", &["Compare `client_id` and `client_secret`"]),
     (Which::Lark, SAME, WRONG, "DW-3202", &["`client_auth` with what the application"]),
-    (Which::Gitlab, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
-    (Which::Gitlab, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3107", &["tick the scopes of `scopes`"]),
-    (Which::Authentik, SAME, WRONG, "DW-3202", &["compare `client_id` and `client_secret`"]),
-    (Which::Zitadel, SAME, WRONG, "DW-3202", &["compare `client_secret`"]),
+    (Which::Gitlab, SAME, WRONG, "DW-3202", &["Compare `client_id` and `client_secret`"]),
+    (Which::Gitlab, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3128", &["Tick the scopes of `scopes`"]),
+    (Which::Authentik, SAME, WRONG, "DW-3202", &["Compare `client_id` and `client_secret`"]),
+    (Which::Zitadel, SAME, WRONG, "DW-3202", &["Compare `client_secret`"]),
     (
         Which::Zitadel,
         SAME,
         "client_auth = \"client_secret_post\"\n",
-        "DW-3202",
-        &["set `client_auth` to `client_secret_basic`"],
+        "DW-3210",
+        &["Set `client_auth` to `client_secret_basic`", "it is `client_secret_post` now"],
     ),
     (Which::Dex, SAME, WRONG, "DW-3202", &["`staticClients` of Dex"]),
 ];
@@ -144,14 +144,20 @@ async fn what_the_provider_refuses_is_said_in_terms_of_what_to_change() {
             answer.url,
             gateway.log_text()
         );
-        for word in words {
-            // The page shows nobody what the log tells the admin.
-            assert!(!answer.text().contains(word), "{which:?} {keys}");
-        }
-        let line = gateway.log_line(&[code, words[0]]).await;
+        // The page shows what to change, and nobody the provider's own words.
+        assert!(!answer.text().contains("the provider said") && !answer.text().contains("AADSTS"), "{which:?} {keys}");
+        let line = gateway.log_line(&[" access ", code, words[0]]).await;
         for word in words {
             assert!(line.contains(word), "{which:?} {keys}: wanted {word:?} in {line}");
         }
+        assert!(line.contains(" remedy=\"") && line.contains(" provider="), "{which:?} {keys}: {line}");
+        let remedy = line.split_once(" remedy=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(remedy, _)| remedy);
+        let shown =
+            answer.text().replace("<code>", "`").replace("</code>", "`").replace("&#39;", "'").replace("&quot;", "\"");
+        assert!(
+            shown.contains(remedy.unwrap_or_default().trim_end_matches('\\')),
+            "{which:?} {keys}: {remedy:?}\n{shown}"
+        );
         assert!(app.seen_at(&path).is_empty());
     }
 }

@@ -158,7 +158,7 @@ async fn a_gateway_starts_without_its_provider_and_signs_in_when_it_comes() {
     let person = Person::new();
     person.open(&gateway.url("/public")).await.expect(200);
     let answer = person.open(&gateway.url("/page")).await;
-    assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-6001"), "{}", answer.text());
+    assert_eq!((answer.status, answer.reason().as_str()), (503, "DW-6101"), "{}", answer.text());
     assert!(!answer.header("retry-after").is_empty());
     assert_eq!(gateway.metric("doorward_provider_ready", &[]).await, 0.0);
 
@@ -285,7 +285,7 @@ async fn a_browser_without_cookies_is_told_so_at_once() {
     let gateway = forger.gateway(&app.url(), "").await;
     let browser = Browser::start_without_cookies().await;
     let tab = browser.tab(&gateway.url("/page")).await;
-    let text = tab.wait_for_text("DW-3103").await;
+    let text = tab.wait_for_text("DW-3122").await;
     assert!(text.to_lowercase().contains("cookie"), "{text}");
     tab.screenshot("page-cookies-blocked").await;
     assert_eq!(forger.token_requests(), 0);

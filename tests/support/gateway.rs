@@ -107,7 +107,7 @@ impl Config {
         let gateway = Gateway { config: self, log, child: Mutex::new(child) };
         gateway.healthy().await;
         // What is said at the start is read by threads of the tests: it may answer before they have it all.
-        if matches!(gateway.config.log_level.as_ref(), "info" | "debug" | "trace") {
+        if matches!(gateway.config.log_level, "info" | "debug" | "trace") {
             gateway.log_line(&["listening"]).await;
         }
         gateway
@@ -236,6 +236,39 @@ impl Gateway {
     /// Waits for the process to end by itself.
     pub async fn ended(&self) -> ExitStatus {
         eventually("the gateway ends", || async { self.exited() }).await
+    }
+
+    /// Writes the configuration as `change` leaves it into the place of the one that runs, and says nothing of it.
+    pub fn rewrite(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.replace_file(&self.config.text());
+    }
+
+    /// Puts `text` into the place of the configuration file, at once.
+    pub fn replace_file(&self, text: &str) {
+        let fresh = self.config.path().with_extension("new");
+        std::fs::write(&fresh, text).expect("a file beside gateway.toml");
+        std::fs::rename(fresh, self.config.path()).expect("gateway.toml");
+    }
+
+    /// The same as [`Gateway::rewrite`] with SIGHUP, awaited: whether the configuration is the one that was written.
+    pub async fn reload(&mut self, change: impl FnOnce(&mut Config)) -> bool {
+        change(&mut self.config);
+        self.reload_text(&self.config.text()).await
+    }
+
+    pub async fn reload_text(&self, text: &str) -> bool {
+        self.replace_file(text);
+        self.hang_up().await
+    }
+
+    /// SIGHUP, awaited.
+    pub async fn hang_up(&self) -> bool {
+        let before = self.metric("doorward_reloads_total", &[]).await;
+        self.signal("HUP");
+        eventually("a reload", || async { (self.metric("doorward_reloads_total", &[]).await > before).then_some(()) })
+            .await;
+        self.metric("doorward_configuration_good", &[]).await == 1.0
     }
 
     /// Ends this process and starts another with the configuration as `change` leaves it, on the same ports.
