@@ -70,7 +70,7 @@ async fn the_app_speaks_no_http() {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n").await;
         }
     });
-    said_to_be_at(&url, Fault { code: "DW-2105", seen: "SSH-2.0", change: "app", part: FROM_THE_GATEWAY, ..APP }).await;
+    said_to_be_at(&url, Fault { code: "DW-2105", seen: "SSH-2.0", change: "app", part: FROM_THE_GATEWAY }).await;
 }
 
 /// An app that sends everybody to https, since it does not look at what the gateway tells it.
@@ -193,7 +193,8 @@ async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, cod
     client.get(broken.url(PAGE)).send().await.expect_err("no browser comes in");
     broken.examined(Fault { code, seen: "", change: "", part: "certificate" }).await;
     let good = authority.leaf(&["127.0.0.1"]);
-    (broken.file("cert.pem", &good.certificate), broken.file("cert.key", &good.key));
+    broken.file("cert.pem", &good.certificate);
+    broken.file("cert.key", &good.key);
     broken.restarts().works(Deployment::signs_in).await;
 }
 
