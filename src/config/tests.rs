@@ -436,7 +436,7 @@ fn every_secret_that_can_be_set_is_known_to_whoever_hides_them() {
     // A new one belongs into `Settings::known_secrets`.
     assert_eq!(
         found,
-        ["secrets", "provider.client_secret", "ldap.bind_password", "issuer.secret", "issuer.client_secret"]
+        ["secrets", "provider.client_secret", "ldap.bind_password", "issuer.client_secret", "issuer.secret"]
     );
     let settings: Settings = toml::from_str(
         "public_url = 'http://localhost'\nsecrets = ['a', 'b']\n[[provider]]\nissuer = 'http://a'\nclient_id = 'x'\nclient_secret = 'c'\n\
