@@ -231,21 +231,17 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
         }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
-    let mut remedy = None;
-    match verdict {
-        // The cookie did all that is asked of one.
-        Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded => seen.push(
-            "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again."
-                .into(),
-        ),
-        _ => {
-            let (why, mends): (Vec<_>, Vec<_>) = why_cookies_fail(context, visit).into_iter().unzip();
-            seen.extend(why);
-            remedy = mends.into_iter().next();
-        }
-    }
+    // The cookie of one that was ended did all that is asked of one.
+    let ended = matches!(verdict, Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded);
+    let why = if ended { Vec::new() } else { why_cookies_fail(context, visit) };
+    let remedy = why.first().map(|(_, mends)| *mends);
+    seen.extend(why.into_iter().map(|(seen, _)| seen));
     let detail = seen[1..].join(" ");
-    seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
+    seen.push(match ended {
+        true => "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again.",
+        false => "Check that this browser keeps cookies for this site, and that its clock is right.",
+    }
+    .into());
     let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail).remedied_by(remedy));
     refusal.seen = seen.into();
     Err(refusal)
