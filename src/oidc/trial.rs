@@ -128,10 +128,10 @@ impl Learnt<'_> {
             Err(TokenFailure::Refused { error, .. }) if error == "invalid_grant" => Answered::NotTheCode,
             Err(TokenFailure::Refused { error, description }) => {
                 let failure =
-                    TokenFailure::Refused { error: error.clone(), description }.at_sign_in(&self.provider, way);
+                    TokenFailure::Refused { error: error.clone(), description }.at_sign_in(self.provider, way);
                 Answered::Refused { error, failure }
             }
-            Err(failure) => Answered::Failed(failure.at_sign_in(&self.provider, way)),
+            Err(failure) => Answered::Failed(failure.at_sign_in(self.provider, way)),
         }
     }
 }
