@@ -73,7 +73,7 @@ impl Visit<'_> {
         if url.scheme() == "https" {
             self.certificate(&shown(&reached, url).await, report);
         }
-        self.judge(&answer, url).map_err(Box::new)?;
+        self.judge(&answer, url)?;
         report.good(&self.place, "HTTP", format!("{} answers with JSON", without_query(url)));
         Ok(Fetched { skew: skew(&answer, asked_at, answered_at), body: answer.into_body() })
     }
@@ -197,7 +197,7 @@ impl Visit<'_> {
     }
 
     /// Whether the answer is a JSON document.
-    fn judge(&self, answer: &HttpResponse, url: &Url) -> Result<(), Missed> {
+    fn judge(&self, answer: &HttpResponse, url: &Url) -> Result<(), Box<Missed>> {
         let address = without_query(url);
         if let Err(error) = require_success(answer) {
             let target = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
@@ -218,11 +218,12 @@ impl Visit<'_> {
                 (None, 500..) => "look at the provider, or what stands before it: it does not work".to_owned(),
                 _ => format!("correct `{}`", self.setting),
             };
-            return Err(Missed { redirect, ..Missed::of(self.broken(step, seen).change(change)) });
+            return Err(Box::new(Missed { redirect, ..Missed::of(self.broken(step, seen).change(change)) }));
         }
         let change = format!("correct `{}`: something else than the document is at this address", self.setting);
         let malformed = |step, seen: String, change: String| {
-            Err(Missed::of(Finding { reason: self.malformed, ..self.broken(step, seen).change(change) }))
+            let finding = self.broken(step, seen).change(change);
+            Err(Box::new(Missed::of(Finding { reason: self.malformed, ..finding })))
         };
         let page = text::is_html(answer.body());
         let titled =
