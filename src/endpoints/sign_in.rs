@@ -231,35 +231,50 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
         }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
+    let mut remedy = None;
     match verdict {
         // The cookie did all that is asked of one.
         Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded => seen.push(
             "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again."
                 .into(),
         ),
-        _ => seen.extend(why_cookies_fail(context, visit)),
+        _ => {
+            let (why, mends): (Vec<_>, Vec<_>) = why_cookies_fail(context, visit).into_iter().unzip();
+            seen.extend(why);
+            remedy = mends.into_iter().next();
+        }
     }
-    let detail = seen[1].clone();
-    let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail));
+    let detail = seen[1..].join(" ");
+    seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
+    let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail).remedied_by(remedy));
     refusal.seen = seen.into();
     Err(refusal)
 }
 
-/// What may keep a session's cookie from coming back, or from being usable.
-fn why_cookies_fail(context: &Context, visit: &Visit<'_>) -> Vec<String> {
-    let mut seen = Vec::new();
+/// What keeps a session's cookie from coming back, and what mends it.
+fn why_cookies_fail(context: &Context, visit: &Visit<'_>) -> Vec<(String, &'static str)> {
+    let mut why = Vec::new();
     let public = context.public_url().host_str().unwrap_or_default();
     if visit.host != public {
-        seen.push(format!(
-            "This request came for `{}`, and `public_url` is `{public}`: a proxy in front may change Host.",
+        let seen = format!(
+            "This request came for `{}`, and the host of `public_url` is `{public}`: a proxy in front may change Host.",
             visit.host
+        );
+        why.push((
+            seen,
+            "Open the address in `public_url`. An admin has the proxy in front keep `Host`, or sets `public_url` to the address \
+             that people open.",
         ));
     }
     if context.public_url().scheme() == "https" && !visit.over_tls {
-        seen.push("This request came over http, and the cookie is kept for https alone: a proxy in front may have dropped TLS.".into());
+        let seen = "This request came over http, and the cookie is kept for https alone: a proxy in front may have dropped TLS.";
+        why.push((
+            seen.to_owned(),
+            "Open the https address. An admin has the proxy in front keep TLS, or lists it in `listen.trusted_proxies` and has it \
+             say `X-Forwarded-Proto`.",
+        ));
     }
-    seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
-    seen
+    why
 }
 
 fn lower(title: &str) -> String {

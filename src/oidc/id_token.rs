@@ -150,7 +150,10 @@ fn check_times(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(
         if expected.clock.is_some_and(|ahead| ahead.unsigned_abs() <= leeway.max(5)) {
             let why =
                 format!("`exp` is {past} s past, `iat` {age} s, and the clocks agree: the token was old when it came");
-            return outside(why, None);
+            // The clocks are right, so nothing about them would help.
+            return outside(why, None).map_err(|failure| {
+                failure.remedied("Sign in again; where it recurs, look why the provider, or what stands before it, hands out old tokens.")
+            });
         }
         let why = format!("`exp` is {past} s past, `iat` {age} s: {}", apart(-seconds(age)));
         return outside(why, Some(-seconds(age)));

@@ -21,7 +21,7 @@ macro_rules! operation {
             "Check that `issuer` is the issuer and not the address of a page or an endpoint.";
         KeysFailed = "DW-6104", 503, Admin, "The provider's keys cannot be fetched",
             "The `jwks_uri` did not answer with a key set that holds a usable signing key.",
-            "Open the `jwks_uri` from the gateway's host.";
+            "Open the `jwks_uri` from the gateway's host: the provider's signing keys have to be there, as JSON.";
         ProviderCapability = "DW-6105", 0, Admin, "The provider cannot do what is configured",
             "The metadata does not list the response type, the response mode or the client authentication that is configured.",
             "Change the setting named in the log line, or the client's registration.";

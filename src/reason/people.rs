@@ -21,7 +21,7 @@ macro_rules! people {
             "Start again at the front page, in one browser; an admin checks that the address in the bar is the configured `public_url`.";
         AttemptExpired = "DW-3104", 400, Person, "The sign-in took too long",
             "More than `sign_in.attempt_lifetime` lies between the start of the sign-in and its end, or the clocks of two replicas differ.",
-            "Start again.";
+            "Start again; where people need longer, an admin raises `sign_in.attempt_lifetime`.";
         IssuerMixUp = "DW-3105", 400, Attacker, "Another provider answered",
             "The `iss` of the authorization response is not the issuer that was asked, or is missing although the provider says it sends one (RFC 9207); or the answer came to the redirect URI of another provider.",
             "Start again; if it recurs, an admin compares the configured `issuer` with the provider's metadata, and the redirect URIs that `doorward check` prints with those registered.";
@@ -33,7 +33,7 @@ macro_rules! people {
             "Compare the client's registration at the provider with `[[provider]]`; its own words are in the log line.";
         SignInLoop = "DW-3108", 508, Person, "Signing in goes round in circles",
             "Three sign-ins within a minute succeeded at the provider, and each time the browser came back without a usable session.",
-            "Read what was seen, below; then try again after a minute.";
+            "Read what was seen; allow cookies for this site, and try again after a minute. An admin compares the address in the bar with `public_url`.";
         ReturnAddress = "DW-3109", 400, Attacker, "The return address leads elsewhere",
             "The address to return to is not a path on this host.",
             "Start at the front page.";
@@ -175,7 +175,7 @@ macro_rules! people {
             "Sign in with the account of another organisation; an admin adds the tenant's id to `tenants`, or corrects `hd`.";
         SessionTooLarge = "DW-3401", 502, Admin, "What the provider says about you is too large",
             "The session would not fit into the cookies a browser keeps, or one value is longer than a header may be; most often far too many groups.",
-            "Have the provider send fewer groups or claims to this client, or raise `session.max_bytes`.";
+            "Have the provider send fewer groups or claims to this client, or raise the limit that is named in the log line (`session.max_bytes`, `headers.max_value_bytes`).";
         ClaimMalformed = "DW-3402", 502, Admin, "A claim cannot be used",
             "A claim that a header or rule needs has a control character or another type than needed.",
             "Correct the value at the provider; the claim is named in the log line.";
@@ -258,7 +258,7 @@ macro_rules! people {
             "Have the provider put the claim into the tokens of this client, and sign in again or get a new one; the claim is named in the log line.";
         IdentityTooLarge = "DW-5004", 403, Admin, "Who you are does not fit into a header",
             "The value of an identity header would be longer than the app takes.",
-            "Have the provider send fewer groups to this client, or send another claim in the header.";
+            "Have the provider send fewer groups to this client, send another claim in the header, or raise `headers.max_value_bytes` where the app takes more.";
         StepUpNeeded = "DW-5005", 401, Person, "This needs another sign-in",
             "The route asks for a stronger or more recent sign-in (`acr_values`, `max_age`, `fresh_sign_in`) than the session's.",
             "Open the address in a browser, which leads through the sign-in (RFC 9470).";

@@ -381,6 +381,18 @@ mod tests {
     }
 
     #[test]
+    fn no_link_of_the_page_leads_nowhere() {
+        let page = troubleshooting();
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        for target in page.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, place) = target.split_once('#').unwrap_or((target, ""));
+            assert!(file.is_empty() || docs.join(file).exists(), "{target}");
+            let heading = |line: &str| line.strip_prefix("## ").is_some_and(|heading| anchor(heading) == place);
+            assert!(!file.is_empty() || page.lines().any(heading), "{target}");
+        }
+    }
+
+    #[test]
     fn no_symptom_tells_a_reason_twice() {
         for symptom in SYMPTOMS {
             let mut codes: Vec<_> = symptom.reasons.iter().map(|reason| reason.code()).collect();

@@ -45,7 +45,7 @@ async fn the_certificate_of_the_app_is_of_an_unknown_authority() {
     let app = App::start_tls(authority.leaf(&["localhost"]).server(&[b"http/1.1"])).await;
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").set("upstream.url", format!("https://localhost:{}", app.address.port()));
-    broken.refuses(Fault { code: "DW-2103", change: "tls_ca_file", ..APP }, opens).await;
+    broken.refuses(Fault { code: "DW-2103", seen: "UnknownIssuer", change: "tls_ca_file", ..APP }, opens).await;
     let ca = broken.file("app-ca.pem", &authority.pem());
     broken.set("upstream.tls_ca_file", ca).works(opens).await;
 }
@@ -55,7 +55,7 @@ async fn the_app_takes_too_long() {
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").add("[timeouts]\nfirst_byte = \"150ms\"\n");
     let slow = async |broken: &Deployment| broken.opens("/slow?ms=400").await;
-    let fault = Fault { code: "DW-2104", seen: "", change: "first_byte", part: FROM_THE_GATEWAY };
+    let fault = Fault { code: "DW-2104", seen: "response headers", change: "first_byte", part: FROM_THE_GATEWAY };
     broken.refuses(fault, slow).await;
     broken.set("timeouts.first_byte", "20s").start().await;
     slow(&broken).await.expect(200);
@@ -70,7 +70,7 @@ async fn the_app_speaks_no_http() {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n").await;
         }
     });
-    said_to_be_at(&url, Fault { code: "DW-2105", change: "app", part: FROM_THE_GATEWAY, ..APP }).await;
+    said_to_be_at(&url, Fault { code: "DW-2105", seen: "SSH-2.0", change: "app", part: FROM_THE_GATEWAY }).await;
 }
 
 /// An app that sends everybody to https, since it does not look at what the gateway tells it.
@@ -115,7 +115,7 @@ async fn the_app_does_not_take_headers_this_large() {
 async fn no_route_leads_there() {
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").set("route.0.path", "/app");
-    let fault = Fault { code: "DW-2001", seen: "", change: "route", part: FROM_THE_GATEWAY };
+    let fault = Fault { code: "DW-2001", seen: PAGE, change: "route", part: FROM_THE_GATEWAY };
     broken.refuses(fault, async |broken| broken.opens(PAGE).await).await;
     broken.set("route.0.path", "/").works(async |broken| broken.opens(PAGE).await).await;
 }
@@ -193,7 +193,8 @@ async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, cod
     client.get(broken.url(PAGE)).send().await.expect_err("no browser comes in");
     broken.examined(Fault { code, seen: "", change: "", part: "certificate" }).await;
     let good = authority.leaf(&["127.0.0.1"]);
-    (broken.file("cert.pem", &good.certificate), broken.file("cert.key", &good.key));
+    broken.file("cert.pem", &good.certificate);
+    broken.file("cert.key", &good.key);
     broken.restarts().works(Deployment::signs_in).await;
 }
 

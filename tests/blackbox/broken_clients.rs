@@ -43,7 +43,7 @@ async fn the_secret_is_the_client_id() {
 async fn the_secret_is_not_needed() {
     let public = json!({"token_endpoint_auth_method": "none"});
     let mut broken = Deployment::registered(Provider::shared(), public).await;
-    broken.refuses(CLIENT, Deployment::signs_in).await;
+    broken.refuses(Fault { change: "public client, take", ..CLIENT }, Deployment::signs_in).await;
     broken.unset("provider.client_secret");
     broken.works(Deployment::signs_in).await;
 }
@@ -51,7 +51,7 @@ async fn the_secret_is_not_needed() {
 #[tokio::test]
 async fn the_secret_has_expired() {
     let mut broken = Deployment::registered(Provider::shared(), json!({"client_secret_expires_at": 1})).await;
-    broken.refuses(Fault { seen: "expired", ..CLIENT }, Deployment::signs_in).await;
+    broken.refuses(Fault { code: "DW-3208", seen: "expired", ..CLIENT }, Deployment::signs_in).await;
     broken.registers(json!({"client_secret_expires_at": 0, "client_secret": "the one that was made anew"})).await;
     broken.set("provider.client_secret", "the one that was made anew");
     broken.works(Deployment::signs_in).await;
@@ -99,7 +99,7 @@ async fn a_scope_is_not_one_of_the_clients() {
 #[tokio::test]
 async fn the_scope_openid_is_not_allowed() {
     let mut broken = Deployment::registered(Provider::shared(), json!({"scope": "profile email"})).await;
-    broken.refuses(SCOPE, Deployment::signs_in).await;
+    broken.refuses(Fault { change: "allow it there", ..SCOPE }, Deployment::signs_in).await;
     broken.registers(json!({"scope": "openid profile email"})).await.works(Deployment::signs_in).await;
 }
 

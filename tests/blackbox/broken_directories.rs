@@ -34,13 +34,13 @@ async fn with(key: &str, wrong: toml::Value, right: toml::Value, fault: Fault<'_
 
 #[tokio::test]
 async fn the_password_of_the_gateway_is_wrong() {
-    let fault = Fault { code: "DW-6203", change: "bind_password", ..DIRECTORY };
+    let fault = Fault { code: "DW-6203", seen: "invalidCredentials", change: "bind_password", ..DIRECTORY };
     with("ldap.bind_password", "not this one".into(), READER_PASSWORD.into(), fault).await;
 }
 
 #[tokio::test]
 async fn there_is_no_such_base() {
-    let fault = Fault { code: "DW-6204", change: "base_dn", ..DIRECTORY };
+    let fault = Fault { code: "DW-6204", seen: "noSuchObject", change: "base_dn", ..DIRECTORY };
     with("ldap.base_dn", "ou=nowhere,dc=example,dc=org".into(), BASE.into(), fault).await;
 }
 
@@ -48,7 +48,7 @@ async fn there_is_no_such_base() {
 async fn nobody_listens_at_the_address_of_the_directory() {
     let (slapd, mut broken) = directory().await;
     broken.set("ldap.address", vec![format!("ldap://127.0.0.3:{}", free_port())]);
-    broken.refuses_unready(Fault { code: "DW-6201", change: "address", ..DIRECTORY }, signs_in).await;
+    broken.refuses_unready(Fault { code: "DW-6201", seen: "refused", change: "address", ..DIRECTORY }, signs_in).await;
     broken.set("ldap.address", vec![slapd.url()]).works(signs_in).await;
 }
 
@@ -56,7 +56,9 @@ async fn nobody_listens_at_the_address_of_the_directory() {
 async fn the_authority_of_the_directory_is_unknown() {
     let (slapd, mut broken) = directory().await;
     broken.set("ldap.address", vec![slapd.tls_url()]);
-    broken.refuses_unready(Fault { code: "DW-6202", change: "ca_file", ..DIRECTORY }, signs_in).await;
+    broken
+        .refuses_unready(Fault { code: "DW-6202", seen: "UnknownIssuer", change: "ca_file", ..DIRECTORY }, signs_in)
+        .await;
     broken.set("ldap.ca_file", slapd.ca_file().to_string_lossy().into_owned()).works(signs_in).await;
 }
 
@@ -73,7 +75,7 @@ async fn the_attributes_are_pasted_into_the_base() {
 async fn the_group_of_a_person_may_not_sign_in() {
     let (_slapd, mut broken) = directory().await;
     broken.set("ldap.group_base_dn", format!("ou=groups,{BASE}")).set("ldap.group_allow_list", vec!["admins"]);
-    let fault = Fault { code: "DW-3507", seen: "", change: "group", part: FROM_THE_GATEWAY };
+    let fault = Fault { code: "DW-3507", seen: "group_allow_list", change: "group", part: FROM_THE_GATEWAY };
     broken.refuses_unready(fault, signs_in).await;
     broken.set("ldap.group_allow_list", vec!["staff"]).works(signs_in).await;
 }
@@ -91,7 +93,12 @@ async fn the_form_comes_with_an_origin_of_null() {
         let headers = [&NAVIGATION[..], &[("origin", "null")]].concat();
         person.request(reqwest::Method::POST, form.url.as_str(), &headers, Some(body)).await
     };
-    let fault = Fault { code: "DW-3503", seen: "", change: "Open the sign-in page here", part: FROM_THE_GATEWAY };
+    let fault = Fault {
+        code: "DW-3503",
+        seen: "expected same-origin",
+        change: "Open the sign-in page here",
+        part: FROM_THE_GATEWAY,
+    };
     broken.refuses(fault, hidden).await;
     broken.works(signs_in).await;
 }

@@ -64,7 +64,7 @@ async fn the_clock_of_the_gateway_makes_every_token_young() {
     let (forger, mut broken) = api().await;
     let token = token(&forger, |_| {});
     broken.clock("-1h");
-    let fault = Fault { code: "DW-8008", seen: "", change: "clock", part: "issuer" };
+    let fault = Fault { code: "DW-8008", seen: "not valid for another", change: "clock", part: "issuer" };
     broken.refuses(fault, async |broken| calls(broken, &token).await).await;
     broken.config().env.clear();
     broken.works(async |broken| calls(broken, &token).await).await;
@@ -110,7 +110,7 @@ async fn the_keys_of_the_issuer_cannot_be_fetched() {
     broken.set("issuer.jwks_uri", format!("http://127.0.0.2:{}/jwks", free_port()));
     let fault = Fault { code: "DW-8201", change: "/readyz", ..TOKEN };
     broken.refuses_unready(fault, async |broken| calls(broken, &token).await).await;
-    broken.examined(Fault { code: "DW-6104", change: "correct host and port", part: "issuer", ..fault }).await;
+    broken.examined(Fault { code: "DW-6104", change: "host and port", part: "issuer", ..fault }).await;
     broken.set("issuer.jwks_uri", format!("{}/jwks", forger.issuer));
     broken.works(async |broken| calls(broken, &token).await).await;
 }
@@ -131,7 +131,7 @@ async fn the_key_of_a_service_account_is_of_another_deployment() {
     let (_, mut other) = api().await;
     other.add("[[service_account]]\nname = \"ci\"\n");
     let (foreign, own) = (new_key(&mut other).await, new_key(&mut broken).await);
-    let fault = Fault { code: "DW-8102", seen: "", change: "new-key", ..TOKEN };
+    let fault = Fault { code: "DW-8102", seen: "is not known here", change: "new-key", ..TOKEN };
     broken.refuses(fault, async |broken| calls(broken, &foreign).await).await;
     broken.works(async |broken| calls(broken, &own).await).await;
 }

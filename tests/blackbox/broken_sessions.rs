@@ -35,7 +35,7 @@ async fn the_public_url_is_another_name_of_this_host() {
     broken.config().public_url = format!("http://localhost:{port}");
     broken.registers(serde_json::json!({})).await;
     // A proxy in front names the host by its address, whatever the browser asked for.
-    let fault = Fault { code: "DW-3108", seen: "", change: "", ..SEEN };
+    let fault = Fault { code: "DW-3108", seen: "came for `127.0.0.1`", change: "has the proxy in front keep", ..SEEN };
     let act = async |broken: &Deployment| {
         let person = broken.person();
         let headers = [&[("host", "127.0.0.1")][..], &NAVIGATION].concat();
@@ -92,7 +92,7 @@ async fn the_secret_was_changed_and_the_old_one_thrown_away() {
     broken.signs_in_with(&person, Some(&anna)).await.expect(200);
     let (old, new) = (broken.config().secrets[0].clone(), random_word());
     broken.config().secrets = vec![new.clone()];
-    let fault = Fault { code: "DW-4103", seen: "", change: "secrets", ..SEEN };
+    let fault = Fault { code: "DW-4103", seen: "a secret that this gateway does not have", change: "secrets", ..SEEN };
     broken.refuses(fault, async |broken| asks(broken, &person).await).await;
     broken.config().secrets = vec![new, old];
     broken.works(async |broken| asks(broken, &person).await).await;
@@ -119,25 +119,43 @@ async fn the_replicas_have_different_secrets() {
         }
         answer
     };
-    other.refuses(Fault { code: "DW-3124", seen: "", change: "Give all replicas the same", ..SEEN }, act).await;
+    other
+        .refuses(
+            Fault {
+                code: "DW-3124",
+                seen: "a secret that this gateway does not have",
+                change: "Give all replicas the same",
+                ..SEEN
+            },
+            act,
+        )
+        .await;
     other.config().secrets = secrets;
     other.works(act).await;
 }
 
 #[tokio::test]
 async fn the_callback_is_opened_without_state() {
-    callback("/oidc/callback?code=c0de", Fault { code: "DW-3101", change: "front page", ..SEEN }).await;
+    callback(
+        "/oidc/callback?code=c0de",
+        Fault { code: "DW-3101", seen: "there is no `state`", change: "front page", ..SEEN },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_callback_is_opened_with_an_empty_state() {
-    callback("/oidc/callback?code=c0de&state=", Fault { code: "DW-3101", change: "front page", ..SEEN }).await;
+    callback(
+        "/oidc/callback?code=c0de&state=",
+        Fault { code: "DW-3101", seen: "`state` is empty", change: "front page", ..SEEN },
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_callback_is_opened_in_another_browser() {
     let mut broken = Deployment::forged(&Forger::start().await).await;
-    let fault = Fault { code: "DW-3122", seen: "", change: "one browser", ..SEEN };
+    let fault = Fault { code: "DW-3122", seen: "did not come back", change: "one browser", ..SEEN };
     let act = async |broken: &Deployment| {
         let begun = broken.person().open(&broken.url(PAGE)).await;
         let answered = broken.person().open(begun.location().expect("the provider").as_str()).await;

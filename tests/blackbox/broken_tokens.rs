@@ -35,7 +35,7 @@ async fn encrypted() -> (Deployment, String) {
 #[tokio::test]
 async fn the_id_token_is_encrypted_and_there_is_no_key() {
     let (mut broken, file) = encrypted().await;
-    let fault = Fault { code: "DW-3311", seen: "", change: "decryption_key_file", ..TOKEN };
+    let fault = Fault { code: "DW-3311", seen: "RSA-OAEP-256", change: "decryption_key_file", ..TOKEN };
     broken.refuses(fault, Deployment::signs_in).await;
     broken.set("provider.decryption_key_file", file).works(Deployment::signs_in).await;
 }
@@ -46,7 +46,7 @@ async fn the_id_token_is_encrypted_to_another_key() {
     let other = Provider::complete().key("RSA").await;
     let other = broken.file("other.pem", &other.private);
     broken.set("provider.decryption_key_file", other);
-    let fault = Fault { code: "DW-3312", seen: "", change: "decryption_key_file", ..TOKEN };
+    let fault = Fault { code: "DW-3312", seen: "a key that is not ours", change: "decryption_key_file", ..TOKEN };
     broken.refuses(fault, Deployment::signs_in).await;
     broken.set("provider.decryption_key_file", file).works(Deployment::signs_in).await;
 }
@@ -85,11 +85,11 @@ async fn the_id_token_calls_its_issuer_otherwise() {
 }
 
 #[tokio::test]
-async fn the_clock_of_the_provider_is_a_day_behind() {
+async fn the_id_token_is_of_yesterday() {
     let forger = Forger::start().await;
     forger.claims(|claims| (claims["iat"], claims["exp"]) = (json!(now() - 86_400), json!(now() - 85_800)));
     let mut broken = Deployment::forged(&forger).await;
-    let fault = Fault { code: "DW-3307", seen: "", change: "clock", ..TOKEN };
+    let fault = Fault { code: "DW-3307", seen: "the token was old", change: "old tokens", ..TOKEN };
     broken.refuses(fault, Deployment::signs_in).await;
     forger.claims(|_| {});
     broken.works(Deployment::signs_in).await;
@@ -108,7 +108,7 @@ async fn the_clock_of_the_gateway_is_an_hour_behind() {
 async fn clock_of_the_gateway(shift: &str) {
     let mut broken = Deployment::at(Provider::shared()).await;
     broken.clock(shift);
-    let fault = Fault { code: "DW-3307", seen: "", change: "clock", part: "provider" };
+    let fault = Fault { code: "DW-3307", seen: "the provider's clock is", change: "clocks", part: "provider" };
     broken.refuses(fault, Deployment::signs_in).await;
     broken.config().env.clear();
     broken.works(Deployment::signs_in).await;
@@ -156,7 +156,7 @@ async fn the_groups_do_not_fit_into_the_session() {
     let mut broken = Deployment::at(Provider::shared()).await;
     let many: Vec<_> = (0..6000).map(|i| format!("group-{i:05}-{}", random_word())).collect();
     let emma = somebody(json!({"groups": many})).await;
-    let fault = Fault { code: "DW-3401", seen: "", change: "fewer groups", ..TOKEN };
+    let fault = Fault { code: "DW-3401", seen: "headers.max_value_bytes is 8192", change: "fewer groups", ..TOKEN };
     let signs_in = async |broken: &Deployment| broken.signs_in_as(&emma).await;
     broken.refuses(fault, signs_in).await;
     says(&emma, json!({"groups": ["staff"]})).await;
@@ -171,7 +171,7 @@ async fn the_groups_do_not_fit_into_a_header() {
     broken.works(async |broken| broken.signs_in_with(&person, Some(&many)).await).await;
     let asks = async |broken: &Deployment| person.fetch(&broken.url(PAGE)).await;
     broken.set("headers.max_value_bytes", "1KiB");
-    let fault = Fault { code: "DW-5004", seen: "x-forwarded-groups", change: "fewer groups", ..TOKEN };
+    let fault = Fault { code: "DW-5004", seen: "x-forwarded-groups", change: "headers.max_value_bytes", ..TOKEN };
     broken.refuses(fault, asks).await;
     broken.set("headers.max_value_bytes", "8KiB").works(asks).await;
 }

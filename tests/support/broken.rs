@@ -323,9 +323,6 @@ impl Deployment {
 
     /// The doctor names it, and what to change.
     pub async fn examined(&mut self, fault: Fault<'_>) {
-        if !DOCTOR {
-            return;
-        }
         self.fault = Some((fault.code.to_owned(), fault.part.to_owned()));
         // What is asked of the provider takes time: only what the fault is about, and the gateway that runs.
         let report = self.doctor(&format!("{},{FROM_THE_GATEWAY}", fault.part)).await;
@@ -333,11 +330,7 @@ impl Deployment {
         let named: Vec<_> = findings.iter().filter(|finding| finding["code"] == fault.code).collect();
         assert!(!named.is_empty(), "the doctor does not name {}: {report}", fault.code);
         let change = |finding: &&Value| finding["change"].as_str().is_some_and(|change| change.contains(fault.change));
-        assert!(
-            named.iter().any(|finding| change(&finding)),
-            "{:?} is not what the doctor changes: {named:?}",
-            fault.change
-        );
+        assert!(named.iter().any(change), "{:?} is not what the doctor changes: {named:?}", fault.change);
         let own = |finding: &&&Value| !finding["place"].as_str().is_some_and(|place| place.starts_with(RUNNING));
         if fault.part != FROM_THE_GATEWAY {
             assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {report}");
@@ -346,7 +339,7 @@ impl Deployment {
 
     /// The doctor does not find any more what it found by itself.
     async fn healed(&mut self) {
-        let Some((code, part)) = self.fault.take().filter(|(_, part)| DOCTOR && part != FROM_THE_GATEWAY) else {
+        let Some((code, part)) = self.fault.take().filter(|(_, part)| part != FROM_THE_GATEWAY) else {
             return;
         };
         let report = self.doctor(&part).await;
@@ -466,8 +459,6 @@ impl Fault<'_> {
 const FORMS: [&str; 3] = ["doorward_bounced", "name=\"state\"", "document.forms[0].submit()"];
 /// A page of the app's.
 pub const PAGE: &str = "/reports";
-/// The doctor is a subcommand.
-const DOCTOR: bool = true;
 /// What the doctor calls the gateway that runs.
 const RUNNING: &str = "running gateway";
 

@@ -27,6 +27,8 @@ const DEVICE: &str = "A Conditional Access policy of Entra asks for a device tha
 const REQUEST: &str = "Entra finds the request incomplete: take away what is unusual in `authorization_params`, and check what stands in between.";
 const CLIENT: &str = "Compare `client_id` with the one at the provider.";
 const CODE_OVER: &str = "The code has expired or was redeemed before: sign in again.";
+const SCOPE: &str = "The provider does not know one of `scopes`, or does not allow it for this client: take it away, or allow it \
+     there. `openid` is always asked for, and cannot be taken away.";
 const CHALLENGE: &str =
     "Allow PKCE with `S256` for this client at the provider: the gateway protects every code by it.";
 const SILENT: &str = "Take `prompt = \"none\"` out of the `[[provider]]`; without it, sign in again.";
@@ -363,7 +365,8 @@ pub(super) const TABLE: &[Known] = &[
     known(
         "client authentication failed",
         ClientRefused,
-        "Compare `client_id` and `client_secret`, and `client_auth` with what the application allows.",
+        "Compare `client_id` and `client_secret`, and `client_auth` with what the application allows; where it is a public \
+         client, take `client_secret` away.",
     ),
     known(
         "requested scope is invalid",
@@ -416,9 +419,15 @@ pub(super) const TABLE: &[Known] = &[
         ClientAuthRefused,
         "Set `client_auth` to the one way that the client has.",
     ),
+    // ── oidc-provider for Node.js
+    known(
+        "client secret is expired",
+        ClientSecretExpired,
+        "The client secret has expired: have a new one made at the provider, and set `client_secret` to it.",
+    ),
     // ── anybody, by the code alone
     said("invalid_client", "", ClientRefused, "Compare `client_id` and `client_secret` with the ones at the provider."),
-    said("invalid_scope", "", ScopeRefused, "The provider does not know one of `scopes`: take it away."),
+    said("invalid_scope", "", ScopeRefused, SCOPE),
     known("response_type", FlowRefused, FLOW),
     known("response type", FlowRefused, FLOW),
     known("response_mode", FlowRefused, "Set `response_mode`, or `auth_method`, to what the client may use."),
