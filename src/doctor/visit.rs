@@ -222,7 +222,8 @@ impl Visit<'_> {
         }
         let change = format!("correct `{}`: something else than the document is at this address", self.setting);
         let malformed = |step, seen: String, change: String| {
-            Err(Box::new(Missed::of(Finding { reason: self.malformed, ..self.broken(step, seen).change(change) })))
+            let finding = self.broken(step, seen).change(change);
+            Err(Box::new(Missed::of(Finding { reason: self.malformed, ..finding })))
         };
         let page = text::is_html(answer.body());
         let titled =

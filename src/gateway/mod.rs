@@ -322,7 +322,7 @@ impl Gateway {
         way: &mut Way,
     ) -> Result<()> {
         let status = upstream_response.status;
-        if let Some(failure) = self.too_large_for_the_app(session, status, way) {
+        if let Some(failure) = self.too_large_for_the_app(session, upstream_response, way) {
             way.outcome = WayOutcome::Refused(failure);
             return Error::e_explain(ErrorType::HTTPStatus(431), "the app answered that the headers are too large");
         }

@@ -153,6 +153,9 @@ fn header(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
+/// Method, path with query, and headers.
+type Asked = (&'static str, &'static str, Vec<(String, String)>);
+
 #[tokio::test]
 async fn the_verdict_is_what_the_running_gateway_answers() {
     let scene = Scene::start().await;
@@ -167,7 +170,7 @@ async fn the_verdict_is_what_the_running_gateway_answers() {
     let basic = |pair: &str| vec![header("Authorization", &format!("Basic {}", STANDARD.encode(pair)))];
     let preflight = vec![header("Origin", "https://a.example"), header("Access-Control-Request-Method", "PUT")];
     let everything = json!({"aud": ["api", "experiments"], "scope": "a runs.write"});
-    let table: Vec<(&str, &str, Vec<(String, String)>)> = vec![
+    let table: Vec<Asked> = vec![
         ("GET", "/public/x?y=1", vec![]),
         ("GET", "/public/..%2fops", vec![]),
         ("GET", "/public/../ops", vec![]),

@@ -3,6 +3,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::support::app::App;
@@ -250,6 +253,30 @@ async fn a_rule_that_needs_groups_says_what_the_token_had_and_who_adds_them() {
         named(&gateway, &answer, "DW-5003", &[shown], &["`groups`", "`department`"]).await;
         assert!(!gateway.log_text().contains("a secret of hers"));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_over_a_large_head_is_answered_for_and_an_app_that_finds_fault_with_a_form_is_not() {
+    let hangs_up = Router::new()
+        .route("/form", any(async || (StatusCode::BAD_REQUEST, "the amount is missing")))
+        .fallback(async || (StatusCode::BAD_REQUEST, [("connection", "close")], "Bad Request"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(axum::serve(listener, hangs_up).into_future());
+    let forger = Forger::start().await;
+    forger.claims(|claims| claims["groups"] = (0..250).map(|n| format!("a-group-with-a-long-name-{n:05}")).collect());
+    let gateway = Config::new()
+        .add(&format!("[[provider]]\nissuer = {:?}\nclient_id = \"the-client\"\n", forger.issuer))
+        .add(&upstream_table(&url))
+        .add("[[route]]\npath = \"/\"\naccess = \"signed-in\"\n")
+        .start()
+        .await;
+    gateway.ready().await;
+    let person = Person::new();
+    trip(&person, &gateway).await;
+    assert!(person.open(&gateway.url("/form")).await.expect(400).text().contains("the amount is missing"));
+    let answer = person.open(&gateway.url("/page")).await;
+    named(&gateway, &answer, "DW-5006", &["fewer groups"], &["the app answered 400", "x-forwarded-groups"]).await;
 }
 
 #[tokio::test]
