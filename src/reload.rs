@@ -130,6 +130,7 @@ impl Reloader {
         let gateway = running.current.get();
         tell_way_in(&gateway, false);
         examine(&config);
+        metrics().configuration_generations.set(1);
         Reloader {
             tasks: Tasks::start(&gateway),
             state: Arc::new(State::new(config, gateway)),
