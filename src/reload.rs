@@ -359,3 +359,22 @@ fn own(files: &Files) -> impl Iterator<Item = &PathBuf> {
 fn is_own(key: &str) -> bool {
     !WATCHED_ELSEWHERE.iter().any(|name| key.ends_with(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_the_gateway_starts_is_seen_at_the_first_looks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
+        let text = "public_url = \"http://127.0.0.1:1\"\nsecret_file = \"secret\"\n\
+                    [[upstream]]\nurl = \"http://127.0.0.1:2\"\n[[route]]\naccess = \"public\"\n";
+        std::fs::write(&file, text).expect("written");
+        std::fs::write(&secret, "old ".repeat(12)).expect("written");
+        let mut start = Start::read(Some(&file), Vec::new()).unwrap_or_else(|errors| panic!("{errors}"));
+        // Before anybody compiles, listens or looks.
+        std::fs::write(&secret, "new ".repeat(12)).expect("written");
+        assert_eq!([start.seen.has_changed(), start.seen.has_changed()], [false, true]);
+    }
+}

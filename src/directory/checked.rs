@@ -182,3 +182,38 @@ impl Directory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(password: &str) -> Arc<Directory> {
+        let text = format!(
+            "public_url = 'https://app.example'\n[ldap]\naddress = ['ldap://127.0.0.2:9']\nbase_dn = 'dc=x'\n\
+             bind_dn = 'cn=reader,dc=x'\nbind_password = '{password}'\n"
+        );
+        let settings = toml::from_str(&text).expect("settings");
+        Directory::new(&settings).expect("a directory").expect("a directory")
+    }
+
+    #[test]
+    fn nothing_is_known_of_what_another_password_opens() {
+        let (before, now) = (directory("old"), SystemTime::now());
+        let sight = |trouble| Sight { said: "fine".into(), trouble };
+        let seen = |sight| before.state.store(Some(Arc::new(State { at: now, found: Ok(sight) })));
+        seen(sight(None));
+        let (same, other) = (directory("old"), directory("new"));
+        same.inherit(&before);
+        other.inherit(&before);
+        assert!(matches!(same.readiness(), Readiness::Ready { .. }));
+        assert!(matches!(other.readiness(), Readiness::NotReady(_)));
+        let later = now + Duration::from_secs(10);
+        assert_eq!(same.fresh_for(later), CHECK_EVERY - Duration::from_secs(10));
+        assert_eq!(other.fresh_for(later), Duration::ZERO);
+        // What was wrong may be why there is another configuration.
+        seen(sight(Some("nobody is there".into())));
+        let mended = directory("old");
+        mended.inherit(&before);
+        assert_eq!(mended.fresh_for(later), Duration::ZERO);
+    }
+}
