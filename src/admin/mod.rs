@@ -37,7 +37,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::gateway::{Current, Gateway};
+use crate::gateway::Gateway;
 use crate::jwt::Issuers;
 use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
@@ -64,7 +64,6 @@ struct InForce {
 
 /// The handler of the admin listener.
 pub struct Admin {
-    current: Arc<Current>,
     configuration: Arc<reload::State>,
     started: SystemTime,
     samples: Arc<Samples>,
@@ -86,14 +85,13 @@ struct Scene<'a> {
 
 impl Admin {
     /// Begins to note figures.
-    pub fn new(current: Arc<Current>, configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
+    pub fn new(configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
         let samples = Arc::new(Samples::default());
-        let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&current));
-        let told = move || gateways.get().context().programs.issuers.tell_metrics();
+        let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&configuration));
+        let told = move || gateways.report().gateway.context().programs.issuers.tell_metrics();
         tokio::spawn(async move { noting.keep(told, until).await });
         let started = SystemTime::now();
         Admin {
-            current,
             configuration,
             started,
             samples,
@@ -105,7 +103,9 @@ impl Admin {
     }
 
     fn in_force(&self) -> InForce {
-        let (gateway, report) = (self.current.get(), self.configuration.report());
+        // Both by one look: a page is about one configuration, whatever becomes of it meanwhile.
+        let report = self.configuration.report();
+        let gateway = Arc::clone(&report.gateway);
         let context = gateway.context();
         InForce {
             config: Arc::clone(&report.config),
@@ -118,8 +118,8 @@ impl Admin {
                 .map(|upstream| (upstream.name.clone(), upstream.addresses()))
                 .collect(),
             restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
-            report,
             gateway: Arc::clone(&gateway),
+            report,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::clock::unix_seconds;
 use crate::config::{Config, ConfigError};
+use crate::gateway::Gateway;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
@@ -20,6 +21,8 @@ pub struct State(ArcSwap<Report>);
 pub struct Report {
     /// As it was read: while only the way in is open, the gateway goes by less.
     pub config: Arc<Config>,
+    /// What runs by it.
+    pub gateway: Arc<Gateway>,
     /// When it came into force.
     pub loaded_at: SystemTime,
     /// 1 for the one of the start.
@@ -73,21 +76,21 @@ impl Asked {
 }
 
 impl State {
-    pub fn new(config: Arc<Config>) -> State {
+    pub fn new(config: Arc<Config>, gateway: Arc<Gateway>) -> State {
         let now = SystemTime::now();
         State::tell(true, now);
-        State(ArcSwap::from_pointee(Report { config, loaded_at: now, generation: 1, last: None }))
+        State(ArcSwap::from_pointee(Report { config, gateway, loaded_at: now, generation: 1, last: None }))
     }
 
     pub fn report(&self) -> Arc<Report> {
         self.0.load_full()
     }
 
-    /// `config` is in force.
-    pub(super) fn took(&self, config: Arc<Config>, last: LastReload) {
+    /// `config` is in force, and `gateway` runs by it.
+    pub(super) fn took(&self, config: Arc<Config>, gateway: Arc<Gateway>, last: LastReload) {
         let (loaded_at, generation) = (last.at, self.report().generation + 1);
         State::tell(true, loaded_at);
-        self.0.store(Arc::new(Report { config, loaded_at, generation, last: Some(last) }));
+        self.0.store(Arc::new(Report { config, gateway, loaded_at, generation, last: Some(last) }));
     }
 
     /// The one in force stays.

@@ -261,7 +261,7 @@ impl Ended {
 
     /// Forgets what no session can be meant by any more, until `shutdown` turns true.
     pub async fn keep_swept(&self, shutdown: watch::Receiver<bool>) {
-        background::repeat(shutdown, |_| async {
+        background::repeat(Duration::ZERO, shutdown, |_| async {
             self.sweep(unix_seconds(SystemTime::now()));
             Some(SWEEP_EVERY)
         })
