@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
-use serde_json::{Map, Value};
 
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
 use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
+use crate::authn::program::Proof;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::{
     Access as AccessLine, Audit, Decision, Reference, Refused, access, audit, metrics, recording, refusals,
@@ -48,13 +48,14 @@ pub struct Way {
     pub(super) outcome: WayOutcome,
     /// Where nobody sent the request, and it is only asked what would become of it.
     pub(super) rehearsed: Option<Box<Rehearsed>>,
+    /// Whether it leaves no trace in logs, metrics and lists: the doctor's own requests.
+    pub(super) quiet: bool,
 }
 
 /// What is assumed of a request that nobody sent.
-#[derive(Default)]
 pub(super) struct Rehearsed {
-    /// Claims that are taken to be those of a verified token.
-    pub claims: Option<Map<String, Value>>,
+    /// What shows that its token is good.
+    pub proof: Proof,
 }
 
 pub(super) enum WayOutcome {
@@ -84,12 +85,18 @@ impl Way {
             authenticated: false,
             outcome: WayOutcome::Passed,
             rehearsed: None,
+            quiet: false,
         }
     }
 
-    /// Claims that stand for a token's.
-    pub(super) fn assumed(&self) -> Option<&Map<String, Value>> {
-        self.rehearsed.as_ref()?.claims.as_ref()
+    /// Of a request that nobody sent.
+    pub(super) fn rehearse(proof: Proof) -> Self {
+        Way { rehearsed: Some(Box::new(Rehearsed { proof })), ..Way::begin() }
+    }
+
+    /// Whether what becomes of it counts in the metrics.
+    pub(super) fn counts(&self) -> bool {
+        !self.quiet && self.rehearsed.is_none()
     }
 }
 
