@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::Scene;
+use super::recorded::Switch;
 use super::shell::Shell;
 use crate::examined::{Check, Fate, Found, Step};
 use crate::explain::{Explanation, Outcome, Person, Request, Verdict, Who, explain};
@@ -24,6 +25,7 @@ const SENDERS: [(&str, &str); 4] = [
 #[template(path = "explain.html", config = "src/admin/askama.toml")]
 struct ExplainPage {
     shell: Shell,
+    recording: Switch,
     form: Form,
     providers: Vec<String>,
     /// Why what was written down makes no request.
@@ -43,6 +45,9 @@ struct Form {
     email: String,
     provider: String,
     claims: String,
+    /// Whose address connects; this machine's where it is empty.
+    peer: String,
+    offline: bool,
 }
 
 impl Form {
@@ -136,8 +141,14 @@ fn shown_step(step: Step) -> ShownStep {
 pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let settings = &scene.in_force.config.settings;
     let providers = settings.provider.iter().map(|provider| provider.name.clone()).collect();
-    let mut page =
-        ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
+    let mut page = ExplainPage {
+        shell: scene.shell("explain"),
+        recording: Switch::of(scene.now),
+        form: form(scene),
+        providers,
+        wrong: None,
+        shown: None,
+    };
     if !scene.asked.is_post() {
         return Ok(page.shell.page(&page));
     }
@@ -166,6 +177,8 @@ fn form(scene: &Scene<'_>) -> Form {
         email: asked("email"),
         provider: asked("provider"),
         claims: asked("claims"),
+        peer: asked("peer"),
+        offline: !asked("offline").is_empty(),
     }
 }
 
@@ -176,6 +189,8 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         None => Err(format!("`{line}` is no header; write `Name: value`, one a line")),
     };
     let lines = form.headers.lines().map(str::trim).filter(|line| !line.is_empty());
+    let peer = some(&form.peer).map(|peer| peer.parse().map_err(|_| format!("`{peer}` is no IP address")));
+    let peer = peer.transpose()?;
     let who = match form.sender.as_str() {
         "person" if form.user.is_empty() => return Err("the person has no name".into()),
         "person" => Who::Person(Person {
@@ -198,8 +213,8 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         url: form.url.clone(),
         method: form.method.clone(),
         headers: lines.map(header).collect::<Result<_, _>>()?,
-        peer: None,
+        peer,
         who,
-        offline: false,
+        offline: form.offline,
     })
 }

@@ -12,7 +12,7 @@ use super::plot::{self, Bar};
 use super::samples::Hour;
 use super::shell::Shell;
 use super::words::{ago, count, stamp};
-use crate::explain::of_reference;
+use crate::explain::{Verdict, of_reference};
 use crate::reason::{Failure, Info};
 use crate::telemetry::{Group, Refused, refusals};
 
@@ -55,6 +55,8 @@ struct RefusalPage<'a> {
     shell: Shell,
     reference: &'a str,
     found: Option<One>,
+    /// What became of it, where nothing was refused.
+    passed: Option<String>,
     /// Its steps, where they were kept.
     shown: Option<Shown>,
 }
@@ -69,8 +71,10 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
         let explained = of_reference(&bare);
         let status = if explained.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
         let found = explained.as_ref().map(|explained| one(&explained.request, scene.now));
+        let verdict = explained.as_ref().map(|explained| &explained.explanation.verdict);
+        let passed = verdict.filter(|verdict| verdict.code.is_none()).map(Verdict::in_words);
         let shown = explained.map(|explained| Shown::of(explained.explanation)).filter(|shown| !shown.steps.is_empty());
-        let page = RefusalPage { reference: asked, found, shown, shell };
+        let page = RefusalPage { reference: asked, found, passed, shown, shell };
         return Ok(page.shell.answer(status, &page));
     }
     shell.refresh = None;
