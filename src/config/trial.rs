@@ -14,7 +14,7 @@ use super::origin::{KeyPath, Origin, Step};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::table::address;
 use super::tree::{Node, Plain};
-use super::values::MASK;
+use super::values::{FORGOTTEN, MASK};
 use super::{Config, check, complete, in_order, judge, presets};
 use crate::reason::Reason;
 
@@ -182,6 +182,12 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
             None if same_place => wrong("client_secret", &node.clone(), "there is none in force".into(), type_it),
             None => wrong("client_secret", &node.clone(), elsewhere.to_owned(), type_it),
         }
+    }
+    let forgotten = |node: &&mut Node| matches!(&node.plain, Plain::Text(text) if text == FORGOTTEN);
+    if let Some(node) = table.get_mut("client_secret").filter(forgotten) {
+        let message = "the secret that was typed for the trial before is not kept";
+        let hint = format!("type it again, or write {MASK:?} for the one in force");
+        wrong("client_secret", &node.clone(), message.into(), &hint);
     }
     errors
 }

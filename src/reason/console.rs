@@ -24,7 +24,7 @@ macro_rules! console {
         ConsoleBusy = "DW-9107", 409, Admin, "An examination is under way",
             "One examination runs at a time.",
             "Wait until it has ended, and ask for its result then.";
-        ConsoleOpen = "DW-9108", 0, Admin, "A route leads people to the console who are no admins",
+        ConsoleOpen = "DW-9108", 0, Admin, "A route leads people who are no admins to the console",
             "The route's upstream is the gateway's own admin listener, and the route is public or for everybody who is signed in.",
             "Set `allow` of the route to the admins, or take the route away.";
     } };

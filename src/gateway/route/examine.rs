@@ -5,23 +5,23 @@ use std::cmp::Reverse;
 use http::Method;
 
 use super::Routes;
-use crate::config::model::{self, Settings};
+use crate::config::{Config, KeyPath, model};
 use crate::examined::{Check, Found};
 use crate::gateway::request::CanonicalRequest;
 
 impl Routes {
-    /// The routes of `settings`, from which these were made, in the order in which they are looked at, and what keeps each
+    /// The routes of `config`, from which these were made, in the order in which they are looked at, and what keeps each
     /// from governing `request`. Which one governs is what [`Routes::find`] said.
-    pub fn examine(&self, request: &CanonicalRequest, settings: &Settings, found: Option<usize>) -> Vec<Check> {
-        let mut order: Vec<(usize, &model::Route)> = settings.route.iter().enumerate().collect();
+    pub fn examine(&self, request: &CanonicalRequest, config: &Config, found: Option<usize>) -> Vec<Check> {
+        let mut order: Vec<(usize, &model::Route)> = config.settings.route.iter().enumerate().collect();
         order.sort_by_key(|(index, route)| specificity(*index, route));
         let mut passed = false;
         let look = |(index, route): (usize, &model::Route)| {
-            let check = Check::of(format!("route `{}`", self[index].name), format!("[[route]] {}", index + 1));
+            let check = Check::of(format!("route `{}`", self[index].name), config.place_of(&key(index)));
             let check = check.expected(place(route));
             if found == Some(index) {
                 passed = true;
-                return check.got("governs").met(true);
+                return check.got("matches, and is the most specific").met(true);
             }
             let why = self.why_not(index, route, request, &request.method);
             match (why, passed) {
@@ -60,6 +60,10 @@ impl Routes {
         let takes = || route.methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         (!self[index].takes(method)).then(|| format!("method is {method}, not {}", takes()))
     }
+}
+
+fn key(index: usize) -> KeyPath {
+    KeyPath::default().key("route").index(index)
 }
 
 /// The first is looked at first.
