@@ -44,6 +44,11 @@ pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     texts.map(in_quotes).collect::<Vec<_>>().join(", ")
 }
 
+/// A number and what it counts: `1 hint`, `2 hints`.
+pub fn counted(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// An address without user, password and query, which only its owner should see.
 pub fn plain_address(url: &url::Url) -> String {
     let mut url = url.clone();

@@ -139,7 +139,8 @@ fn shown_step(step: Step) -> ShownStep {
 
 pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let settings = &scene.in_force.config.settings;
-    let providers = settings.provider.iter().map(|provider| provider.name.clone()).collect();
+    let directory = scene.in_force.directory.iter().map(|directory| directory.name().to_owned());
+    let providers = settings.provider.iter().map(|provider| provider.name.clone()).chain(directory).collect();
     let mut page =
         ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
     if !scene.asked.is_post() {
@@ -180,7 +181,7 @@ fn sender(form: &Form, token: bool) -> Result<&str, String> {
     let filled: Vec<&str> = filled.into_iter().filter(|(_, filled)| *filled).map(|(name, _)| name).collect();
     let said = |name: &&str| match *name {
         "person" => "a person",
-        "claims" => "claims",
+        "claims" => "a set of claims",
         _ => "a token",
     };
     match (form.sender.as_str(), filled.as_slice()) {
@@ -191,10 +192,9 @@ fn sender(form: &Form, token: bool) -> Result<&str, String> {
             Err(format!("{} are filled in, and one of them sends the request: empty the others", several.join(" and ")))
         }
         (chosen, filled) => match filled.iter().find(|name| **name != chosen) {
-            Some(other) => Err(format!(
-                "{} is filled in, and `Sent by` names another: choose it there, or empty it",
-                said(other)
-            )),
+            Some(other) => {
+                Err(format!("{} is filled in, and `Sent by` names another: choose it there, or empty it", said(other)))
+            }
             None => Ok(chosen),
         },
     }

@@ -8,9 +8,9 @@ use http::Response;
 
 use super::Scene;
 use super::shell::Shell;
-use crate::config::{Config, KeyPath, Settings};
 use crate::config::model::{Access, Allow, BasicWith, Route};
 use crate::config::table::demands;
+use crate::config::{Config, KeyPath, Settings};
 
 #[derive(Template)]
 #[template(path = "routes.html", config = "src/admin/askama.toml")]

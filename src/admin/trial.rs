@@ -9,8 +9,8 @@ use http::{Response, StatusCode};
 use super::doctor::ShownReport;
 use super::shell::Shell;
 use super::{Scene, answer, secrets};
-use crate::config::trial::{Trial, block, with_provider};
-use crate::config::values::MASK;
+use crate::config::trial::{Trial, block, block_to_keep, with_provider};
+use crate::config::values::{FORGOTTEN, MASK};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::doctor::{Report, examine_provider};
 use crate::reason::{Failure, Reason};
@@ -110,7 +110,7 @@ async fn examined(trial: &Trial) -> Tried {
         errors: Vec::new(),
         warnings: trial.config.warnings.clone(),
         report: Some(ShownReport::of(&report)),
-        paste: block(&trial.config, &trial.provider).unwrap_or_default(),
+        paste: block_to_keep(&trial.config, &trial.provider).unwrap_or_default(),
     }
 }
 
@@ -124,7 +124,8 @@ fn wrong(error: ConfigError) -> Wrong {
     }
 }
 
-/// The text as it is shown again: what was typed as a secret is not.
+/// The text as it is shown again: what was typed as a secret is not, and what stands in its place says so. A mask that was
+/// left as it was goes on meaning the secret in force.
 fn masked(text: &str) -> String {
     let is_secret = |line: &str| {
         let key = line.split('=').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
@@ -144,10 +145,11 @@ fn masked(text: &str) -> String {
         }
         let value = line.split_once('=').map_or("", |(_, value)| value.trim());
         inside = ["\"\"\"", "'''"].into_iter().find(|mark| value.starts_with(mark) && value.matches(mark).count() == 1);
-        lines.push(if matches!(value, "\"\"" | "''") {
-            line.to_owned()
-        } else {
-            format!("client_secret = \"{MASK}\"")
+        let bare = value.split('#').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        lines.push(match bare {
+            "" if value.len() == 2 => line.to_owned(),
+            MASK => line.to_owned(),
+            _ => format!("client_secret = {FORGOTTEN:?}"),
         });
     }
     lines.join("\n") + "\n"
@@ -168,9 +170,14 @@ mod tests {
             "client_secret = \"hunter2",
         ] {
             let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n"));
-            assert!(!shown.contains("hunter2") && shown.contains(MASK), "{typed}: {shown}");
+            assert!(!shown.contains("hunter2") && shown.contains(FORGOTTEN), "{typed}: {shown}");
             assert!(shown.contains("client_id"), "{typed}: {shown}");
         }
         assert_eq!(masked(NEW), NEW);
+        // A mask that nobody touched is the secret in force; what follows it was written by somebody.
+        for kept in ["client_secret = \"********\"\n", "client_secret = '********'  # environment DOORWARD_X\n"] {
+            assert_eq!(masked(kept), kept);
+        }
+        assert!(!masked("client_secret = \"********\"hunter2").contains("hunter2"));
     }
 }

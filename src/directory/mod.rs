@@ -35,6 +35,7 @@ use crate::ldap::message::{
 };
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+use crate::words::counted;
 use connection::{Found, Query};
 pub use examined::Examined;
 use name::Name;
@@ -487,8 +488,7 @@ impl Directory {
                 );
                 Ok(Sight { said: format!("{how}, no entry with {by}"), trouble: Some(trouble) })
             }
-            (SUCCESS, 1) => fine(format!("{how}, 1 entry with {by}")),
-            (SUCCESS, count) => fine(format!("{how}, {count} entries with {by}")),
+            (SUCCESS, count) => fine(format!("{how}, {} with {by}", counted(count, "entry", "entries"))),
             _ => Err(self.search_failed("base_dn", base, &found)),
         }
     }

@@ -114,7 +114,8 @@ impl Gateway {
         way.request = Some(request.clone());
         way.origin = Some(origin);
         let mut sent = self.passed_on(&asked.head, &way, &verdict);
-        let made_up = |field: &Field| field.fate == Fate::Dropped && asked.added.iter().any(|name| *name == *field.name);
+        let made_up =
+            |field: &Field| field.fate == Fate::Dropped && asked.added.iter().any(|name| *name == *field.name);
         sent[0].headers.retain(|field| !made_up(field));
         steps.extend(sent);
         let token = who.credential.and_then(|sent| {

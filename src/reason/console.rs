@@ -17,7 +17,7 @@ macro_rules! console {
             "Send it from the console's own page.";
         ConsolePage = "DW-9105", 404, Admin, "The console has no such page",
             "The admin listener has nothing at this address.",
-            "Go to the console's first page. Programs find `/metrics`, `/healthz`, `/readyz`, `/refusals.json` and `/doctor.json`.";
+            "Go to the console's first page. Programs find `/metrics`, `/healthz`, `/readyz`, `/refusals.json`, `/doctor.json`, `/bundle.json`, `/record.json` and `/explain/REFERENCE.json`.";
         ConsoleMethod = "DW-9106", 405, Admin, "This page is not asked for in that way",
             "The admin listener takes GET and HEAD, and POST where there is a form.",
             "Open the page, and press its button where it has one.";

@@ -38,9 +38,16 @@ impl Judge<'_> {
             if !routes.iter().any(named) {
                 let whole = "the route `/` that goes without saying is there only while there is no [[route]]";
                 let hint = format!("write it: [[route]] with path = \"/\" and upstream = \"{}\"", upstream.name);
-                let root = |route: &Route| route.host.is_none() && route.exact.is_none() && route.path.as_deref().is_none_or(|path| path == "/");
+                let root = |route: &Route| {
+                    route.host.is_none()
+                        && route.exact.is_none()
+                        && route.path.as_deref().is_none_or(|path| path == "/")
+                };
                 let more = if routes.iter().any(root) { String::new() } else { format!("; {whole}; {hint}") };
-                self.warn(&KeyPath::of("upstream").index(index), format!("no route leads to `{}`{more}", upstream.name));
+                self.warn(
+                    &KeyPath::of("upstream").index(index),
+                    format!("no route leads to `{}`{more}", upstream.name),
+                );
             }
         }
     }
