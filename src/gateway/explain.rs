@@ -280,7 +280,9 @@ impl Gateway {
         {
             step.say(format!("one reading: {}; another, without parameters: {other}", scene.request.path));
         }
-        step.checks = self.routes.examine(scene.request, &self.context.config, found.as_ref().ok().copied());
+        let config = &self.context.config;
+        let written = |index| config.place_of(&KeyPath::default().key("route").index(index));
+        step.checks = self.routes.examine(scene.request, &config.settings, written, found.as_ref().ok().copied());
         step
     }
 

@@ -5,19 +5,26 @@ use std::cmp::Reverse;
 use http::Method;
 
 use super::Routes;
-use crate::config::{Config, KeyPath, model};
+use crate::config::model::{self, Settings};
 use crate::examined::{Check, Found};
 use crate::gateway::request::CanonicalRequest;
 
 impl Routes {
-    /// The routes of `config`, from which these were made, in the order in which they are looked at, and what keeps each
-    /// from governing `request`. Which one governs is what [`Routes::find`] said.
-    pub fn examine(&self, request: &CanonicalRequest, config: &Config, found: Option<usize>) -> Vec<Check> {
-        let mut order: Vec<(usize, &model::Route)> = config.settings.route.iter().enumerate().collect();
+    /// The routes of `settings`, from which these were made, in the order in which they are looked at, and what keeps each
+    /// from governing `request`. Which one governs is what [`Routes::find`] said;
+    /// `written` says where each stands.
+    pub fn examine(
+        &self,
+        request: &CanonicalRequest,
+        settings: &Settings,
+        written: impl Fn(usize) -> String,
+        found: Option<usize>,
+    ) -> Vec<Check> {
+        let mut order: Vec<(usize, &model::Route)> = settings.route.iter().enumerate().collect();
         order.sort_by_key(|(index, route)| specificity(*index, route));
         let mut passed = false;
         let look = |(index, route): (usize, &model::Route)| {
-            let check = Check::of(format!("route `{}`", self[index].name), config.place_of(&key(index)));
+            let check = Check::of(format!("route `{}`", self[index].name), written(index));
             let check = check.expected(place(route));
             if found == Some(index) {
                 passed = true;
@@ -60,10 +67,6 @@ impl Routes {
         let takes = || route.methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         (!self[index].takes(method)).then(|| format!("method is {method}, not {}", takes()))
     }
-}
-
-fn key(index: usize) -> KeyPath {
-    KeyPath::default().key("route").index(index)
 }
 
 /// The first is looked at first.
@@ -123,7 +126,7 @@ mod tests {
                         .iter()
                         .find(|(index, route)| routes.why_not(*index, route, &request, &request.method).is_none());
                     assert_eq!(first.map(|(index, _)| *index), found, "{method} {host}{path}");
-                    let governs = routes.examine(&request, &settings, found);
+                    let governs = routes.examine(&request, &settings, |index| index.to_string(), found);
                     assert_eq!(governs.iter().any(|check| check.found == Found::Holds), found.is_some());
                 }
             }
