@@ -53,6 +53,11 @@ pub fn cut(text: &mut String, longest: usize) {
     text.shrink_to_fit();
 }
 
+/// A number and what it counts: `1 hint`, `2 hints`.
+pub fn counted(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// An address without user, password and query, which only its owner should see.
 pub fn plain_address(url: &url::Url) -> String {
     let mut url = url.clone();

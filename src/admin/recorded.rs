@@ -16,9 +16,19 @@ use crate::telemetry::{Recorded, recording, rfc3339};
 
 /// `GET /explain/REFERENCE.json`.
 pub(super) fn explained(file: &str) -> Result<Response<Vec<u8>>, Failure> {
-    let found = file.strip_suffix(".json").and_then(|reference| of_reference(&reference.to_ascii_lowercase()));
-    let none = || Failure::new(Reason::ConsolePage, format!("explain/{}", crate::words::in_words(file)));
-    found.map(|explained| answer::json(StatusCode::OK, &explained.as_json())).ok_or_else(none)
+    let nowhere = || Failure::new(Reason::ConsolePage, format!("explain/{}", crate::words::in_words(file)));
+    let reference = file.strip_suffix(".json").ok_or_else(nowhere)?.to_ascii_lowercase();
+    Ok(match of_reference(&reference) {
+        Some(explained) => answer::json(StatusCode::OK, &explained.as_json()),
+        None => {
+            let none = json!({
+                "error": "no request with this reference is kept",
+                "cause": "It refused nothing and nothing was recorded then, it is of an earlier run, or others took its place.",
+                "remedy": "Search the log for the reference; `/refusals.json` and `/record.json` list those that are kept.",
+            });
+            answer::json(StatusCode::NOT_FOUND, &none)
+        }
+    })
 }
 
 /// What the page shows of the switch.

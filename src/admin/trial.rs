@@ -10,8 +10,8 @@ use http::{Response, StatusCode};
 use super::doctor::ShownReport;
 use super::shell::Shell;
 use super::{Scene, answer, secrets};
-use crate::config::trial::{Trial, block, with_provider};
-use crate::config::values::{MASK, Secret};
+use crate::config::trial::{Trial, block, block_to_keep, with_provider};
+use crate::config::values::{FORGOTTEN, MASK, Secret};
 use crate::config::{ConfigError, ConfigErrors};
 use crate::doctor::{Report, examine_provider};
 use crate::reason::{Failure, Reason};
@@ -110,7 +110,7 @@ async fn examined(trial: &Trial) -> Tried {
         errors: Vec::new(),
         warnings: trial.config.warnings.clone(),
         report: Some(ShownReport::of(&report)),
-        paste: block(&trial.config, &trial.provider).unwrap_or_default(),
+        paste: block_to_keep(&trial.config, &trial.provider).unwrap_or_default(),
     }
 }
 
@@ -124,13 +124,14 @@ fn wrong(error: ConfigError) -> Wrong {
     }
 }
 
-/// The text as it is shown again: what was typed as a secret is not.
+/// The text as it is shown again: what was typed as a secret is not, and what stands in its place says so. A mask that was
+/// left as it was goes on meaning the secret in force.
 fn masked(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut from = 0;
     for value in secret_values(text) {
         shown.push_str(&text[from..value.start]);
-        shown.push_str(&format!("\"{MASK}\""));
+        shown.push_str(&format!("{FORGOTTEN:?}"));
         from = value.end;
     }
     shown.push_str(&text[from..]);
@@ -232,10 +233,15 @@ mod tests {
             "secrets = [\"hunter2\",\n\"hunter2-too\"]",
         ] {
             let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n"));
-            assert!(!shown.contains("hunter2") && shown.contains(MASK), "{typed}: {shown}");
+            assert!(!shown.contains("hunter2") && shown.contains(FORGOTTEN), "{typed}: {shown}");
             assert!(shown.contains("client_id"), "{typed}: {shown}");
         }
         assert_eq!(masked(NEW), NEW);
+        // A mask that nobody touched is the secret in force; what follows it was written by somebody.
+        for kept in ["client_secret = \"********\"\n", "client_secret = '********'  # environment DOORWARD_X\n"] {
+            assert_eq!(masked(kept), kept);
+        }
+        assert!(!masked("client_secret = \"********\"hunter2").contains("hunter2"));
     }
 
     #[test]

@@ -115,7 +115,12 @@ impl Gateway {
                     let groups = route.rules.as_ref().is_some_and(|rules| rules.ask_for_groups());
                     provider.explain_absence(failure, &person.identity, groups)
                 }
-                None => failure,
+                None => match self.context.directory() {
+                    Some(directory) if directory.name() == person.identity.provider => {
+                        directory.explain_absence(failure)
+                    }
+                    _ => failure,
+                },
             };
             let mut refusal = refuse(&person.identity, failure, way);
             if self.context.way_in.is_some() {

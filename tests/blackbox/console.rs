@@ -107,6 +107,7 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let text = tab.wait_for_text("To be written down").await;
     assert!(text.contains(scene.provider.issuer()), "{text}");
     look(&tab, "tried").await;
+    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
     let replace = |from: &str, to: &str| {
         format!(
             "document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})"
@@ -118,6 +119,15 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let text = tab.text().await;
     assert!(text.contains("Line 3") && text.contains("client_id"), "{text}");
     look(&tab, "not-taken").await;
+    // What was typed is not kept, and does not turn into the one in force.
+    tab.go(&scene.gateway.admin_url("/try")).await;
+    tab.script(&replace("********", "planted-secret-that-is-wrong")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("DW-3202").await;
+    let left = tab.script("document.querySelector('textarea').value").await;
+    assert!(left.as_str().is_some_and(|left| left.contains("(type the secret again)")), "{left}");
+    tab.click("main button").await;
+    tab.wait_for_text("type it again").await;
     // The secret in force is for its own host.
     tab.go(&scene.gateway.admin_url("/try")).await;
     tab.script(&replace("http://127.0.0.2", "http://127.0.0.3")).await;
@@ -173,6 +183,12 @@ async fn a_request_is_explained_step_by_step_before_it_is_sent() {
     let text = tab.wait_for_text("DW-5001").await;
     assert!(text.contains("admins") && text.contains("staff"), "{text}");
     look(&tab, "explained").await;
+    // Nobody's choice, and a token in the form beside the person: neither is passed over.
+    tab.type_into("#user", "berta").await;
+    tab.script("document.querySelector('details').open = true").await;
+    tab.type_into("#token", "abc").await;
+    tab.click("main button").await;
+    tab.wait_for_text("a token is filled in").await;
     tab.script("document.querySelector('#groups').value = 'admins'").await;
     tab.click("main button").await;
     eventually("whoever is in the group passes", || async {
@@ -211,6 +227,8 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
         "nothing was examined"
     );
     assert_eq!(ask(&gateway, Method::POST, "/settings", &[]).await.expect(405).reason(), "DW-9106");
+    let unknown = ask(&gateway, Method::GET, "/explain/2222222222222.json", &[]).await.expect(404);
+    assert!(unknown.text().contains("no request with this reference is kept"), "{}", unknown.text());
     assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
     let large = "a=".to_owned() + &"x".repeat(100_000);
