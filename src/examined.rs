@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::reason::Failure;
+use crate::words::cut;
 
 /// What became of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -171,6 +172,7 @@ impl Step {
         self.said.truncate(MOST);
         self.checks.truncate(MOST);
         self.headers.truncate(MOST);
+        let cut = |text: &mut String| *text = cut(text, LONGEST).into_owned();
         self.said.iter_mut().for_each(cut);
         for check in &mut self.checks {
             [&mut check.what, &mut check.expected, &mut check.got, &mut check.detail].into_iter().for_each(cut);
@@ -187,13 +189,6 @@ const MOST: usize = 24;
 const ALL: usize = 8 * 1024;
 /// Characters of one text that are kept.
 const LONGEST: usize = 300;
-
-fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
-    }
-}
 
 #[cfg(test)]
 mod tests {

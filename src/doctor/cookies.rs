@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Finding, Report, Weight};
 use crate::claims::NeededClaims;
 use crate::config::Config;
-use crate::config::model::Settings;
+use crate::config::model::{ResponseMode, Settings};
 use crate::config::values::Secret;
 use crate::identity::{Authentication, Claims, Identity};
 use crate::keys::Keyring;
@@ -35,6 +35,8 @@ pub fn check(config: &Arc<Config>, report: &mut Report) {
     reach(settings, report);
     let cookies = Cookies::new(&settings.session, &settings.public_url);
     report.good(PLACE, "attributes", attributes(settings, &cookies));
+    plain(settings, report);
+    flows(settings, report);
     budget(settings, &cookies, report);
 }
 
@@ -48,6 +50,42 @@ fn attributes(settings: &Settings, cookies: &Cookies) -> String {
         None => format!("for {} alone", settings.public_url.host_str().unwrap_or_default()),
     };
     format!("`{}` is {secure}, SameSite=Lax, {place}", cookies.session())
+}
+
+/// A cookie that everybody on the way reads.
+fn plain(settings: &Settings, report: &mut Report) {
+    let url = &settings.public_url;
+    if url.scheme() == "https" || is_loopback(url.host()) {
+        return;
+    }
+    let seen = format!("`public_url` is {url}: the session cookie goes over plain http, for whoever is on the way to take");
+    let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, seen).at("Secure");
+    report.found(finding.change(format!(
+        "Serve https (`tls_certificate_file` and `tls_key_file` of [listen], or what ends TLS in front), and set \
+         `public_url = \"https://{}\"`.",
+        url.host_str().unwrap_or_default()
+    )));
+}
+
+/// Whether the cookie of a sign-in comes back with the provider's answer. Loading refuses where it could not, so that this
+/// says why it does.
+fn flows(settings: &Settings, report: &mut Report) {
+    let posted = settings.provider.iter().filter(|provider| provider.response_mode() == ResponseMode::FormPost);
+    let posted: Vec<_> = posted.map(|provider| format!("`{}`", provider.name)).collect();
+    if settings.provider.len() > posted.len() {
+        let said = "the provider's answer comes by a link, with which browsers send Lax cookies";
+        report.good(PLACE, "SameSite", said);
+    }
+    if posted.is_empty() {
+        return;
+    }
+    // A browser sends no Lax cookie with a form of another site: the attempt is SameSite=None there, which needs Secure.
+    let providers = posted.join(", ");
+    let said = match settings.public_url.scheme() {
+        "https" => format!("the answer of {providers} is a form of another site, and the sign-in's cookie is SameSite=None; Secure"),
+        _ => format!("the answer of {providers} is a form of another site; over http that works on this machine alone"),
+    };
+    report.good(PLACE, "SameSite", said);
 }
 
 /// A cookie for a domain that only one host of is served.

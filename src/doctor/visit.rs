@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, LOCATION};
 use openidconnect::HttpResponse;
-use url::{Position, Url};
+use url::Url;
 
 use super::look::Shown;
 use super::reach::{Proxy, Reached, reach, shown};
@@ -13,7 +13,7 @@ use super::skew::{Skew, skew};
 use super::{Finding, Report, Weight, text};
 use crate::http_client::{HttpClient, HttpError, media_type, require_json, require_success};
 use crate::reason::Reason;
-use crate::words::in_words;
+use crate::words::{cut, in_words, plain_address};
 use crate::x509::Certificate;
 
 /// A certificate that ends before this is named.
@@ -74,7 +74,7 @@ impl Visit<'_> {
             self.certificate(&shown(&reached, url).await, report);
         }
         self.judge(&answer, url)?;
-        report.good(&self.place, "HTTP", format!("{} answers with JSON", without_query(url)));
+        report.good(&self.place, "HTTP", format!("{} answers with JSON", plain_address(url)));
         Ok(Fetched { skew: skew(&answer, asked_at, answered_at), body: answer.into_body() })
     }
 
@@ -97,7 +97,7 @@ impl Visit<'_> {
                 Missed::of(self.broken("HTTP", error.to_string()).change(change))
             }
             (HttpError::TooLarge, _) => {
-                let finding = self.broken("HTTP", format!("{error}, at {}", without_query(url)));
+                let finding = self.broken("HTTP", format!("{error}, at {}", plain_address(url)));
                 Missed::of(Finding { reason: self.malformed, ..finding })
             }
             (HttpError::Broken(_), _) => {
@@ -198,13 +198,13 @@ impl Visit<'_> {
 
     /// Whether the answer is a JSON document.
     fn judge(&self, answer: &HttpResponse, url: &Url) -> Result<(), Box<Missed>> {
-        let address = without_query(url);
+        let address = plain_address(url);
         if let Err(error) = require_success(answer) {
             let target = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let redirect = target.filter(|_| answer.status().is_redirection()).and_then(|to| url.join(to).ok());
             let (step, seen) = match &redirect {
                 Some(to) => {
-                    ("redirect", format!("{address} leads to {}, and no redirect is followed", without_query(to)))
+                    ("redirect", format!("{address} leads to {}, and no redirect is followed", plain_address(to)))
                 }
                 None => ("HTTP status", format!("{error}, at {address}{}", said(answer))),
             };
@@ -249,7 +249,7 @@ fn said(answer: &HttpResponse) -> String {
         _ => Some(String::from_utf8_lossy(answer.body()).trim().to_owned()),
     };
     text.filter(|text| !text.is_empty())
-        .map_or_else(String::new, |text| format!(", saying {}", in_words(&text::cut(&text, 200))))
+        .map_or_else(String::new, |text| format!(", saying {}", in_words(&cut(&text, 200))))
 }
 
 /// The authority that the last of the certificates names.
@@ -279,10 +279,6 @@ fn covers(name: &str, host: &str) -> bool {
 
 fn day(time: SystemTime) -> String {
     httpdate::fmt_http_date(time)
-}
-
-pub(super) fn without_query(url: &Url) -> &str {
-    &url[..Position::AfterPath]
 }
 
 #[cfg(test)]

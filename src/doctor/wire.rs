@@ -76,12 +76,15 @@ impl Heard {
         Some(Heard { status, headers: lines.filter_map(pair).collect(), body: bytes[end + 4..].to_vec() })
     }
 
+    /// Status and server, and nothing of the text.
+    pub fn named(&self) -> String {
+        let server = self.header("server").map(|server| format!(", `Server: {}`", short(server)));
+        format!("status {}{}", self.status, server.unwrap_or_default())
+    }
+
     /// Status, server and title, for people who are to recognise what answers.
     pub fn described(&self) -> String {
-        let mut said = format!("status {}", self.status);
-        if let Some(server) = self.header("server") {
-            said.push_str(&format!(", `Server: {}`", short(server)));
-        }
+        let mut said = self.named();
         let page = String::from_utf8_lossy(&self.body);
         let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
         if let Some((title, _)) = title {

@@ -17,6 +17,7 @@ use crate::issuer_metadata::{discovery_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+use crate::words::plain_address;
 
 /// Between two fetches of the keys for the sake of unknown key ids.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -81,7 +82,7 @@ impl Provider {
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
             let failed = |error: HttpError| {
-                let detail = format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
+                let detail = format!("keys: {error}, at {}", plain_address(&metadata.jwks_uri));
                 Failure::new(Reason::KeysFailed, detail).remedied_by(remedy_for_keys(&error))
             };
             KeySet::parse(&body.map_err(failed)?)
@@ -208,9 +209,4 @@ fn remedy_for_keys(error: &HttpError) -> Option<&'static str> {
         ),
         error => error.remedy(),
     }
-}
-
-/// An address as it may stand in a line of the log.
-pub(super) fn without_query(url: &url::Url) -> String {
-    url.as_str().split('?').next().unwrap_or_default().to_owned()
 }

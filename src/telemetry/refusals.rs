@@ -14,6 +14,7 @@ use super::{Access, Reference, rfc3339};
 use crate::clock::unix_seconds;
 use crate::examined::{Found, Step};
 use crate::reason::Reason;
+use crate::words;
 
 /// Kept of one reason.
 const OF_ONE: usize = 24;
@@ -48,10 +49,10 @@ pub struct Refused {
 impl Refused {
     /// Cuts long texts.
     pub(super) fn bound(&mut self) {
-        for text in [&mut self.detail, &mut self.host, &mut self.path] {
-            cut(text);
+        let texts = [&mut self.detail, &mut self.host, &mut self.path].into_iter();
+        for text in texts.chain(&mut self.user).chain(&mut self.remedy) {
+            *text = words::cut(text, LONGEST).into_owned();
         }
-        self.user.iter_mut().chain(&mut self.remedy).for_each(cut);
         Step::bound(&mut self.trace);
     }
 
@@ -168,13 +169,6 @@ impl Refusals {
     pub fn find(&self, reference: &str) -> Option<Arc<Refused>> {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         groups.values().flat_map(|(_, kept)| &kept.last).find(|one| one.reference.as_str() == reference).cloned()
-    }
-}
-
-fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
     }
 }
 
