@@ -103,9 +103,10 @@ fn guessable(config: &Config, report: &mut Report) {
         let secret = provider.client_secret.as_ref()?;
         Some((format!("`client_secret` of provider {}", provider.name), secret, Some(provider.client_id.as_str())))
     });
-    let of_issuers = settings.issuer.iter().filter_map(|issuer| {
-        Some((format!("`secret` of issuer {}", issuer.name), issuer.secret.as_ref()?, None))
-    });
+    let of_issuers = settings
+        .issuer
+        .iter()
+        .filter_map(|issuer| Some((format!("`secret` of issuer {}", issuer.name), issuer.secret.as_ref()?, None)));
     for (name, secret, client_id) in own.chain(of_providers).chain(of_issuers) {
         if let Some(why) = weakness(secret, client_id) {
             // Whoever guesses ours seals sessions, and an issuer's, signs tokens; a client's is the provider's to accept.
@@ -166,7 +167,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("gateway.toml");
         let text = "public_url = 'https://a.example'\nsecrets = ['W7x2nJq0bT1mZr9sKc5vYd8hLf3gPa6e']\n[[provider]]\n\
-                    issuer = 'https://i.example'\nclient_id = 'c'\n[[issuer]]\nname = 'ci'\nissuer = 'ci'\naudience = ['a']\n\
+                    issuer = 'https://i.example'\nclient_id = 'c'\n[[issuer]]\nname = 'ci'\nissuer = 'ci'\naudiences = ['a']\n\
                     algorithms = ['HS256']\nsecret = 'changeme-changeme-changeme-changeme'\n[[upstream]]\n\
                     url = 'http://127.0.0.1:9'\n[[route]]\naccess = 'bearer'\n";
         std::fs::write(&file, text).expect("written");

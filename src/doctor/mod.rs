@@ -27,6 +27,7 @@ mod text;
 mod unloaded;
 mod upstream;
 mod visit;
+mod way;
 mod wire;
 
 use std::sync::Arc;

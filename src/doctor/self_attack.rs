@@ -283,7 +283,7 @@ mod tests {
     #[tokio::test]
     async fn routes_whose_app_was_not_seen_are_not_called_good() {
         let bearer =
-            "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudience = ['a']\n[[route]]\naccess = 'bearer'\n";
+            "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n[[route]]\naccess = 'bearer'\n";
         let report = examined(bearer).await;
         assert_eq!((report.findings, report.good), (Vec::new(), Vec::new()));
         assert!(report.skipped.iter().any(|said| said.said.contains("with a token")), "{:?}", report.skipped);

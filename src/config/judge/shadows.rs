@@ -2,7 +2,7 @@
 //! and told.
 
 use super::Judge;
-use crate::config::model::{Access, Route};
+use crate::config::model::{Access, BasicWith, Route};
 use crate::config::origin::KeyPath;
 
 impl Judge<'_> {
@@ -70,7 +70,8 @@ impl Judge<'_> {
         let people = !self.ways_to_sign_in().is_empty() || settings.restore.enabled;
         let providers = !settings.provider.is_empty();
         let typed = settings.ldap.as_ref().is_some_and(|directory| directory.login);
-        let passwords = typed || settings.restore.enabled || settings.route.iter().any(|route| route.basic.is_some());
+        let passwords =
+            typed || settings.restore.enabled || settings.route.iter().any(|route| route.basic == BasicWith::Directory);
         let nobody = "nobody signs in: there is no provider and no directory";
         let no_tokens = "no route takes tokens (`access = \"bearer\"` or \"signed-in-or-bearer\")";
         for (table, names, used, why) in [
@@ -79,7 +80,12 @@ impl Judge<'_> {
             ("sign_in", &["attempt_lifetime", "after_logout"], people, nobody),
             ("sign_in", &["provider_logout"], providers, "there is no provider whose session could end"),
             ("attempts", &["per_account", "per_address", "window"], passwords, "no password is typed here"),
-            ("bearer", &["cache_bytes", "max_token_bytes", "realm"], tokens || settings.federation.is_some(), no_tokens),
+            (
+                "bearer",
+                &["cache_bytes", "max_token_bytes", "realm"],
+                tokens || settings.federation.is_some(),
+                no_tokens,
+            ),
             (
                 "federation",
                 &["issuers", "audiences", "skip_audience_validation", "subject_claim", "token_lifetime"],
@@ -184,14 +190,22 @@ mod tests {
         let open = "public_url = 'https://a.example'\n[[upstream]]\nurl = 'http://127.0.0.1:3000'\n[[route]]\n\
                     access = 'public'\n";
         warns(&format!("{open}[session]\nidle = '1h'\n"), "session.idle", "nobody signs in");
-        warns(&format!("{open}[sign_in]\nprovider_logout = false\n"), "sign_in.provider_logout", "nobody signs in");
+        warns(
+            &format!("{open}[sign_in]\nprovider_logout = false\n"),
+            "sign_in.provider_logout",
+            "there is no provider",
+        );
         warns(&with("", "", "[bearer]\ncache_bytes = '1MiB'\n"), "bearer.cache_bytes", "no route takes tokens");
         warns(&format!("{open}[attempts]\nwindow = '1m'\n"), "attempts.window", "no password is typed");
         warns(&format!("{open}[headers]\ntext = 'base64'\n"), "headers.text", "nobody signs in");
-        let issuer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudience = ['a']\n";
-        warns(&with("", "", issuer), "issuer[0].issuer", "no route takes tokens");
-        warns(&with("", "", &format!("{issuer}[federation]\naudiences = ['a']\n")), "federation.audiences", "no route takes");
-        warns(&with("", "", "[[service_account]]\nname = 'ci'\n"), "service_account[0].name", "no route takes tokens");
+        let issuer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n";
+        warns(&with("", "", issuer), "issuer.issuer", "no route takes tokens");
+        warns(
+            &with("", "", &format!("{issuer}[federation]\naudiences = ['a']\n")),
+            "federation.audiences",
+            "no route takes",
+        );
+        warns(&with("", "", "[[service_account]]\nname = 'ci'\n"), "service_account.name", "no route takes tokens");
         quiet(open);
     }
 }
