@@ -24,7 +24,11 @@ const EXAMPLES: [&str; 5] = ["changeme", "change-me", "change_me", "example", "p
 
 pub fn check(config: &Arc<Config>, report: &mut Report) {
     for warning in &config.warnings {
-        report.found(Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone()));
+        let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone());
+        report.found(match warning.contains("has no effect") {
+            true => finding.change("Take the setting away, or add what it is about."),
+            false => finding,
+        });
     }
     quick(config, report);
 }

@@ -191,7 +191,11 @@ impl Sum {
         }
         for route in &self.any_host {
             let seen = format!("asked for the host {}, the app on {route} saw that name", arrows::HOST);
-            report.found(Finding::new(Weight::Hint, Reason::HostIsAnybodys, PLACE, seen).at("host"));
+            let change = format!(
+                "Set `host = \"{}\"` of the route, or a fixed `host_header` of its upstream.",
+                settings.public_url.host_str().unwrap_or_default()
+            );
+            report.found(Finding::new(Weight::Hint, Reason::HostIsAnybodys, PLACE, seen).at("host").change(change));
         }
         for (route, why) in self.unseen.iter().filter(|(route, _)| !self.seen.contains(*route)) {
             report.skipped(PLACE, "", format!("{route}: {why}"));

@@ -201,7 +201,11 @@ mod tests {
         let issuer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n";
         warns(&with("", "", issuer), "issuer.issuer", "no route takes tokens");
         warns(
-            &with("", "", &format!("{issuer}[federation]\naudiences = ['a']\n")),
+            &with(
+                "",
+                "",
+                &format!("{issuer}[federation]\naudiences = ['a']\nallow = {{ emails = ['a@b.example'] }}\n"),
+            ),
             "federation.audiences",
             "no route takes",
         );
