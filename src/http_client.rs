@@ -7,6 +7,7 @@
 //! Making an [`HttpClient`] costs next to nothing. Reading the system's certificates takes tens of milliseconds and a
 //! few megabytes, so the client underneath is built aside, at the first request that needs it.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::Path;
@@ -279,9 +280,31 @@ impl HttpError {
     }
 }
 
+/// Who says the address that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// The configuration, by `issuer`.
+    Issuer,
+    /// The provider's metadata, by this member.
+    Member(&'static str),
+}
+
 impl HttpError {
     /// What to do about it, by the step; `None` where the step says too little.
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn remedy(&self, address: Address) -> Option<Cow<'static, str>> {
+        match address {
+            Address::Issuer => self.remedy_by_setting().or(self.remedy_at_provider()).map(Cow::Borrowed),
+            Address::Member(member) => self
+                .remedy_by_member()
+                .map(|what| {
+                    format!("Have the provider say a `{member}` {what}, which is not the gateway's to set.").into()
+                })
+                .or_else(|| self.remedy_at_provider().map(Cow::Borrowed)),
+        }
+    }
+
+    /// Where the address is written into the configuration.
+    fn remedy_by_setting(&self) -> Option<&'static str> {
         Some(match self {
             HttpError::Dns(_) => {
                 "Correct the host in `issuer`, or the name service of the gateway's host, which does not know it."
@@ -290,29 +313,16 @@ impl HttpError {
                 "Correct host and port in `issuer`, or let the gateway's host out to it: a firewall, or a proxy that \
                  `HTTPS_PROXY` has to name."
             }
-            HttpError::Tls(why) if why.contains("UnknownIssuer") => {
-                "Set `ca_file` of the `[[provider]]` to the authority that the provider's certificate is of."
-            }
-            HttpError::Tls(why) if why.contains("expired") => "Have the provider's certificate renewed.",
             HttpError::Tls(why) if why.contains("not valid for name") => {
                 "Write the name in `issuer` that the provider's certificate is for, or have it made for this one."
             }
-            HttpError::Tls(why) if why.contains("not valid yet") => {
-                "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
-            }
-            HttpError::Tls(_) => {
+            HttpError::Tls(why) if !TOLD_OF_CERTIFICATES.iter().any(|told| why.contains(told)) => {
                 "Compare `https` and the port in `issuer` with what the provider speaks, and its certificate with `ca_file`."
             }
-            HttpError::Timeout => "Look at the provider, which is slow, or raise `timeout` of the `[[provider]]`.",
             HttpError::Status(404 | 410, _) => {
                 "Compare `issuer` with the provider's, with its path (tenant, realm, application): nothing is there."
             }
             HttpError::Status(300..=399, _) => "Set `issuer` to where it leads: redirects are not followed.",
-            HttpError::Status(401 | 403 | 407, _) => {
-                "Let the gateway's host through to the provider: something in between wants to know who asks."
-            }
-            HttpError::Status(429, _) => "Wait: the provider says that it is asked too often.",
-            HttpError::Status(500.., _) => "Look at the provider: it says itself that it is at fault.",
             HttpError::ContentType(_) => {
                 "Set `issuer` to the issuer: at this address is a page, or something in between answers with one."
             }
@@ -320,7 +330,50 @@ impl HttpError {
             _ => return None,
         })
     }
+
+    /// Where the address is the provider's to say: what it would have to be.
+    fn remedy_by_member(&self) -> Option<&'static str> {
+        Some(match self {
+            HttpError::Dns(_) => "whose host the gateway can resolve, or correct the name service of its host",
+            HttpError::Tcp(_) | HttpError::ConnectTimeout => {
+                "that the gateway can reach, or let its host out to that one: a firewall, or a proxy that `HTTPS_PROXY` has to name"
+            }
+            HttpError::Tls(why) if !TOLD_OF_CERTIFICATES.iter().any(|told| why.contains(told)) => {
+                "whose certificate is for its name"
+            }
+            HttpError::Status(300..=399, _) => "that answers by itself, for redirects are not followed",
+            HttpError::Status(404 | 405 | 410, _) => "at which something is",
+            HttpError::ContentType(_) | HttpError::TooLarge => {
+                "that answers with JSON; perhaps something in between answers with a page"
+            }
+            HttpError::Broken(_) => "with the scheme and port that it speaks",
+            _ => return None,
+        })
+    }
+
+    /// Wherever the address comes from.
+    fn remedy_at_provider(&self) -> Option<&'static str> {
+        Some(match self {
+            HttpError::Tls(why) if why.contains("UnknownIssuer") => {
+                "Set `ca_file` of the `[[provider]]` to the authority that the provider's certificate is of."
+            }
+            HttpError::Tls(why) if why.contains("expired") => "Have the provider's certificate renewed.",
+            HttpError::Tls(why) if why.contains("not valid yet") => {
+                "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
+            }
+            HttpError::Timeout => "Look at the provider, which is slow, or raise `timeout` of the `[[provider]]`.",
+            HttpError::Status(401 | 403 | 407, _) => {
+                "Let the gateway's host through to the provider: something in between wants to know who asks."
+            }
+            HttpError::Status(429, _) => "Wait: the provider says that it is asked too often.",
+            HttpError::Status(500.., _) => "Look at the provider: it says itself that it is at fault.",
+            _ => return None,
+        })
+    }
 }
+
+/// Words of the TLS library about certificates that have a remedy of their own, whoever says the address.
+const TOLD_OF_CERTIFICATES: [&str; 3] = ["UnknownIssuer", "expired", "not valid yet"];
 
 /// By how many seconds the clock in the answer's `Date` is ahead of `now`; negative where it is behind.
 pub fn clock_ahead(response: &HttpResponse, now: SystemTime) -> Option<i64> {

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::http_client::HttpError;
+use crate::http_client::{Address, HttpError};
 use crate::reason::{Failure, Reason};
 use crate::words::{in_words, json_fault};
 
@@ -40,7 +40,7 @@ pub fn discovery_failed(error: &HttpError, url: &str) -> Failure {
         HttpError::ContentType(_) | HttpError::TooLarge => Reason::DiscoveryForm,
         _ => Reason::DiscoveryFailed,
     };
-    Failure::new(reason, format!("{error}, at {url}")).remedied_by(error.remedy())
+    Failure::new(reason, format!("{error}, at {url}")).remedied_by(error.remedy(Address::Issuer))
 }
 
 /// The document as an object.

@@ -148,7 +148,10 @@ impl Admin {
             }
         };
         let answered = answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure));
-        answer::with_body(answered, |body| secrets::without(body, &in_force.config.settings))
+        let report = &in_force.report;
+        // Those of the configurations before, too: what was refused under them is still kept.
+        let known = in_force.config.settings.known_secrets().chain(&report.earlier_secrets);
+        answer::with_body(answered, |body| secrets::without(body, known))
     }
 }
 
@@ -156,7 +159,9 @@ impl Scene<'_> {
     async fn respond(&self) -> Result<Response<Vec<u8>>, Failure> {
         let path = self.asked.path.trim_start_matches('/');
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record.json") {
+        if self.asked.is_post()
+            && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record" | "record.json")
+        {
             return Err(Failure::new(Reason::ConsoleMethod, "POST"));
         }
         match (first, rest) {
@@ -165,6 +170,7 @@ impl Scene<'_> {
             ("bundle.json", "") => Ok(bundle::download(self)),
             ("explain", "") => explain::page(self).await,
             ("explain", file) => recorded::explained(file),
+            ("record", "") if self.asked.is_post() => recorded::turned(self),
             ("record.json", "") => Ok(recorded::switch(self)),
             ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
@@ -204,7 +210,9 @@ impl Scene<'_> {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let health = health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow());
+        let near = guard::is_near(session);
+        let health =
+            health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow(), near);
         let mut response = match health {
             Some(response) => response,
             None => Box::pin(self.console(session)).await,

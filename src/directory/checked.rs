@@ -15,6 +15,7 @@ use crate::ldap::filter::{Filling, Filter};
 use crate::ldap::message::{SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+use crate::words::counted;
 
 /// Between two looks at whether the directory is there.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -166,7 +167,7 @@ impl Directory {
                 Ok(Sight { said: format!("{how}, no entry with {by}"), trouble: Some(trouble) })
             }
             (SUCCESS, 1) => fine(format!("{how}, 1 entry with {by}")),
-            (SUCCESS, count) => fine(format!("{how}, {count} entries with {by}")),
+            (SUCCESS, count) => fine(format!("{how}, {} with {by}", counted(count, "entry", "entries"))),
             _ => Err(self.search_failed("base_dn", base, &found)),
         }
     }

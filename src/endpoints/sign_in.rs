@@ -231,21 +231,17 @@ fn stop_loop(context: &Context, visit: &Visit<'_>, verdict: &Verdict) -> Result<
         }
         _ => "The session cookie that was set did not come back with the next request.".to_owned(),
     });
-    let mut remedy = None;
-    match verdict {
-        // The cookie did all that is asked of one.
-        Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded => seen.push(
-            "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again."
-                .into(),
-        ),
-        _ => {
-            let (why, mends): (Vec<_>, Vec<_>) = why_cookies_fail(context, visit).into_iter().unzip();
-            seen.extend(why);
-            remedy = mends.into_iter().next();
-        }
-    }
+    // The cookie of one that was ended did all that is asked of one.
+    let ended = matches!(verdict, Verdict::Rejected(failure) if failure.reason == Reason::SessionEnded);
+    let why = if ended { Vec::new() } else { why_cookies_fail(context, visit) };
+    let remedy = why.first().map(|(_, mends)| *mends);
+    seen.extend(why.into_iter().map(|(seen, _)| seen));
     let detail = seen[1..].join(" ");
-    seen.push("Check that this browser keeps cookies for this site, and that its clock is right.".into());
+    seen.push(match ended {
+        true => "It ended as soon as it had begun, and nothing is wrong with this browser: wait a moment, then sign in again.",
+        false => "Check that this browser keeps cookies for this site, and that its clock is right.",
+    }
+    .into());
     let mut refusal = Refusal::from(Failure::new(Reason::SignInLoop, detail).remedied_by(remedy));
     refusal.seen = seen.into();
     Err(refusal)
@@ -329,10 +325,10 @@ fn start(
     wish: &Wish,
     return_to: &str,
 ) -> Result<Answer, Refusal> {
-    by_the_public_port(context, visit).inspect_err(|refusal| count("start", Some(refusal.failure.reason)))?;
+    by_the_public_port(context, visit).inspect_err(|refusal| visit.count("start", Some(refusal.failure.reason)))?;
     let begin = |id: String| Ok((provider.begin_with(wish, return_to, &id, visit.now)?, id));
     let begun = attempt_id(context, visit).and_then(begin);
-    let (mut begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
+    let (mut begun, id) = begun.inspect_err(|f| visit.count("start", Some(f.reason)))?;
     begun.attempt.from_another_site = visit.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let name = context.cookies.attempt(&id);
     let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
@@ -343,7 +339,7 @@ fn start(
     let lifetime = context.config.settings.sign_in.attempt_lifetime.0.as_secs();
     let mut cookies: Vec<HeaderValue> = context.cookies.set(&name, &sealed, Some(lifetime), "/").into_iter().collect();
     cookies.extend(oldest_attempts(context, visit));
-    count("start", None);
+    visit.count("start", None);
     Ok(Answer::redirect(context, begun.authorization_url.as_str())?.with_cookies(cookies))
 }
 

@@ -170,7 +170,7 @@ impl Issuers {
         let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
         let taken: Vec<bool> =
             self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
-        let (verified, _) = self.verify_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        let (verified, _) = self.verify_jwt(token, Some(&taken), now, true).await.map_err(|(failure, _)| failure)?;
         self.list[verified.issuer].policy.judge_assertion(&verified, now, audiences)?;
         Ok(verified)
     }
@@ -221,12 +221,19 @@ impl Issuers {
         if !self.introspecting.is_empty() && !Unverified::looks_like_one(token) {
             return self.introspected(token, taken, now).await;
         }
-        let (verified, generation) = self.verify_jwt(token, taken, now).await?;
+        let (verified, generation) = self.verify_jwt(token, taken, now, true).await?;
         Ok((self.keep(token, verified, generation, now), How::Signature))
     }
 
-    /// What a JWT says, and the generation of the keys that verified it.
-    async fn verify_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Verified, u64), Refused> {
+    /// What a JWT says, and the generation of the keys that verified it. `ask`: whether its issuer is asked for newer keys
+    /// where none of those at hand is its key.
+    async fn verify_jwt(
+        &self,
+        token: &[u8],
+        taken: Option<&[bool]>,
+        now: u64,
+        ask: bool,
+    ) -> Result<(Verified, u64), Refused> {
         let read = self.read(token).map_err(|failure| (failure, None))?;
         let index = self.index_of(read.iss()).map_err(|failure| (failure, None))?;
         let of_issuer = |failure| (failure, Some(index));
@@ -239,7 +246,7 @@ impl Issuers {
             Err(failure) => (failure, keys.generation),
         };
         drop(keys);
-        if failure.reason != Reason::TokenKey {
+        if failure.reason != Reason::TokenKey || !ask {
             return Err(of_issuer(failure));
         }
         match issuer.source.look_for_newer(seen).await {

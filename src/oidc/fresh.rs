@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use crate::background::{self, FIRST_RETRY};
-use crate::http_client::HttpError;
+use crate::http_client::{Address, HttpError};
 use crate::issuer_metadata::{discovery_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
@@ -107,7 +107,7 @@ impl Provider {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
             let failed = |error: HttpError| {
                 let detail = format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
-                Failure::new(Reason::KeysFailed, detail).remedied_by(remedy_for_keys(&error))
+                Failure::new(Reason::KeysFailed, detail).remedied_by(error.remedy(Address::Member("jwks_uri")))
             };
             KeySet::parse(&body.map_err(failed)?)
         };
@@ -235,19 +235,6 @@ impl Provider {
         let label = outcome.as_ref().map_or_else(|failure| failure.reason.code(), |_| "ok");
         metrics().provider_fetches.with_label_values(&[self.name(), step, label]).inc();
         outcome
-    }
-}
-
-/// The address of the keys is the provider's to say, not `issuer`'s.
-fn remedy_for_keys(error: &HttpError) -> Option<&'static str> {
-    match error {
-        HttpError::Status(300..=499, _) | HttpError::ContentType(_) | HttpError::TooLarge => {
-            Some("Correct the provider's `jwks_uri`, which does not answer with a key set, or what stands in between.")
-        }
-        HttpError::Dns(_) => Some(
-            "Have the provider say a `jwks_uri` whose host the gateway can resolve, or correct the name service of its host.",
-        ),
-        error => error.remedy(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The requests go out through [`Provider::ask`]; here is what they say, and what the answers mean.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use http::StatusCode;
@@ -14,7 +15,7 @@ use super::client::Parameter;
 use super::provider::{Provider, Snapshot};
 use crate::config::model::ClientAuth;
 use crate::config::values::Secret;
-use crate::http_client::{HttpError, clock_ahead, require_json, require_success};
+use crate::http_client::{Address, HttpError, clock_ahead, require_json, require_success};
 use crate::jose::Members;
 use crate::reason::{Failure, Reason};
 
@@ -64,11 +65,11 @@ impl Provider {
 #[derive(Debug, PartialEq)]
 pub(super) enum TokenFailure {
     /// No answer, or one that says to try again: what was seen, and what to do about it where that is known.
-    Unavailable(String, Option<&'static str>),
+    Unavailable(String, Option<Cow<'static, str>>),
     /// An error of RFC 6749 §5.2, with the provider's words.
     Refused { error: String, description: Option<String> },
     /// An answer that is no token response.
-    Unusable(String, Option<&'static str>),
+    Unusable(String, Option<Cow<'static, str>>),
 }
 
 impl TokenFailure {
@@ -92,11 +93,16 @@ impl From<HttpError> for TokenFailure {
         let said = format!("token endpoint: {error}");
         match error {
             // It answers, and what it says is at fault: to try again does not help.
-            HttpError::TooLarge | HttpError::Status(300..400, _) => TokenFailure::Unusable(said, error.remedy()),
-            _ => TokenFailure::Unavailable(said, error.remedy()),
+            HttpError::TooLarge | HttpError::Status(300..400, _) => {
+                TokenFailure::Unusable(said, error.remedy(ENDPOINT))
+            }
+            _ => TokenFailure::Unavailable(said, error.remedy(ENDPOINT)),
         }
     }
 }
+
+/// Who says where tokens are asked for.
+const ENDPOINT: Address = Address::Member("token_endpoint");
 
 /// What the provider issued. Its `Debug` shows no token.
 #[derive(Default)]
@@ -131,7 +137,8 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
         return Err(unusable(&format!("HTTP status {} and no `error`", status.as_u16())));
     }
     if response.headers().contains_key(CONTENT_TYPE) {
-        let no_json = |error: HttpError| TokenFailure::Unusable(format!("token endpoint: {error}"), error.remedy());
+        let no_json =
+            |error: HttpError| TokenFailure::Unusable(format!("token endpoint: {error}"), error.remedy(ENDPOINT));
         require_json(response).map_err(no_json)?;
     }
     let document = document.map_err(|why| unusable(&why))?;

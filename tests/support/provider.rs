@@ -187,6 +187,8 @@ impl Provider {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
         let ready = lines.find_map(|line| line.strip_prefix("READY ").map(str::to_owned)).expect("the provider starts");
         let ready: Value = serde_json::from_str(&ready).expect("JSON after READY");
+        // What it says later is read as well: a pipe that nobody reads would be its end.
+        std::thread::spawn(move || lines.for_each(drop));
         let issuer = ready["issuer"].as_str().expect("issuer").to_owned();
         let address = match settings.get("issuer") {
             Some(_) => format!("http://{}:{}", all["host"].as_str().expect("host"), ready["port"]),
