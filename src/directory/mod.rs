@@ -5,6 +5,7 @@
 //! is not there costs the same steps as a wrong password and is answered with the same words. A directory that hangs costs
 //! its own sign-ins their time and nothing else.
 
+mod absent;
 mod connection;
 mod examined;
 pub mod name;

@@ -13,7 +13,7 @@ use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use crate::background::{self, FIRST_RETRY};
 use crate::http_client::{Address, HttpError};
-use crate::issuer_metadata::{discovery_failed, openid_configuration};
+use crate::issuer_metadata::{discovery_failed, keys_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
@@ -80,17 +80,22 @@ impl Provider {
         }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
-            let failed = |error: HttpError| {
-                let detail = format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
-                Failure::new(Reason::KeysFailed, detail).remedied_by(error.remedy(Address::Member("jwks_uri")))
-            };
+            let failed = |error: HttpError| keys_failed(&error, &metadata.jwks_uri, Address::Member("jwks_uri"));
             KeySet::parse(&body.map_err(failed)?)
         };
-        let keys = self.counted("keys", keys.await)?;
+        let keys = self.counted("keys", keys.await.map_err(|failure| self.explain_no_keys(failure, metadata)))?;
         Ok(match hmac {
             Some(secret) => keys.and_secret(secret.expose().as_bytes()),
             None => keys,
         })
+    }
+
+    /// Where the provider signs with the client secret and nothing else, it is not its keys that are missing.
+    fn explain_no_keys(&self, failure: Failure, metadata: &Metadata) -> Failure {
+        let Some(hmac) = metadata.secret_signs() else { return failure };
+        let detail =
+            format!("{}; the metadata say that ID tokens are signed with the secret ({hmac:?})", failure.detail);
+        Failure::new(Reason::IdTokenAlgorithm, detail).remedied(self.settings.how_to_accept(hmac))
     }
 
     /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the

@@ -11,7 +11,7 @@ macro_rules! operation {
             "The token endpoint could not be reached, or answered with a server error.",
             "Try again in a moment; an admin looks at the provider.";
         DiscoveryFailed = "DW-6101", 503, Admin, "The provider's metadata cannot be fetched",
-            "DNS, TCP, TLS or HTTP failed at `{issuer}/.well-known/openid-configuration`.",
+            "The address of the metadata, which is `issuer` and `/.well-known/openid-configuration`, did not answer with them: DNS, TCP, TLS or HTTP failed.",
             "Check that `issuer` is right and open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
         DiscoveryIssuer = "DW-6102", 503, Admin, "The provider calls itself something else",
             "The `issuer` in the metadata is not the configured one, to the letter (OpenID Connect Discovery §4.3).",
