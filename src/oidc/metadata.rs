@@ -67,7 +67,12 @@ impl Metadata {
                 true => "; an issuer for several tenants needs `provider = \"entra\"` and `tenants`",
                 false => "",
             };
-            return Err(other_issuer(template.as_deref().unwrap_or(configured.as_str()), issuer, hint));
+            // A slash after a bare host is nobody's, and counts for nothing.
+            let written = match configured.path() {
+                "/" => configured.as_str().trim_end_matches('/'),
+                _ => configured.as_str(),
+            };
+            return Err(other_issuer(template.as_deref().unwrap_or(written), issuer, hint));
         }
         let plain = |_: &Url| match configured.scheme() {
             "http" => Ok(()),
