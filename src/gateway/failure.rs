@@ -116,9 +116,14 @@ impl App<'_> {
 
     /// At which step the app fell silent.
     fn when(&self) -> String {
-        match self.error.context.as_ref().map(|context| context.as_str()) {
+        // The outer ones name the peer, which stands there already.
+        let mut innermost = self.error;
+        while let Some(error) = inner(innermost) {
+            innermost = error;
+        }
+        match innermost.context.as_ref().map(|context| context.as_str()) {
             Some(context) => context.split(", ").next().unwrap_or_default().to_owned(),
-            None => self.error.etype().as_str().to_owned(),
+            None => innermost.etype().as_str().to_owned(),
         }
     }
 

@@ -64,7 +64,7 @@ async fn an_answer_without_its_cookie_says_the_likeliest_cause() {
     let answer = person.open(&elsewhere).await;
     let public = gateway.config.public_url.trim_end_matches('/').to_owned();
     let both = format!("The answer came to `localhost`, and `public_url` is `{public}`.");
-    named(&gateway, &answer, "DW-3120", &[&both, "Open the address in `public_url`"], &["cookies came"]).await;
+    named(&gateway, &answer, "DW-3120", &[&both, "Open the address in `public_url`"], &["cookie"]).await;
     // Where it belongs it is taken, and then it is over.
     person.open(back.as_str()).await.expect(303);
     let other = Person::new();
