@@ -4,8 +4,6 @@
 //! address with two `@`, letters outside ASCII in a domain) meets no rule. Nothing is remembered between two
 //! requests; the verdict is made anew from the identity each time.
 
-use std::fmt::Write;
-
 use crate::config::model::{Allow, ClaimRule};
 use crate::examined::Check;
 use crate::identity::{Identity, Said};
@@ -107,11 +105,6 @@ impl Rules {
         Verdict::Deny(self.why_not(identity, unproved))
     }
 
-    /// Whether any of the rules goes by groups.
-    pub fn ask_for_groups(&self) -> bool {
-        !self.groups.is_empty() || self.claims.iter().any(|rule| &*rule.claim == "groups")
-    }
-
     /// Each rule with what it names, what the identity says there, and whether that is met: [`Rules::judge`] list by list.
     /// `place`: where the rules are written.
     pub fn examine(&self, identity: &Identity, place: &str) -> Vec<Check> {
@@ -158,27 +151,100 @@ impl Rules {
         email.is_some_and(|email| Address::read(email).is_some() && holds_lowercase(&self.emails, email))
     }
 
-    fn why_not(&self, identity: &Identity, unproved: bool) -> Failure {
-        if unproved {
-            return Reason::EmailUnverified.into();
-        }
-        let mut absent = String::new();
-        let mut name = |claim: &str| {
-            if identity.at(claim).is_none() {
-                let _ = write!(absent, "{}`{claim}`", if absent.is_empty() { "" } else { ", " });
-            }
-        };
+    /// The claims that the rules go by and that the identity does not hold at all, each once.
+    pub fn absent(&self, identity: &Identity) -> Vec<&str> {
+        let mut read = Vec::new();
         if !self.groups.is_empty() {
-            name("groups");
+            read.push("groups");
         }
         if !(self.emails.is_empty() && self.domains.is_empty()) {
-            name("email");
+            read.push("email");
         }
-        self.claims.iter().for_each(|rule| name(&rule.claim));
+        read.extend(self.claims.iter().map(|rule| &*rule.claim));
+        let mut absent: Vec<&str> = Vec::new();
+        for claim in read {
+            if identity.at(claim).is_none() && !absent.contains(&claim) {
+                absent.push(claim);
+            }
+        }
+        absent
+    }
+
+    fn why_not(&self, identity: &Identity, unproved: bool) -> Failure {
+        if unproved {
+            let domain = domain_of(identity);
+            let detail = format!("a rule names the address, which is of {domain}, and `email_verified` is false");
+            return Failure::new(Reason::EmailUnverified, detail);
+        }
+        let absent = self.absent(identity);
         if absent.is_empty() {
-            return Reason::RuleNotMet.into();
+            return Failure::new(Reason::RuleNotMet, self.not_met(identity));
         }
-        Failure::new(Reason::ClaimAbsent, format!("the session holds no claim {absent}"))
+        let absent: Vec<_> = absent.iter().map(|claim| format!("`{claim}`")).collect();
+        Failure::new(Reason::ClaimAbsent, format!("the session holds no claim {}", absent.join(", ")))
+    }
+
+    /// What the rules want and what came, for the log: of addresses the domain alone, of lists their length and first entries.
+    fn not_met(&self, identity: &Identity) -> String {
+        let mut parts = Vec::new();
+        let named = |entries: &[Box<str>]| counted(entries.iter().map(|entry| &**entry));
+        if !self.groups.is_empty() {
+            let got = counted(identity.groups.iter().flatten().map(String::as_str));
+            parts.push(format!("`groups` expected {}, got {got}", named(&self.groups)));
+        }
+        if !self.domains.is_empty() {
+            parts.push(format!("`email_domains` expected {}, got {}", named(&self.domains), domain_of(identity)));
+        }
+        if !self.emails.is_empty() {
+            let (count, domain) = (self.emails.len(), domain_of(identity));
+            parts.push(format!("`emails` expected one of {count}, got another, of {domain}"));
+        }
+        let more = self.claims.len().saturating_sub(RULES_SHOWN);
+        for Rule { claim, wants } in self.claims.iter().take(RULES_SHOWN) {
+            let said = identity.at(claim);
+            let got = match &**claim {
+                "email" => domain_of(identity),
+                _ => {
+                    let said = said.map(|said| said.strings()).unwrap_or_default();
+                    counted(said.iter().map(String::as_str))
+                }
+            };
+            let wanted = match wants {
+                Wants::Equals(value) => in_words(value),
+                Wants::OneOf(entries) => named(entries),
+            };
+            let list = matches!(wants, Wants::Equals(_)) && said.is_some_and(|said| said.is_list());
+            let list = if list { "the list of " } else { "" };
+            parts.push(format!("claim `{claim}` expected {wanted}, got {list}{got}"));
+        }
+        if more > 0 {
+            parts.push(format!("{more} more rules"));
+        }
+        parts.join("; ")
+    }
+}
+
+/// Rules on claims that a detail tells of.
+const RULES_SHOWN: usize = 4;
+
+/// The domain of the address, in quotes, for whoever may not read the rest of it.
+fn domain_of(identity: &Identity) -> String {
+    match identity.email.as_deref().map(Address::read) {
+        None => "no address".to_owned(),
+        Some(None) => "an address that has no single reading".to_owned(),
+        Some(Some(address)) => in_words(address.domain),
+    }
+}
+
+/// How many there are and the first of them, each cut short: "`a`, `b`" or "250, of them `a`, `b`, `c`".
+fn counted<'t>(mut texts: impl Iterator<Item = &'t str>) -> String {
+    const SHOWN: usize = 5;
+    let cut = |text: &str| in_words(&text.chars().take(80).collect::<String>());
+    let shown: Vec<String> = texts.by_ref().take(SHOWN).map(cut).collect();
+    match (shown.len(), texts.count()) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => shown.join(", "),
+        (some, more) => format!("{}, of them {}", some + more, shown.join(", ")),
     }
 }
 
@@ -430,7 +496,28 @@ mod tests {
         let failure = denied(json!({"g": ["x"], "c": {"r": {"roles": null}}}));
         assert_eq!(failure, Failure::new(Reason::ClaimAbsent, "the session holds no claim `r.roles`"));
         assert_eq!(denied(json!({})).detail, "the session holds no claim `groups`, `r.roles`");
-        assert_eq!(denied(json!({"g": [], "c": {"r": {"roles": []}}})), Reason::RuleNotMet.into());
+        assert_eq!(denied(json!({"g": [], "c": {"r": {"roles": []}}})).reason, Reason::RuleNotMet);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_met_says_what_was_expected_and_what_came_and_no_whole_address() {
+        let rules = rules(
+            "groups = [\"ops\"]\nemails = [\"boss@example.org\"]\nemail_domains = [\"example.com\"]\n\
+             claims = [{ claim = \"level\", equals = \"7\" }, { claim = \"r.roles\", one_of = [\"a\", \"b\"] }]",
+        );
+        let many: Vec<_> = (0..300).map(|number| format!("g{number}")).collect();
+        let claims = json!({"level": [7], "r": {"roles": "c"}});
+        let jo = json!({"e": "jo@other.example", "g": many, "c": claims});
+        let Verdict::Deny(failure) = rules.judge(&identity(jo)) else { panic!("allowed") };
+        assert_eq!(
+            failure.detail,
+            "`groups` expected `ops`, got 300, of them `g0`, `g1`, `g2`, `g3`, `g4`; `email_domains` expected \
+             `example.com`, got `other.example`; `emails` expected one of 1, got another, of `other.example`; \
+             claim `level` expected `7`, got the list of `7`; claim `r.roles` expected `a`, `b`, got `c`"
+        );
+        let unproved = json!({"e": "jo@example.com", "ev": false, "g": [], "c": claims});
+        let Verdict::Deny(failure) = rules.judge(&identity(unproved)) else { panic!("allowed") };
+        assert!(failure.detail.contains("`example.com`") && !failure.detail.contains("jo@"), "{}", failure.detail);
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub fn identity(
 ) -> Result<Identity, Failure> {
     let unproved = names.made.sources().any(|source| source == "email") && verified(claims)? == Some(false);
     if unproved && names.made.makes_of(&names.user_claim, "email") {
-        return Err(address_unproved());
+        return Err(address_unproved(claims));
     }
     // A rule or header that reads an address under another name could not know that its owner has not proved it.
     let all = names.made.add_to(claims, unproved.then_some("email"));
@@ -185,13 +185,17 @@ fn email_verified(names: &ClaimNames, claims: &Map<String, Value>) -> Result<Opt
     }
     let said = verified(claims)?;
     if names_user && said == Some(false) {
-        return Err(address_unproved());
+        return Err(address_unproved(claims));
     }
     Ok(said.filter(|verified| is_email && (!verified || !names.made.makes("email"))))
 }
 
-fn address_unproved() -> Failure {
-    Failure::new(Reason::EmailUnverified, "the claim `email` names the user, and `email_verified` is false")
+fn address_unproved(claims: &Map<String, Value>) -> Failure {
+    // Of the address its domain alone.
+    let domain = claims.get("email").and_then(Value::as_str).and_then(|email| email.rsplit_once('@'));
+    let of = domain.map(|(_, domain)| format!(" of {}", in_words(domain))).unwrap_or_default();
+    let detail = format!("the claim `email` names the user, got an address{of} with `email_verified` false");
+    Failure::new(Reason::EmailUnverified, detail)
 }
 
 fn groups(names: &ClaimNames, all: &Map<String, Value>) -> Result<Option<Vec<String>>, Failure> {

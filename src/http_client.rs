@@ -23,6 +23,7 @@ use crate::clock::unix_seconds;
 use crate::config::values::Secret;
 use crate::pem::{self, unusable};
 use crate::reason::Failure;
+use crate::tls_fault::TlsFault;
 
 #[cfg(test)]
 mod tests;
@@ -285,15 +286,36 @@ impl HttpError {
 pub enum Address {
     /// The configuration, by `issuer`.
     Issuer,
+    /// The configuration, by this key of an `[[issuer]]`.
+    Setting(&'static str),
     /// The provider's metadata, by this member.
     Member(&'static str),
 }
 
 impl HttpError {
+    /// The step, in a word or two that everybody may read.
+    pub fn step(&self) -> &'static str {
+        match self {
+            HttpError::Dns(_) => "DNS",
+            HttpError::Tcp(_) | HttpError::ConnectTimeout => "TCP",
+            HttpError::Tls(_) => "TLS",
+            HttpError::Timeout => "no answer in time",
+            HttpError::Status(..) => "HTTP status",
+            HttpError::ContentType(_) => "content type",
+            HttpError::TooLarge => "size",
+            HttpError::Broken(_) => "HTTP",
+            HttpError::Setup(_) => "request",
+        }
+    }
+
     /// What to do about it, by the step; `None` where the step says too little.
     pub fn remedy(&self, address: Address) -> Option<Cow<'static, str>> {
         match address {
             Address::Issuer => self.remedy_by_setting().or(self.remedy_at_provider()).map(Cow::Borrowed),
+            Address::Setting(key) => match self.remedy_by_setting() {
+                Some(remedy) => Some(remedy.replace("`issuer`", &format!("`{key}` of the `[[issuer]]`")).into()),
+                None => self.remedy_at_provider().map(Cow::Borrowed),
+            },
             Address::Member(member) => self
                 .remedy_by_member()
                 .map(|what| {
@@ -313,18 +335,25 @@ impl HttpError {
                 "Correct host and port in `issuer`, or let the gateway's host out to it: a firewall, or a proxy that \
                  `HTTPS_PROXY` has to name."
             }
-            HttpError::Tls(why) if why.contains("not valid for name") => {
-                "Write the name in `issuer` that the provider's certificate is for, or have it made for this one."
-            }
-            HttpError::Tls(why) if !TOLD_OF_CERTIFICATES.iter().any(|told| why.contains(told)) => {
-                "Compare `https` and the port in `issuer` with what the provider speaks, and its certificate with `ca_file`."
-            }
+            HttpError::Tls(why) => match TlsFault::of(why) {
+                Some(TlsFault::OtherName) => {
+                    "Write the name in `issuer` that the provider's certificate is for, or have it made for this one."
+                }
+                Some(TlsFault::NoTls) => {
+                    "Correct the port in `issuer`, or write http:// where the provider has no TLS: what answers speaks none."
+                }
+                None => {
+                    "Compare `https` and the port in `issuer` with what the provider speaks, and its certificate with \
+                     `ca_file`."
+                }
+                Some(_) => return None,
+            },
             HttpError::Status(404 | 410, _) => {
                 "Compare `issuer` with the provider's, with its path (tenant, realm, application): nothing is there."
             }
             HttpError::Status(300..=399, _) => "Set `issuer` to where it leads: redirects are not followed.",
             HttpError::ContentType(_) => {
-                "Set `issuer` to the issuer: at this address is a page, or something in between answers with one."
+                "Correct `issuer`: at this address is a page, or something in between answers with one."
             }
             HttpError::Broken(_) => "Compare `http` or `https` and the port in `issuer` with what the provider speaks.",
             _ => return None,
@@ -338,9 +367,12 @@ impl HttpError {
             HttpError::Tcp(_) | HttpError::ConnectTimeout => {
                 "that the gateway can reach, or let its host out to that one: a firewall, or a proxy that `HTTPS_PROXY` has to name"
             }
-            HttpError::Tls(why) if !TOLD_OF_CERTIFICATES.iter().any(|told| why.contains(told)) => {
-                "whose certificate is for its name"
-            }
+            HttpError::Tls(why) => match TlsFault::of(why) {
+                Some(TlsFault::OtherName) => "whose certificate is for its name",
+                Some(TlsFault::NoTls) => "with the scheme and port that it speaks: what answers speaks no TLS",
+                None => "whose TLS the gateway can speak and whose certificate is good",
+                Some(_) => return None,
+            },
             HttpError::Status(300..=399, _) => "that answers by itself, for redirects are not followed",
             HttpError::Status(404 | 405 | 410, _) => "at which something is",
             HttpError::ContentType(_) | HttpError::TooLarge => {
@@ -354,13 +386,16 @@ impl HttpError {
     /// Wherever the address comes from.
     fn remedy_at_provider(&self) -> Option<&'static str> {
         Some(match self {
-            HttpError::Tls(why) if why.contains("UnknownIssuer") => {
-                "Set `ca_file` of the `[[provider]]` to the authority that the provider's certificate is of."
-            }
-            HttpError::Tls(why) if why.contains("expired") => "Have the provider's certificate renewed.",
-            HttpError::Tls(why) if why.contains("not valid yet") => {
-                "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
-            }
+            HttpError::Tls(why) => match TlsFault::of(why)? {
+                TlsFault::UnknownAuthority => {
+                    "Set `ca_file` of the `[[provider]]` (or `[[issuer]]`) to the authority that the provider's certificate is of."
+                }
+                TlsFault::Expired => "Have the provider's certificate renewed.",
+                TlsFault::NotYetValid => {
+                    "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
+                }
+                TlsFault::OtherName | TlsFault::NoTls => return None,
+            },
             HttpError::Timeout => "Look at the provider, which is slow, or raise `timeout` of the `[[provider]]`.",
             HttpError::Status(401 | 403 | 407, _) => {
                 "Let the gateway's host through to the provider: something in between wants to know who asks."
@@ -371,9 +406,6 @@ impl HttpError {
         })
     }
 }
-
-/// Words of the TLS library about certificates that have a remedy of their own, whoever says the address.
-const TOLD_OF_CERTIFICATES: [&str; 3] = ["UnknownIssuer", "expired", "not valid yet"];
 
 /// By how many seconds the clock in the answer's `Date` is ahead of `now`; negative where it is behind.
 pub fn clock_ahead(response: &HttpResponse, now: SystemTime) -> Option<i64> {

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::http_client::{Address, HttpError};
 use crate::reason::{Failure, Reason};
-use crate::words::{in_words, json_fault};
+use crate::words::{in_words, json_fault, plain_address};
 
 /// Where the metadata of `issuer` is (OpenID Connect Discovery §4). An issuer with a path has it below that path.
 pub fn openid_configuration(issuer: &Url) -> Result<Url, Failure> {
@@ -40,7 +40,15 @@ pub fn discovery_failed(error: &HttpError, url: &str) -> Failure {
         HttpError::ContentType(_) | HttpError::TooLarge => Reason::DiscoveryForm,
         _ => Reason::DiscoveryFailed,
     };
-    Failure::new(reason, format!("{error}, at {url}")).remedied_by(error.remedy(Address::Issuer))
+    let failure = Failure::new(reason, format!("{error}, at {url}"));
+    failure.remedied_by(error.remedy(Address::Issuer)).at_step(error.step())
+}
+
+/// What a request for the key set at `url` failed of, which `address` says.
+pub fn keys_failed(error: &HttpError, url: &Url, address: Address) -> Failure {
+    let shown = plain_address(url);
+    let failure = Failure::new(Reason::KeysFailed, format!("keys: {error}, at {shown}"));
+    failure.remedied_by(error.remedy(address)).at_step(error.step())
 }
 
 /// The document as an object.

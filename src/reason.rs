@@ -142,6 +142,7 @@ pub struct Failure {
 struct More {
     remedy: Option<Cow<'static, str>>,
     provider: Option<Box<str>>,
+    step: Option<&'static str>,
 }
 
 impl Failure {
@@ -169,6 +170,12 @@ impl Failure {
         self
     }
 
+    /// At that step of several; shown to everybody.
+    pub fn at_step(mut self, step: &'static str) -> Self {
+        self.more.get_or_insert_default().step.get_or_insert(step);
+        self
+    }
+
     /// With `more` at the end of the detail.
     pub fn and_seen(mut self, more: &str) -> Self {
         self.detail.push_str(more);
@@ -188,6 +195,11 @@ impl Failure {
     /// The remedy of this occasion, where it is not the reason's.
     pub fn exact_remedy(&self) -> Option<&str> {
         self.more.as_ref()?.remedy.as_deref()
+    }
+
+    /// The step that failed, where it is one of several.
+    pub fn step(&self) -> Option<&'static str> {
+        self.more.as_ref()?.step
     }
 
     /// Name of the provider that it is about, where it is about one.

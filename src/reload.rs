@@ -25,7 +25,7 @@ use self::watched::Watched;
 use crate::assembly::successor;
 use crate::background::stopped;
 use crate::certificate::{self, Certificate};
-use crate::config::{Config, ConfigErrors, Settings, changed};
+use crate::config::{Config, ConfigErrors, Settings, changed, nobody_listens};
 use crate::gateway::listener::Connections;
 use crate::gateway::{Current, Gateway};
 use crate::reason::{Failure, Reason};
@@ -297,6 +297,7 @@ fn is_pipe(path: &Path) -> bool {
 impl Candidate {
     fn read(before: &Config, running: &Gateway, environment: &[(String, String)]) -> Result<Candidate, Refusal> {
         let mut config = before.load_again(environment)?;
+        config.warnings.extend(nobody_listens(&config.settings, &before.settings));
         let waiting = keep_until_restart(&mut config.settings, &before.settings);
         let config = Arc::new(config);
         let refused = |failure: Failure| Refusal { warnings: config.warnings.clone(), ..failure.into() };

@@ -39,6 +39,8 @@ struct Voucher {
 }
 
 struct Trouble {
+    /// The exact one where there is one.
+    remedy: String,
     info: &'static Info,
     /// The detail begins with the step.
     detail: String,
@@ -61,7 +63,12 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
 }
 
 fn trouble(class: &'static str) -> impl Fn(Failure) -> Trouble {
-    move |failure| Trouble { info: failure.reason.info(), detail: failure.detail, class }
+    move |failure| Trouble {
+        info: failure.reason.info(),
+        remedy: failure.remedy().to_owned(),
+        detail: failure.detail,
+        class,
+    }
 }
 
 fn at(time: SystemTime, now: SystemTime) -> String {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Config;
 use super::origin::KeyPath;
 use super::shape::{Kind, Shape, Table};
 use super::tree::{Node, Plain};
 use super::values::Secret;
+use super::{Config, Settings};
 
 /// Keys whose values `after` changes, in the order of the alphabet. A list that has another number of entries is named
 /// as one.
@@ -26,6 +26,21 @@ pub fn changed(before: &Config, after: &Config) -> Vec<String> {
         }
     }
     keys.iter().map(ToString::to_string).collect()
+}
+
+/// What to say of a `public_url` that is followed at once and names the port of a `listen.address` that waits for the next
+/// start: until then nobody listens there, and every sign-in leads there.
+pub fn nobody_listens(after: &Settings, running: &Settings) -> Option<String> {
+    let port = after.public_url.port_or_known_default()?;
+    let (wanted, real) = (after.listen.address, running.listen.address);
+    let ahead = after.public_url != running.public_url && port == wanted.port() && port != real.port();
+    ahead.then(|| {
+        format!(
+            "`public_url` names port {port} from now on, where nobody listens until the gateway is started again: \
+             `listen.address` stays {real} until then, and sign-ins lead to {}",
+            after.public_url
+        )
+    })
 }
 
 fn differing(old: &Value, new: &Value, path: &KeyPath, keys: &mut BTreeSet<KeyPath>) {
@@ -112,5 +127,22 @@ mod tests {
         let one = config(folder.path(), &format!("client_secret = 'hunter2hunter2'\n{app}"));
         let other = config(folder.path(), &format!("client_secret = 'hunter3hunter3'\n{app}"));
         assert_eq!(changed(&one, &other), ["provider.client_secret"]);
+    }
+
+    #[test]
+    fn a_public_url_that_is_ahead_of_the_listener_is_told() {
+        let at = |public: &str, listen: &str| -> Settings {
+            toml::from_str(&format!("public_url = '{public}'\nlisten.address = '{listen}'")).expect("toml")
+        };
+        let running = at("http://127.0.0.1:8080", "127.0.0.1:8080");
+        let told = nobody_listens(&at("http://127.0.0.1:9999", "127.0.0.1:9999"), &running).expect("a warning");
+        assert!(told.contains("port 9999") && told.contains("stays 127.0.0.1:8080"), "{told}");
+        for (public, listen) in [
+            ("http://127.0.0.1:8080", "127.0.0.1:9999"),
+            ("https://app.example", "127.0.0.1:9999"),
+            ("http://localhost:8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(nobody_listens(&at(public, listen), &running), None, "{public} {listen}");
+        }
     }
 }

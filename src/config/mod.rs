@@ -27,7 +27,7 @@ mod wandb_ldap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use changes::changed;
+pub use changes::{changed, nobody_listens};
 pub use error::{ConfigError, ConfigErrors, nearest};
 pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};

@@ -124,28 +124,41 @@ fn fold_one(
             let value = if in_list { Node::new(Plain::List(vec![secret]), origin) } else { secret };
             table.insert(secret_key.to_owned(), value);
         }
-        Err(message) => errors.push(
+        Err((message, hint)) => errors.push(
             ConfigError::new(path.to_string(), format!("{file}: {message}"))
                 .because(Reason::SecretMissing)
-                .hint("the file holds the secret and nothing else, on one line")
+                .hint(hint)
                 .at(&origin),
         ),
     }
 }
 
 /// The one line of the file. The newline behind it that editors and container secrets leave is no part of it.
-fn read(path: &Path) -> Result<String, String> {
+///
+/// An error says what is wrong with the file, and what mends that.
+fn read(path: &Path) -> Result<String, (String, &'static str)> {
     // A device or a wrong file must not fill the memory.
     const LONGEST: u64 = 64 * 1024;
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read ({error})"))?;
+    use std::io::{ErrorKind, Read};
+    let unread = |error: std::io::Error| {
+        let hint = match error.kind() {
+            ErrorKind::NotFound => "make the file, or correct its path",
+            ErrorKind::PermissionDenied => "let the gateway's user read the file, and nobody else",
+            ErrorKind::IsADirectory => "name the file in this directory that holds the secret",
+            ErrorKind::InvalidData => "write the secret as text: `openssl rand -base64 32` makes one",
+            _ => "name a file that can be read and holds the secret, on one line",
+        };
+        (format!("cannot be read ({error})"), hint)
+    };
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(|error| format!("cannot be read ({error})"))?;
+    std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text)).map_err(unread)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line {
-        line if line.trim().is_empty() => Err("is empty".into()),
-        line if line.contains(['\n', '\r']) => Err("has more than one line".into()),
+        line if line.trim().is_empty() => Err(("is empty".into(), "write the secret into the file, on one line")),
+        line if line.contains(['\n', '\r']) => {
+            Err(("has more than one line".into(), "leave the secret alone in the file, on one line"))
+        }
         line => Ok(line.to_owned()),
     }
 }
@@ -154,7 +167,7 @@ fn read(path: &Path) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn text(content: &str) -> Result<String, String> {
+    fn text(content: &str) -> Result<String, (String, &'static str)> {
         let file = tempfile::NamedTempFile::new().expect("file");
         std::fs::write(file.path(), content).expect("write");
         read(file.path())
@@ -163,13 +176,24 @@ mod tests {
     #[test]
     fn a_secret_file_holds_one_line_and_its_newline_is_trimmed() {
         for content in ["s3cret", "s3cret\n", "s3cret\r\n"] {
-            assert_eq!(text(content).as_deref(), Ok("s3cret"), "{content:?}");
+            assert_eq!(text(content), Ok("s3cret".to_owned()), "{content:?}");
         }
-        assert_eq!(text("two words\n").as_deref(), Ok("two words"));
-        assert_eq!(text("").unwrap_err(), "is empty");
-        assert_eq!(text("\n").unwrap_err(), "is empty");
-        assert_eq!(text("a\nb\n").unwrap_err(), "has more than one line");
-        assert!(read(Path::new("/does/not/exist")).unwrap_err().starts_with("cannot be read"));
+        assert_eq!(text("two words\n"), Ok("two words".to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_secret_file_is_said_with_what_mends_it() {
+        let absent = || read(Path::new("/does/not/exist"));
+        for (read, message, hint) in [
+            (text(""), "is empty", "write the secret into the file"),
+            (text("\n"), "is empty", "write the secret into the file"),
+            (text("a\nb\n"), "has more than one line", "on one line"),
+            (absent(), "cannot be read", "make the file, or correct its path"),
+            (read(&std::env::temp_dir()), "cannot be read", "name the file in this directory"),
+        ] {
+            let (said, mends) = read.expect_err(message);
+            assert!(said.starts_with(message) && mends.contains(hint), "{said}: {mends}");
+        }
     }
 
     #[test]

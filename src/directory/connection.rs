@@ -17,6 +17,7 @@ use crate::config::model::DirectoryAddress;
 use crate::ldap::Malformed;
 use crate::ldap::message::{self, Entry, Operation, Outcome, SUCCESS, Scope};
 use crate::reason::{Failure, Reason};
+use crate::tls_fault::TlsFault;
 
 /// Most bytes of all messages of one search.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -93,7 +94,10 @@ impl Way {
                     self.last_good.store(index, Ordering::Relaxed);
                     return Ok(connection);
                 }
-                Ok(Err(failure)) => Failure::new(failure.reason, format!("{address}: {}", failure.detail)),
+                Ok(Err(mut failure)) => {
+                    failure.detail = format!("{address}: {}", failure.detail);
+                    failure
+                }
                 Err(_) => unreachable(format!("{address}: no connection within {:?}", self.connect_timeout)),
             };
         }
@@ -129,13 +133,37 @@ impl Way {
         let stream = stream.map_err(|error| match error.kind() {
             // The server went away; that says nothing about its certificate.
             std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => unreachable(error.to_string()),
-            _ => failed(error.to_string()),
+            _ => {
+                let why = error.to_string();
+                let remedy = TlsFault::of(&why).map(remedy);
+                failed(why).remedied_by(remedy)
+            }
         })?;
         Ok(self.connection(stream, format!("{address} with {how}")))
     }
 
     fn connection(&self, stream: impl Stream + 'static, said: String) -> Connection {
         Connection { exchange: Exchange::new(Box::new(stream), self.timeout), said }
+    }
+}
+
+/// What mends that fault of TLS with a directory.
+fn remedy(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::NoTls => {
+            "Write `address` of `[ldap]` as ldap:// with `start_tls = true`, or with the port at which the directory speaks TLS \
+             (636): at this one it does not."
+        }
+        TlsFault::Expired => "Have the directory's certificate renewed.",
+        TlsFault::NotYetValid => {
+            "Set the clock of the gateway's host: by it the directory's certificate is not valid yet."
+        }
+        TlsFault::OtherName => {
+            "Write the host into `address` of `[ldap]` that the directory's certificate is for, or have it made for this one."
+        }
+        TlsFault::UnknownAuthority => {
+            "Set `ca_file` of `[ldap]` to the authority that the directory's certificate is of."
+        }
     }
 }
 
@@ -149,7 +177,12 @@ async fn start_tls(stream: TcpStream, timeout: Duration) -> Result<TcpStream, Fa
     let refused = |what: String| Failure::new(Reason::DirectoryTls, format!("StartTLS: {what}"));
     match answer {
         (Operation::Extended(outcome), _) if outcome.code == SUCCESS => {}
-        (Operation::Extended(outcome), _) => return Err(refused(outcome.to_string())),
+        (Operation::Extended(outcome), _) => {
+            return Err(refused(outcome.to_string()).remedied(
+                "Write `address` of `[ldap]` as ldaps:// with the port of TLS (636) and take `start_tls` away, or have the \
+                 directory offer StartTLS: it does not.",
+            ));
+        }
         _ => return Err(refused("the answer is to something else".into())),
     }
     match asking.received.is_empty() {
@@ -346,6 +379,12 @@ mod tests {
             let failure = way(server(answers).await, true).connect().await.err().expect("refused");
             assert_eq!(failure.reason, Reason::DirectoryTls, "{failure}");
         }
+        let failure = way(server(unavailable).await, true).connect().await.err().expect("refused");
+        assert!(
+            failure.remedy().contains("ldaps://") && failure.remedy().contains("`start_tls`"),
+            "{}",
+            failure.remedy()
+        );
     }
 
     #[tokio::test]

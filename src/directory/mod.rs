@@ -5,6 +5,7 @@
 //! is not there costs the same steps as a wrong password and is answered with the same words. A directory that hangs costs
 //! its own sign-ins their time and nothing else.
 
+mod absent;
 mod checked;
 mod connection;
 mod examined;
@@ -67,21 +68,6 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// `failure`, by which a rule turned somebody of the directory away, with what to do there where a claim is absent.
-    pub fn explain_absence(&self, failure: Failure) -> Failure {
-        if failure.reason != Reason::ClaimAbsent {
-            return failure;
-        }
-        let groups = match &self.settings.group_base_dn {
-            Some(base) => format!("a search below `{base}`"),
-            None => "an attribute".to_owned(),
-        };
-        failure.of_provider(self.name()).remedied(format!(
-            "Have the entry of this person in the directory hold what the rule asks for, or name the attribute that does in \
-             `ldap.attributes` (groups come from {groups}); then sign in again."
-        ))
-    }
-
     /// The directory of a configuration that has been judged; `None` where it has none.
     pub fn new(settings: &Settings) -> Result<Option<Arc<Directory>>, Failure> {
         let Some(own) = &settings.ldap else { return Ok(None) };

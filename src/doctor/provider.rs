@@ -15,7 +15,7 @@ use crate::config::model::{AuthMethod, Provider as ProviderSettings, TokenAlgori
 use crate::config::{Config, Settings};
 use crate::issuer_metadata::{document, issuer, list, openid_configuration};
 use crate::jwt::KeySet;
-use crate::oidc::{Learnt, Trial};
+use crate::oidc::{Learnt, Trial, only_hmac};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
@@ -256,12 +256,8 @@ fn algorithms(subject: &Subject, settings: &ProviderSettings, offered: &[String]
     let shown: Vec<_> = offered.iter().map(|one| in_words(one)).collect();
     let accepted = settings.id_token_algorithms.iter().map(name).collect::<Vec<_>>().join(", ");
     let seen = format!("it signs ID tokens with {}; accepted are {accepted}", shown.join(", "));
-    let known = offered.iter().find(|one| ["HS256", "HS384", "HS512"].contains(&one.as_str()));
-    let change = match known {
-        Some(hmac) if settings.client_secret.is_some() => format!(
-            "write `id_token_algorithms = [\"{hmac}\"]`, or have the provider sign with a key of its own (RS256), which is safer"
-        ),
-        Some(hmac) => format!("have the provider sign with RS256: {hmac} needs a `client_secret`"),
+    let change = match only_hmac(offered) {
+        Some(hmac) => settings.how_to_accept(hmac),
         None => "add what the provider signs with to `id_token_algorithms`".to_owned(),
     };
     Finding::new(Weight::Broken, Reason::IdTokenAlgorithm, subject.place(), seen)
@@ -279,6 +275,11 @@ async fn keys(
 ) -> Option<Skew> {
     if settings.id_token_algorithms.iter().all(|algorithm| algorithm.is_hmac()) {
         report.skipped(place, "keys", "ID tokens are signed with the client secret");
+        return None;
+    }
+    if learnt.secret_signs().is_some_and(|hmac| !settings.id_token_algorithms.contains(&hmac)) {
+        // Said already, with what mends it; such a provider may well publish no key.
+        report.skipped(place, "keys", "the provider signs ID tokens with the client secret alone");
         return None;
     }
     let visit = visit(format!("{place} keys"), settings, trial, [Reason::KeysFailed; 2], "jwks_uri");

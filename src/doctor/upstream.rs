@@ -14,6 +14,7 @@ use crate::config::model::{Route, Settings, Upstream};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::Reason;
+use crate::tls_fault::TlsFault;
 
 /// Why an app was not asked as somebody.
 const UNASKED: &str = "whether it believes identity headers: with `--try-identity-headers`, or its box on the console, it \
@@ -144,6 +145,7 @@ fn somebody(settings: &Settings) -> Vec<String> {
 fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
     let reason = match failed.step {
         "DNS" => Reason::UpstreamUnresolved,
+        "TLS" if TlsFault::of(&failed.why) == Some(TlsFault::NoTls) => Reason::UpstreamScheme,
         "TLS" => Reason::UpstreamTls,
         "HTTP" => Reason::UpstreamBroke,
         "answer" => Reason::UpstreamTimeout,

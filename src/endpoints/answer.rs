@@ -162,6 +162,8 @@ impl Answer {
         let about = refusal.failure.reason.is_about_credentials() || refusal.challenge.is_some();
         let program = about && visit.headers.contains_key(header::AUTHORIZATION);
         let mut answer = if !program && visit.visitor().is_person() {
+            let step = refusal.failure.step().filter(|_| refusal.seen.is_empty());
+            let step = step.map(|step| format!("The step that failed: {step}."));
             let page = context.pages.failure(&FailurePage {
                 reason,
                 remedy: refusal.failure.remedy(),
@@ -170,7 +172,7 @@ impl Answer {
                 sign_in_href: sign_in.as_deref(),
                 sign_out_href: refusal.who.is_some().then_some(LOGOUT),
                 signed_in_as: refusal.who.as_ref().map(|who| who.shown.as_str()),
-                seen: &refusal.seen,
+                seen: step.as_ref().map_or(&refusal.seen, std::slice::from_ref),
                 locks_out: context.way_in.is_none() && locks_out(reason),
             });
             Answer::page(context, status, page)

@@ -115,8 +115,7 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
     let sealed = match find(visit.headers, name) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => {
-            let id = state.split('.').next().unwrap_or_default();
-            return Err(lost_attempt::no_cookie(context, visit, id, context.providers.was_answered(state)));
+            return Err(lost_attempt::no_cookie(context, visit, state, context.providers.was_answered(state)));
         }
         Err(Doubled) => return Err(unknown("two cookies of that attempt came with the request").into()),
     };

@@ -12,8 +12,15 @@ use crate::reason::{Failure, Reason};
 /// Digits of hexadecimal microseconds at the start of an attempt's id.
 const TIME_DIGITS: usize = 14;
 
-/// The attempt `id` has no cookie in this request.
-pub fn no_cookie(context: &Context, visit: &Visit<'_>, id: &str, used: bool) -> Refusal {
+const NO_COOKIE: &str = "Not one cookie came with this request.";
+
+/// The attempt of `state` has no cookie in this request.
+pub fn no_cookie(context: &Context, visit: &Visit<'_>, state: &str, used: bool) -> Refusal {
+    // What a stranger makes up says nothing of this browser's cookies.
+    if !is_of_our_form(state) {
+        return not_ours(context, visit);
+    }
+    let id = state.split('.').next().unwrap_or_default();
     let public = context.public_url();
     let own = public.host_str().unwrap_or_default();
     let cookies = context.cookies.sizes(visit.headers);
@@ -54,7 +61,7 @@ pub fn no_cookie(context: &Context, visit: &Visit<'_>, id: &str, used: bool) -> 
     }
     match context.cookies.count(visit.headers) {
         (0, _) => {
-            seen.push("Not one cookie came with this request.".into());
+            seen.push(NO_COOKIE.into());
             refusal(Reason::CookiesNotKept, seen, &cookies)
         }
         (_, 0) => {
@@ -90,9 +97,24 @@ pub fn sealed(error: OpenError) -> Failure {
 }
 
 fn refusal(reason: Reason, seen: Vec<String>, cookies: &str) -> Refusal {
-    let told: Vec<_> = seen.iter().map(|sentence| sentence.trim_end_matches('.')).collect();
-    let detail = format!("{}; {cookies}", told.join("; "));
+    let mut told: Vec<_> = seen.iter().map(|sentence| sentence.trim_end_matches('.')).collect();
+    if !seen.iter().any(|sentence| sentence == NO_COOKIE) {
+        told.push(cookies);
+    }
+    let detail = told.join("; ");
     Refusal { seen: seen.into(), ..Failure::new(reason, detail).into() }
+}
+
+/// Whether `state` could be one that a gateway made: time, a few letters, a dot, and 256 random bits. That it was made here
+/// cannot be told without its cookie.
+fn is_of_our_form(state: &str) -> bool {
+    let Some((id, random)) = state.split_once('.') else { return false };
+    let (time, tail) = id.split_at_checked(TIME_DIGITS).unwrap_or_default();
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    time.bytes().all(hex)
+        && (1..=8).contains(&tail.len())
+        && random.len() == 43
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// How long ago the attempt `id` was made, as it says itself.

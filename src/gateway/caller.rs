@@ -110,18 +110,7 @@ impl Gateway {
         };
         way.user = Some(person.identity.user.clone());
         may(route, &person.identity).map_err(|failure| {
-            let failure = match self.context.providers.get(&person.identity.provider) {
-                Some(provider) => {
-                    let groups = route.rules.as_ref().is_some_and(|rules| rules.ask_for_groups());
-                    provider.explain_absence(failure, &person.identity, groups)
-                }
-                None => match self.context.directory() {
-                    Some(directory) if directory.name() == person.identity.provider => {
-                        directory.explain_absence(failure)
-                    }
-                    _ => failure,
-                },
-            };
+            let failure = self.explain_absence(failure, &person.identity, route);
             let mut refusal = refuse(&person.identity, failure, way);
             if self.context.way_in.is_some() {
                 refusal.seen = [RESTORE_IS_RULED.to_owned()].into();
@@ -143,6 +132,19 @@ impl Gateway {
         way.identity = headers.map_err(|failure| refuse(&person.identity, failure, way))?;
         way.watched = Some(Watched { session: person, said, streams: false });
         Ok(None)
+    }
+
+    /// `failure`, by which the rules of `route` turned `who` away, with what mends it where a claim is absent.
+    fn explain_absence(&self, failure: Failure, who: &Identity, route: &Route) -> Failure {
+        let Some(rules) = route.rules.as_ref().filter(|_| failure.reason == Reason::ClaimAbsent) else {
+            return failure;
+        };
+        let absent = rules.absent(who);
+        match (self.context.providers.get(&who.provider), self.context.directory()) {
+            (Some(provider), _) => provider.explain_absence(failure, who, &absent),
+            (None, Some(directory)) if directory.name() == who.provider => directory.explain_absence(failure, &absent),
+            (None, _) => failure,
+        }
     }
 
     /// Whether the sign-in behind a session is what the route asks for.

@@ -369,7 +369,7 @@ impl Gateway {
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
         let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
             WayOutcome::Refused(failure) => failure,
-            _ => failure::name(error),
+            _ => failure::name(error, self.upstream(way).map(|upstream| upstream.url())),
         };
         let gone = named.reason == Reason::ClientGone;
         if let Some(index) = way.route.filter(|_| !gone && way.counts() && named.reason.code().starts_with("DW-21")) {

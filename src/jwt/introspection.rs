@@ -133,7 +133,7 @@ impl Inner {
         if let Some(configured) = &self.endpoint {
             return Ok(configured.clone());
         }
-        let Some(metadata) = self.source.metadata() else { return Err(Reason::KeysNotReady.into()) };
+        let Some(metadata) = self.source.metadata() else { return Err(self.source.not_fetched(Reason::KeysNotReady)) };
         metadata.introspection_endpoint.clone().ok_or_else(|| {
             let why = "the issuer's metadata names no `introspection_endpoint`";
             self.failed(Failure::new(Reason::IntrospectionUnavailable, why))

@@ -86,7 +86,7 @@ impl fmt::Debug for KeySet {
 impl KeySet {
     /// Reads a key set document. [`Reason::KeysFailed`] where it is none, has over a hundred keys, or none of use.
     pub fn parse(document: &[u8]) -> Result<KeySet, Failure> {
-        let failed = |why: String| Failure::new(Reason::KeysFailed, format!("keys: {why}"));
+        let failed = |why: String| Failure::new(Reason::KeysFailed, format!("keys: {why}")).at_step("key set");
         let document: Map<String, Value> = serde_json::from_slice(document)
             .map_err(|error| failed(format!("no JSON object ({} of line {})", json_fault(&error), error.line())))?;
         let Some(Value::Array(entries)) = document.get("keys") else { return Err(failed("no list `keys`".into())) };

@@ -28,7 +28,8 @@ use super::metadata::{Metadata, Place};
 use crate::background::{self, Awaited, FIRST_RETRY};
 use crate::clock::unix_seconds;
 use crate::config::model::Issuer;
-use crate::http_client::HttpClient;
+use crate::http_client::{Address, HttpClient};
+use crate::issuer_metadata::keys_failed;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
@@ -206,17 +207,25 @@ impl KeySource {
         &self.name
     }
 
-    /// The keys to judge a token by at `now` (seconds since 1970). Waits for nobody and allocates nothing.
+    /// The keys to judge a token by at `now` (seconds since 1970). Waits for nobody and, where there are some, allocates nothing.
     ///
     /// [`Reason::KeysNotReady`] where there are none yet, [`Reason::KeysTooOld`] where they are older than
     /// `keys_max_age`.
     pub fn current(&self, now: u64) -> Result<Guard<Arc<Keys>>, Failure> {
         // Written after the keys, so whoever sees the one sees the other.
         match self.usable_until.load(Ordering::Acquire) {
-            0 => Err(Reason::KeysNotReady.into()),
+            0 => Err(self.not_fetched(Reason::KeysNotReady)),
             until if now < until => Ok(self.keys.load()),
-            _ => Err(Reason::KeysTooOld.into()),
+            _ => Err(self.not_fetched(Reason::KeysTooOld)),
         }
+    }
+
+    /// Of the last fetch nothing but the step and the remedy: the detail is for whoever sent the token.
+    pub fn not_fetched(&self, reason: Reason) -> Failure {
+        let trouble = self.trouble.load();
+        let Some(trouble) = trouble.as_ref() else { return reason.into() };
+        let detail = trouble.step().map(|step| format!("fetching them fails, at the step '{step}'"));
+        Failure::new(reason, detail.unwrap_or_default()).remedied_by(trouble.exact_remedy().map(str::to_owned))
     }
 
     /// Changes whenever the keys do; 0 where there are none yet. A cached token of another generation is not used.
@@ -402,8 +411,11 @@ impl KeySource {
 
     async fn fetch(&self, http: &HttpClient, url: &Url) -> Result<Fetched, Failure> {
         let document = http.get_document(url, None).await.map_err(|error| {
-            let address = url.as_str().split('?').next().unwrap_or_default();
-            Failure::new(Reason::KeysFailed, format!("keys: {error}, at {address}"))
+            let address = match &self.from {
+                From::Address { .. } => Address::Setting("jwks_uri"),
+                _ => Address::Member("jwks_uri"),
+            };
+            keys_failed(&error, url, address)
         })?;
         // Ahead of their time, so that the keys at hand are always fresh ones: the pauses vary by a fifth.
         let ahead = document.fresh_for.unwrap_or(self.times.refresh_every).min(self.times.refresh_every) * 4 / 5;

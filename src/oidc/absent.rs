@@ -50,9 +50,9 @@ impl Provider {
         self.lacking.note(subject, told.join(", "));
     }
 
-    /// `failure`, by which a rule turned `identity` away, with what its token had and which setting of this product adds
-    /// what is asked for. `groups`: whether the rule asks for groups.
-    pub fn explain_absence(&self, failure: Failure, identity: &Identity, groups: bool) -> Failure {
+    /// `failure`, by which a rule turned `identity` away for want of the claims `absent`, with what its token had and which
+    /// settings of this product add them.
+    pub fn explain_absence(&self, failure: Failure, identity: &Identity, absent: &[&str]) -> Failure {
         if failure.reason != Reason::ClaimAbsent {
             return failure;
         }
@@ -60,14 +60,42 @@ impl Provider {
         let elsewhere =
             had.as_ref().is_some_and(|names| names.contains("`_claim_names`") || names.contains("`hasgroups`"));
         let had = had.map(|names| format!("; what came with the last sign-in was {names}")).unwrap_or_default();
-        let failure = failure.and_seen(&had).of_provider(self.name());
-        match groups && identity.groups.is_none() {
-            true => {
-                let claim = &self.settings.groups_claim;
-                failure.and_seen(&format!("; `groups_claim` is `{claim}`")).remedied(self.how_to_add_groups(elsewhere))
-            }
-            false => failure,
+        let mut failure = failure.and_seen(&had).of_provider(self.name());
+        let mut remedies = Vec::new();
+        if absent.contains(&"groups") {
+            failure = failure.and_seen(&format!("; `groups_claim` is `{}`", self.settings.groups_claim));
+            remedies.push(self.how_to_add_groups(elsewhere));
         }
+        if absent.contains(&"email") {
+            failure = failure.and_seen(&format!("; `email_claim` is `{}`", self.settings.email_claim));
+            remedies.push(self.how_to_add_the_address());
+        }
+        let others: Vec<_> = absent.iter().filter(|claim| !matches!(**claim, "groups" | "email")).collect();
+        if !others.is_empty() {
+            let names: Vec<_> = others.iter().map(|claim| in_words(claim)).collect();
+            let names = names.join(", ");
+            remedies.push(format!("Have the provider put {names} into the tokens of this client; then sign in again."));
+        }
+        // Said once, at the end.
+        let last = remedies.len().saturating_sub(1);
+        for earlier in &mut remedies[..last] {
+            if let Some(short) = earlier.strip_suffix("; then sign in again.") {
+                *earlier = format!("{short}.");
+            }
+        }
+        failure.remedied_by((!remedies.is_empty()).then(|| remedies.join(" ")))
+    }
+
+    fn how_to_add_the_address(&self) -> String {
+        let claim = &self.settings.email_claim;
+        let start = match self.settings.scopes.iter().any(|scope| scope == "email") {
+            true => "Have",
+            false => "Put `email` among `scopes`, and have",
+        };
+        format!(
+            "{start} the provider put the e-mail address into the claim `{claim}`, or set `email_claim` to the claim that has \
+             it; the account needs one there; then sign in again."
+        )
     }
 
     fn how_to_add_groups(&self, elsewhere: bool) -> String {

@@ -13,11 +13,10 @@ use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use crate::background::{self, FIRST_RETRY};
 use crate::http_client::{Address, HttpError};
-use crate::issuer_metadata::{discovery_failed, openid_configuration};
+use crate::issuer_metadata::{discovery_failed, keys_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
-use crate::words::plain_address;
 
 /// Between two fetches of the keys for the sake of unknown key ids.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -106,13 +105,11 @@ impl Provider {
         }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
-            let failed = |error: HttpError| {
-                let detail = format!("keys: {error}, at {}", plain_address(&metadata.jwks_uri));
-                Failure::new(Reason::KeysFailed, detail).remedied_by(error.remedy(Address::Member("jwks_uri")))
-            };
+            let failed = |error: HttpError| keys_failed(&error, &metadata.jwks_uri, Address::Member("jwks_uri"));
             KeySet::parse(&body.map_err(failed)?)
         };
-        self.counted("keys", keys.await).map(|keys| self.and_secret(keys))
+        let keys = self.counted("keys", keys.await.map_err(|failure| self.explain_no_keys(failure, metadata)))?;
+        Ok(self.and_secret(keys))
     }
 
     /// The client secret, where ID tokens may be signed with it.
@@ -133,6 +130,14 @@ impl Provider {
             Some(secret) => published.and_secret(secret),
             None => published,
         }
+    }
+
+    /// Where the provider signs with the client secret and nothing else, it is not its keys that are missing.
+    fn explain_no_keys(&self, failure: Failure, metadata: &Metadata) -> Failure {
+        let Some(hmac) = metadata.secret_signs() else { return failure };
+        let detail =
+            format!("{}; the metadata say that ID tokens are signed with the secret ({hmac:?})", failure.detail);
+        Failure::new(Reason::IdTokenAlgorithm, detail).remedied(self.settings.how_to_accept(hmac))
     }
 
     /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the

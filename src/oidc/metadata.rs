@@ -9,8 +9,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::config::model::{AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode, TENANT};
+use crate::config::model::{
+    AuthMethod, ClientAuth, Provider as ProviderSettings, ResponseMode, TENANT, TokenAlgorithm,
+};
 use crate::issuer_metadata::{document, endpoint, is_issuer, issuer, list, no_endpoint, other_issuer};
+use crate::jwt::token;
 use crate::reason::{Failure, Reason};
 
 /// What there is to authenticate with.
@@ -40,6 +43,8 @@ pub(super) struct Metadata {
     /// `None` where the provider does not say.
     pub response_modes: Option<Vec<String>>,
     pub challenge_methods: Option<Vec<String>>,
+    /// What ID tokens may be signed with; `None` where the provider does not say.
+    pub id_token_algorithms: Option<Vec<String>>,
     /// Where the endpoints take certificates, by their names (RFC 8705 §5).
     pub mtls_endpoint_aliases: BTreeMap<String, Url>,
     /// The provider puts `iss` into its authorization responses (RFC 9207 §3).
@@ -62,7 +67,12 @@ impl Metadata {
                 true => "; an issuer for several tenants needs `provider = \"entra\"` and `tenants`",
                 false => "",
             };
-            return Err(other_issuer(template.as_deref().unwrap_or(configured.as_str()), issuer, hint));
+            // A slash after a bare host is nobody's, and counts for nothing.
+            let written = match configured.path() {
+                "/" => configured.as_str().trim_end_matches('/'),
+                _ => configured.as_str(),
+            };
+            return Err(other_issuer(template.as_deref().unwrap_or(written), issuer, hint));
         }
         let plain = |_: &Url| match configured.scheme() {
             "http" => Ok(()),
@@ -83,9 +93,16 @@ impl Metadata {
             response_types: list(&document, "response_types_supported").unwrap_or_default(),
             response_modes: list(&document, "response_modes_supported"),
             challenge_methods: list(&document, "code_challenge_methods_supported"),
+            id_token_algorithms: list(&document, "id_token_signing_alg_values_supported"),
             mtls_endpoint_aliases: aliases(&document, plain),
             sends_issuer: document.get("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         })
+    }
+
+    /// The algorithm of ID tokens where all that are listed take the client secret as their key; such a provider may publish
+    /// no keys.
+    pub fn secret_signs(&self) -> Option<TokenAlgorithm> {
+        only_hmac(self.id_token_algorithms.as_deref()?)
     }
 
     /// How the client authenticates itself, exactly one way (RFC 6749 §2.3): never [`ClientAuth::Auto`].
@@ -156,6 +173,12 @@ impl Metadata {
         }
         found
     }
+}
+
+/// The first of `algorithms` where all of them are HMAC's.
+pub fn only_hmac(algorithms: &[String]) -> Option<TokenAlgorithm> {
+    let hmac = |name: &String| token::algorithm(name).filter(|algorithm| algorithm.is_hmac());
+    algorithms.iter().map(hmac).collect::<Option<Vec<_>>>()?.first().copied()
 }
 
 /// The members that are usable addresses; the others are as good as absent.

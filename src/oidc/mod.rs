@@ -46,6 +46,7 @@ use tokio::task::JoinSet;
 
 pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
+pub use metadata::only_hmac;
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 pub use standing::{Known, Standing};

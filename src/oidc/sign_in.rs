@@ -112,7 +112,14 @@ impl Provider {
             }
             (None, id_token) => Tokens { id_token: id_token.clone(), ..Tokens::default() },
         };
-        let Some(id_token) = &tokens.id_token else { return Err(Reason::NoIdToken.into()) };
+        let Some(id_token) = &tokens.id_token else {
+            let scopes = match self.settings.scopes.iter().any(|scope| scope == "openid") {
+                true => "`openid` was asked for",
+                false => "`scopes` lack `openid`",
+            };
+            let detail = format!("expected a member `id_token`, got {}; {scopes}", tokens.members);
+            return Err(Failure::new(Reason::NoIdToken, detail));
+        };
         let verified = match front {
             Some(front) if granted.code.is_none() => front,
             front => {

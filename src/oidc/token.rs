@@ -18,6 +18,7 @@ use crate::config::values::Secret;
 use crate::http_client::{Address, HttpError, clock_ahead, require_json, require_success};
 use crate::jose::Members;
 use crate::reason::{Failure, Reason};
+use crate::words::in_words;
 
 impl Provider {
     /// Redeems `code` with the verifier whose challenge was sent (RFC 7636 §4.5).
@@ -113,6 +114,8 @@ pub(super) struct Tokens {
     pub expires_in: Option<u64>,
     pub refresh_token: Option<Secret>,
     pub id_token: Option<String>,
+    /// Names of the members that came, where no `id_token` did.
+    pub members: String,
     /// By how many seconds the clock of the answer's `Date` was ahead of ours, or, where it is negative, behind.
     pub clock: Option<i64>,
 }
@@ -153,11 +156,14 @@ fn read(response: &HttpResponse) -> Result<Tokens, TokenFailure> {
     if !needed("token_type")?.eq_ignore_ascii_case("bearer") {
         return Err(unusable("`token_type` is not Bearer"));
     }
+    let id_token = text("id_token")?.map(str::to_owned);
+    let names = || document.keys().take(20).map(|name| in_words(name)).collect::<Vec<_>>().join(", ");
     Ok(Tokens {
+        members: if id_token.is_none() { names() } else { String::new() },
         access_token: Some(access_token),
         expires_in: document.get("expires_in").and_then(seconds),
         refresh_token: text("refresh_token")?.map(Secret::new),
-        id_token: text("id_token")?.map(str::to_owned),
+        id_token,
         clock: clock_ahead(response, SystemTime::now()),
     })
 }

@@ -14,7 +14,7 @@ use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
 use super::token::TokenFailure;
 use crate::claims::NeededClaims;
-use crate::config::model::{self, AuthMethod, ClientAuth, Settings};
+use crate::config::model::{self, AuthMethod, ClientAuth, Settings, TokenAlgorithm};
 use crate::http_client::HttpClient;
 use crate::jwt::KeySet;
 use crate::reason::Failure;
@@ -82,6 +82,11 @@ pub struct Learnt<'t> {
 impl Learnt<'_> {
     pub fn jwks_uri(&self) -> &Url {
         &self.snapshot.metadata.jwks_uri
+    }
+
+    /// The algorithm of ID tokens where the provider signs them with the client secret alone.
+    pub fn secret_signs(&self) -> Option<TokenAlgorithm> {
+        self.snapshot.metadata.secret_signs()
     }
 
     pub fn token_endpoint(&self) -> &Url {

@@ -11,7 +11,7 @@ macro_rules! operation {
             "The token endpoint could not be reached, or answered with a server error.",
             "Try again in a moment; an admin looks at the provider.";
         DiscoveryFailed = "DW-6101", 503, Admin, "The provider's metadata cannot be fetched",
-            "DNS, TCP, TLS or HTTP failed at `{issuer}/.well-known/openid-configuration`.",
+            "The address of the metadata, which is `issuer` and `/.well-known/openid-configuration`, did not answer with them: DNS, TCP, TLS or HTTP failed.",
             "Check that `issuer` is right and open that address from the gateway's host; set `ca_file` where the provider has a certificate of an own authority.";
         DiscoveryIssuer = "DW-6102", 503, Admin, "The provider calls itself something else",
             "The `issuer` in the metadata is not the configured one, to the letter (OpenID Connect Discovery §4.3).",
@@ -34,16 +34,16 @@ macro_rules! operation {
 
         DirectoryUnreachable = "DW-6201", 503, Admin, "The directory does not answer",
             "No connection to any `address` of `[ldap]` could be made, it broke, or an answer took longer than `timeout`.",
-            "Try again in a moment. An admin corrects `address`: host and port, ldaps:// for TLS from the first byte (636), ldap:// with `start_tls` (389).";
+            "Start the directory, or correct `address` of `[ldap]`: host and port, ldaps:// for TLS from the first byte (636), ldap:// with `start_tls` (389).";
         DirectoryTls = "DW-6202", 503, Admin, "The directory's certificate is not accepted",
             "TLS with the directory failed: another name, expired, an authority that is not trusted, or StartTLS was refused.",
-            "Renew the directory's certificate, or set `ca_file` or the host in `address` of `[ldap]`.";
+            "Renew the directory's certificate, or set `ca_file` or the host in `address` of `[ldap]`; a directory without StartTLS needs ldaps://.";
         DirectoryBindRefused = "DW-6203", 503, Admin, "The directory does not accept the gateway",
             "The directory refused `bind_dn` with `bind_password`, or takes no anonymous search.",
-            "Correct `bind_dn` (the whole DN) and `bind_password`, or set both where the search was anonymous; the directory's own words are in the log line.";
+            "Correct `bind_dn` (the whole DN) and `bind_password`, or set both where the search was anonymous; what the directory said stands in the detail.";
         DirectoryAnswer = "DW-6204", 503, Admin, "The directory's answer cannot be used",
             "What came is no LDAP, or the search failed: `base_dn` or `group_base_dn` does not exist, a limit, or missing rights.",
-            "Compare `base_dn`, `group_base_dn` and the rights of `bind_dn` with the directory; the log line names the one and has its own words.";
+            "Compare `base_dn`, `group_base_dn` and the rights of `bind_dn` with the directory; the detail names the one and has the directory's own words.";
         DirectoryBusy = "DW-6205", 503, Admin, "Too many sign-ins at once",
             "More people sign in at the same time than the directory is asked about (`concurrent_sign_ins` of `[ldap]`).",
             "Try again in a moment.";

@@ -255,7 +255,7 @@ macro_rules! people {
             "Verify the address at the provider and sign in again.";
         ClaimAbsent = "DW-5003", 403, Admin, "The provider does not say what the rule needs",
             "A rule of this route goes by a claim that the session or token does not hold at all.",
-            "Have the provider put the claim into the tokens of this client, and sign in again or get a new one; the claim is named in the log line.";
+            "Have the provider put the claim into the tokens of this client (with a directory, set the attribute in `attributes` of `[ldap]`), and sign in again or get a new one; the claim is named in the log line.";
         IdentityTooLarge = "DW-5004", 403, Admin, "Who you are does not fit into a header",
             "The value of an identity header would be longer than the app takes.",
             "Have the provider send fewer groups to this client, send another claim in the header, or raise `headers.max_value_bytes` where the app takes more.";

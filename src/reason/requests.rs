@@ -66,5 +66,8 @@ macro_rules! requests {
         ClientGone = "DW-2106", 499, Person, "The client went away",
             "The client closed the connection before the answer was complete.",
             "Nothing to do; the line is for the log.";
+        UpstreamScheme = "DW-2107", 502, Admin, "The app speaks another protocol than its address says",
+            "The `url` of its `[[upstream]]` says https and the app does not speak TLS, or says http and it does.",
+            "Write http:// in the `url` of its `[[upstream]]` where the app does not speak TLS, and https:// where it does.";
     } };
 }

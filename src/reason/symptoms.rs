@@ -246,6 +246,7 @@ const SYMPTOMS: &[Symptom] = &[
             UpstreamUnreachable,
             UpstreamUnresolved,
             UpstreamTls,
+            UpstreamScheme,
             UpstreamTimeout,
             UpstreamBroke,
             ClientGone,

@@ -223,6 +223,9 @@ impl Cookies {
             counted.map(|(name, value)| name.len() + value.len() + 1).sum()
         };
         let (all, own) = self.count(request);
+        if all == 0 {
+            return "not one cookie came".to_owned();
+        }
         format!("{all} cookies came ({} bytes), {own} of them the gateway's ({} bytes)", bytes(false), bytes(true))
     }
 

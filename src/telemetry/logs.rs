@@ -87,6 +87,9 @@ fn limit(target: &str, level: LogLevel) -> LevelFilter {
     };
     if target == OWN || target.starts_with("doorward::") {
         own
+    } else if target.starts_with("rustls_platform_verifier") && level != LogLevel::Debug {
+        // It tells of every certificate that is not accepted, and so does whoever asked.
+        LevelFilter::OFF
     } else if target.starts_with("pingora") && level != LogLevel::Debug {
         // At `warn` pingora says of every client that went away what the access log says better.
         LevelFilter::ERROR
@@ -242,6 +245,10 @@ mod tests {
             }
         }
         assert_eq!(limit("pingora_proxy", LogLevel::Info), LevelFilter::ERROR);
+        // What is wrong with a certificate stands in the gateway's own line.
+        let verifier = "rustls_platform_verifier::verification::others";
+        assert_eq!(limit(verifier, LogLevel::Info), LevelFilter::OFF);
+        assert_eq!(limit(verifier, LogLevel::Debug), LevelFilter::WARN);
         assert_eq!(limit("doorward::gateway", LogLevel::Debug), LevelFilter::DEBUG);
     }
 

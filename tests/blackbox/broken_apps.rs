@@ -31,7 +31,7 @@ async fn said_to_be_at(url: &str, fault: Fault<'_>) {
 
 #[tokio::test]
 async fn the_app_is_down() {
-    said_to_be_at(&format!("http://127.0.0.1:{}", free_port()), Fault { seen: "refused", ..APP }).await;
+    said_to_be_at(&format!("http://127.0.0.1:{}", free_port()), Fault { seen: "refuses the connection", ..APP }).await;
 }
 
 #[tokio::test]
@@ -48,6 +48,25 @@ async fn the_certificate_of_the_app_is_of_an_unknown_authority() {
     broken.refuses(Fault { code: "DW-2103", seen: "UnknownIssuer", change: "tls_ca_file", ..APP }, opens).await;
     let ca = broken.file("app-ca.pem", &authority.pem());
     broken.set("upstream.tls_ca_file", ca).works(opens).await;
+}
+
+#[tokio::test]
+async fn https_is_written_and_the_app_speaks_http() {
+    let mut broken = Deployment::without_provider().await;
+    let right = broken.app.url();
+    broken.set("route.0.access", "public").set("upstream.url", right.replace("http:", "https:"));
+    broken.refuses(Fault { code: "DW-2107", seen: "does not speak TLS", change: "http://", ..APP }, opens).await;
+    broken.set("upstream.url", right).works(opens).await;
+}
+
+#[tokio::test]
+async fn http_is_written_and_the_app_speaks_tls() {
+    let authority = Authority::new();
+    let app = App::start_tls(authority.leaf(&["localhost"]).server(&[b"http/1.1"])).await;
+    let mut broken = Deployment::without_provider().await;
+    broken.set("route.0.access", "public").set("upstream.url", format!("http://localhost:{}", app.address.port()));
+    let fault = Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", part: FROM_THE_GATEWAY };
+    broken.refuses(fault, opens).await;
 }
 
 #[tokio::test]

@@ -164,7 +164,7 @@ async fn pages_about_failures_say_what_happened_and_where_to_find_it() {
         ("/down", "app-down", "DW-2101"),
         ("/private", "provider-not-ready", "DW-6101"),
         ("/oidc/callback", "not-a-sign-in", "DW-3101"),
-        ("/oidc/callback?state=x&code=y", "attempt-unknown", "DW-3122"),
+        ("/oidc/callback?state=x&code=y", "attempt-unknown", "DW-3103"),
         ("/oidc/login?return_to=//evil.test", "return-address", "DW-3109"),
         ("/oidc/login?provider=%3Cscript%3Ealert(1)%3C/script%3E", "provider-unknown", "DW-3110"),
         ("/down/%2e%2e/x%2fy", "ambiguous", "DW-1001"),

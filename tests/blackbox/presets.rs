@@ -125,7 +125,7 @@ const AT_SIGN_IN: [AtSignIn; 22] = [
         "DW-3210",
         &["Set `client_auth` to `client_secret_basic`", "it is `client_secret_post` now"],
     ),
-    (Which::Dex, SAME, WRONG, "DW-3202", &["`staticClients` of Dex"]),
+    (Which::Dex, SAME, WRONG, "DW-3202", &["(Dex: `staticClients`)"]),
 ];
 
 #[tokio::test]

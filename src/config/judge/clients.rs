@@ -1,7 +1,6 @@
 //! The gateway as a provider's client: what it authenticates with, and how.
 
 use super::Judge;
-use crate::config::model::TokenAlgorithm::{HS384, HS512};
 use crate::config::model::{AssertionAudience, ClientAuth, Provider};
 use crate::config::origin::KeyPath;
 use crate::pem;
@@ -143,11 +142,7 @@ impl Judge<'_> {
             self.error(&place, "is empty, so no ID token could be accepted", hint);
         }
         for hmac in provider.id_token_algorithms.iter().filter(|algorithm| algorithm.is_hmac()) {
-            let needed = match hmac {
-                HS512 => 64,
-                HS384 => 48,
-                _ => 32,
-            };
+            let needed = hmac.least_secret();
             match provider.client_secret.as_ref().map(|secret| secret.expose().len()) {
                 None => {
                     let message =

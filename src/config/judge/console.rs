@@ -43,15 +43,15 @@ fn for_programs(route: &Route) -> bool {
     matches!(path, "/metrics" | "/healthz" | "/readyz") && !route.strip_prefix
 }
 
-/// Whether `upstream` is what listens at `admin`.
-fn is_at(upstream: &Upstream, admin: SocketAddr) -> bool {
+/// Whether `upstream` is what listens at `own`, an address of the gateway.
+pub(super) fn is_at(upstream: &Upstream, own: SocketAddr) -> bool {
     let AppUrl::Tcp { host, port, .. } = &upstream.url else { return false };
-    if *port != admin.port() {
+    if *port != own.port() {
         return false;
     }
-    let here = admin.ip().is_loopback() || admin.ip().is_unspecified();
+    let here = own.ip().is_loopback() || own.ip().is_unspecified();
     match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(ip) => ip == admin.ip() || (ip.is_loopback() && admin.ip().is_unspecified()) || ip.is_unspecified() && here,
+        Ok(ip) => ip == own.ip() || (ip.is_loopback() && own.ip().is_unspecified()) || ip.is_unspecified() && here,
         Err(_) => here && is_loopback(Some(url::Host::Domain(host))),
     }
 }

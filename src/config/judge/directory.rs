@@ -134,6 +134,14 @@ impl Judge<'_> {
 
     fn dn(&mut self, key: &KeyPath, text: &str) {
         let (message, hint) = match Dn::parse(text) {
+            Ok(_) if let Some((base, attribute)) = url_tail(text) => {
+                let attribute = match attribute {
+                    "" => String::new(),
+                    name => format!(", and `user_attribute = [\"{name}\"]`"),
+                };
+                let message = format!("`{text}` has the tail of an LDAP URL (attributes, scope and filter after `?`)");
+                (message, format!("write \"{base}\"{attribute}; all that is below the base is searched"))
+            }
             Ok(dn) if dn.first().is_none() => ("is empty".to_owned(), "write as in \"dc=example,dc=com\"".to_owned()),
             Ok(_) => return,
             Err(why) => {
@@ -315,6 +323,17 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// The base and the first attribute of `dc=org?uid?sub?(objectClass=*)`, as the end of an LDAP URL has them (RFC 4516 §2).
+fn url_tail(text: &str) -> Option<(&str, &str)> {
+    let (base, tail) = text.split_once('?')?;
+    let mut parts = tail.split('?');
+    let attributes = parts.next().unwrap_or_default();
+    let scope = parts.next().unwrap_or_default();
+    let names = attributes.is_empty() || attributes.split(',').all(is_attribute);
+    let is_tail = names && ["", "base", "one", "sub"].contains(&scope) && tail.chars().any(|c| c != ' ');
+    is_tail.then_some((base, attributes.split(',').next().unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::judge::tests::{SECRET, UPSTREAM, errors_of, load, refuses, warns, with};
@@ -357,6 +376,13 @@ mod tests {
             (base, "base_dn = \"example.com\"", "ldap.base_dn", "most likely \"dc=example,dc=com\""),
             (base, "base_dn = \"people\"", "ldap.base_dn", "no distinguished name"),
             (base, "base_dn = \"\"", "ldap.base_dn", "is empty"),
+            (
+                base,
+                "base_dn = \"dc=org?uid?sub\"",
+                "ldap.base_dn",
+                "write \"dc=org\", and `user_attribute = [\"uid\"]`",
+            ),
+            (base, "base_dn = \"dc=org??sub?(a=b)\"", "ldap.base_dn", "write \"dc=org\"; all"),
             (address, "\"ldap.example.com:636\"", "ldap.address", "write \"ldaps://ldap.example.com:636\""),
             (address, "\"https://ldap.example.com\"", "ldap.address", "no scheme of a directory"),
             (base, "base_dn = \"dc=x\"\nstart_tls = true", "ldap.start_tls", "take `start_tls` away"),

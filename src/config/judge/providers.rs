@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::console::is_at;
 use super::{Judge, is_host, is_loopback, is_plain_name};
 use crate::config::model::{LogoutForm, Provider, Upstream};
 use crate::config::origin::KeyPath;
@@ -134,7 +135,26 @@ impl Judge<'_> {
         }
     }
 
+    /// A request to an app that is the gateway itself would come round for ever.
+    fn not_the_gateway(&mut self, key: &KeyPath, upstream: &Upstream) {
+        let settings = self.settings;
+        let public = &settings.public_url;
+        let is_public = matches!(&upstream.url, AppUrl::Tcp { host, port, .. }
+            if public.host_str() == Some(host) && public.port_or_known_default() == Some(*port));
+        let own = match () {
+            () if is_at(upstream, settings.listen.address) => "`listen.address`",
+            () if is_public => "`public_url`",
+            () => return,
+        };
+        let message =
+            format!("`{}` is the gateway itself ({own}), so every request would come round for ever", upstream.url);
+        let hint = "write the address at which the app itself listens, as in \"http://127.0.0.1:3000\"; where both want the same \
+                    port, give the app another one";
+        self.error(&key.key("url"), message, hint);
+    }
+
     fn upstream(&mut self, key: &KeyPath, upstream: &Upstream) {
+        self.not_the_gateway(key, upstream);
         let tls = matches!(upstream.url, AppUrl::Tcp { scheme: AppScheme::Https, .. });
         for (name, set) in
             [("tls_ca_file", upstream.tls_ca_file.is_some()), ("tls_server_name", upstream.tls_server_name.is_some())]
@@ -166,6 +186,34 @@ impl Judge<'_> {
             if let Some(period) = period {
                 self.positive(&key.key(name), period);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{errors_of, refuses, with};
+
+    #[test]
+    fn an_app_that_is_the_gateway_itself_is_refused() {
+        let app = |url: &str, listen: &str| {
+            let text = with(&format!("listen.address = \"{listen}\""), "", "");
+            text.replace("http://127.0.0.1:3000", url)
+        };
+        for (url, listen, own) in [
+            ("http://127.0.0.1:8080", "0.0.0.0:8080", "`listen.address`"),
+            ("http://localhost:8080", "127.0.0.1:8080", "`listen.address`"),
+            ("http://[::1]:8080", "[::]:8080", "`listen.address`"),
+            ("https://app.example.com", "0.0.0.0:8080", "`public_url`"),
+        ] {
+            refuses(&app(url, listen), "upstream.url", own);
+        }
+        for (url, listen) in [
+            ("http://127.0.0.1:8081", "0.0.0.0:8080"),
+            ("http://127.0.0.2:8080", "127.0.0.1:8080"),
+            ("http://app.internal:8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(errors_of(&app(url, listen)), [""; 0], "{url} behind {listen}");
         }
     }
 }

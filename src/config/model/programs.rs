@@ -279,6 +279,15 @@ impl TokenAlgorithm {
     pub fn is_hmac(self) -> bool {
         matches!(self, TokenAlgorithm::HS256 | TokenAlgorithm::HS384 | TokenAlgorithm::HS512)
     }
+
+    /// Fewest characters of a secret that signs with it (RFC 7518 §3.2).
+    pub fn least_secret(self) -> usize {
+        match self {
+            TokenAlgorithm::HS512 => 64,
+            TokenAlgorithm::HS384 => 48,
+            _ => 32,
+        }
+    }
 }
 
 /// Exchanging an issuer's JWT for a token of the gateway's own (RFC 7523), at `/oidc/token`.

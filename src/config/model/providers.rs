@@ -308,6 +308,25 @@ impl Provider {
         self.id_token_algorithms.iter().any(|algorithm| algorithm.is_hmac())
     }
 
+    /// What to do where the provider signs ID tokens with `hmac`, which is not among `id_token_algorithms`.
+    pub fn how_to_accept(&self, hmac: TokenAlgorithm) -> String {
+        let needed = hmac.least_secret();
+        let other = "or have the provider sign ID tokens with RS256, which is safer";
+        match self.client_secret.as_ref().map(|secret| secret.expose().chars().count()) {
+            None => format!(
+                "Have the provider sign ID tokens with RS256; or set `client_secret`, of at least {needed} characters, and \
+                 `id_token_algorithms = [\"{hmac:?}\"]`."
+            ),
+            Some(length) if length < needed => format!(
+                "Have the provider sign ID tokens with RS256: for `id_token_algorithms = [\"{hmac:?}\"]` the `client_secret` is \
+                 too short, and needs at least {needed} characters."
+            ),
+            Some(_) => {
+                format!("Set `id_token_algorithms = [\"{hmac:?}\"]`, by which the `client_secret` is the key, {other}.")
+            }
+        }
+    }
+
     /// How the answer comes back with the browser. An ID token in an address would stay in histories and logs, so those
     /// flows are posted.
     pub fn response_mode(&self) -> ResponseMode {

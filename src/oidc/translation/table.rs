@@ -295,6 +295,16 @@ pub(super) const TABLE: &[Known] = &[
     // ── Cognito
     known("redirect_mismatch", RedirectUriRefused, REDIRECT),
     said("invalid_client", "invalid_client_secret", ClientRefused, SECRET),
+    known(
+        "client is not enabled for oauth2.0 flows",
+        FlowRefused,
+        "Turn the authorization code grant on for the app client in Cognito, under its login pages.",
+    ),
+    known(
+        "presignup failed with error",
+        PolicyRefused,
+        "The pre sign-up trigger of the user pool in Cognito turns the person away: its own words are in the log line.",
+    ),
     // ── Google
     said("redirect_uri_mismatch", "", RedirectUriRefused, REDIRECT),
     said("deleted_client", "", ClientUnknown, "The client was deleted in the Google Cloud console: make a new one."),
@@ -346,11 +356,19 @@ pub(super) const TABLE: &[Known] = &[
     known(
         "not allowed for the client",
         FlowRefused,
-        "Allow the grant under Advanced Settings, Grant Types, of the application.",
+        "Allow the client this grant at the provider (Auth0: Advanced Settings, Grant Types), or set `auth_method` to one that \
+         it has.",
     ),
     said("unauthorized_client", "unknown client", ClientUnknown, CLIENT),
     // ── Lark
     known("only support one client credential way", ClientAuthRefused, "Set `client_auth` to `client_secret_post`."),
+    known("the redirect_uri does not match the token", CodeRefused, CODE_OVER),
+    known("does not match the one used during authorization", CodeRefused, CODE_OVER),
+    known(
+        "the user does not have permission to use this app",
+        NotAssigned,
+        "Put the person into the app's availability in Lark's developer console, and publish that version.",
+    ),
     // ── GitLab, authentik, Hydra and Authelia, whose libraries share these sentences
     known(
         "but method 'client_secret_basic' was requested",
@@ -400,14 +418,18 @@ pub(super) const TABLE: &[Known] = &[
         "invalid_client",
         "invalid client credentials",
         ClientRefused,
-        "Compare `client_id` and `client_secret` with `staticClients` of Dex.",
+        "Compare `client_id` and `client_secret` with the client at the provider (Dex: `staticClients`).",
     ),
-    known("invalid client_id (", ClientUnknown, "Compare `client_id` with `staticClients` of Dex."),
+    known(
+        "invalid client_id (",
+        ClientUnknown,
+        "Compare `client_id` with the client at the provider (Dex: `staticClients`).",
+    ),
     known("unrecognized scope", ScopeRefused, "The provider does not know one of `scopes`: take it away."),
     known(
         "unsupported response type",
         FlowRefused,
-        "Set `auth_method` to `pkce`, or add the type to `oauth2.responseTypes` of Dex.",
+        "Set `auth_method` to `pkce`, or allow the client this response type at the provider (Dex: `oauth2.responseTypes`).",
     ),
     // ── Ping, and whoever names them so
     known("invalid redirect_uri", RedirectUriRefused, REDIRECT),
