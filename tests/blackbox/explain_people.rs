@@ -36,7 +36,9 @@ fn explain(flags: &[&str]) -> (Option<i32>, String, String) {
     let config = Config::new().add(&upstream_table("http://127.0.0.1:9")).add(TABLES);
     std::fs::write(config.path(), config.text()).expect("gateway.toml");
     let file = config.path().display().to_string();
-    doorward(&[&["explain", &file, "--offline"], flags].concat())
+    let mut all = vec!["explain", &file, "--offline"];
+    all.extend(flags);
+    doorward(&all)
 }
 
 #[test]
