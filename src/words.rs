@@ -49,6 +49,15 @@ pub fn counted(number: usize, one: &str, more: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { more })
 }
 
+/// Cuts `text` behind `longest` characters, and gives back the room of the rest.
+pub fn cut(text: &mut String, longest: usize) {
+    if let Some((end, _)) = text.char_indices().nth(longest) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text.shrink_to_fit();
+}
+
 /// An address without user, password and query, which only its owner should see.
 pub fn plain_address(url: &url::Url) -> String {
     let mut url = url.clone();

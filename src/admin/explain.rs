@@ -5,6 +5,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::Scene;
+use super::recorded::Switch;
 use super::shell::Shell;
 use crate::examined::{Check, Fate, Found, Step};
 use crate::explain::{Explanation, Outcome, Person, Request, Verdict, Who, explain};
@@ -25,6 +26,7 @@ const SENDERS: [(&str, &str); 5] = [
 #[template(path = "explain.html", config = "src/admin/askama.toml")]
 struct ExplainPage {
     shell: Shell,
+    recording: Switch,
     form: Form,
     providers: Vec<String>,
     /// Why what was written down makes no request.
@@ -44,6 +46,9 @@ struct Form {
     email: String,
     provider: String,
     claims: String,
+    /// Whose address connects; this machine's where it is empty.
+    peer: String,
+    offline: bool,
 }
 
 impl Form {
@@ -141,8 +146,14 @@ pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure
     let settings = &scene.in_force.config.settings;
     let directory = scene.in_force.directory.iter().map(|directory| directory.name().to_owned());
     let providers = settings.provider.iter().map(|provider| provider.name.clone()).chain(directory).collect();
-    let mut page =
-        ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
+    let mut page = ExplainPage {
+        shell: scene.shell("explain"),
+        recording: Switch::of(scene.now),
+        form: form(scene),
+        providers,
+        wrong: None,
+        shown: None,
+    };
     if !scene.asked.is_post() {
         return Ok(page.shell.page(&page));
     }
@@ -171,6 +182,8 @@ fn form(scene: &Scene<'_>) -> Form {
         email: asked("email"),
         provider: asked("provider"),
         claims: asked("claims"),
+        peer: asked("peer"),
+        offline: !asked("offline").is_empty(),
     }
 }
 
@@ -207,6 +220,8 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         None => Err(format!("`{line}` is no header; write `Name: value`, one a line")),
     };
     let lines = form.headers.lines().map(str::trim).filter(|line| !line.is_empty());
+    let peer = some(&form.peer).map(|peer| peer.parse().map_err(|_| format!("`{peer}` is no IP address")));
+    let peer = peer.transpose()?;
     let who = match sender(form, scene.asked.form("token").is_some_and(|token| !token.trim().is_empty()))? {
         "person" if form.user.trim().is_empty() => return Err("the person has no name: `User` is empty".into()),
         "person" => Who::Person(Person {
@@ -229,9 +244,9 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         url: form.url.clone(),
         method: form.method.clone(),
         headers: lines.map(header).collect::<Result<_, _>>()?,
-        peer: None,
+        peer,
         who,
-        offline: false,
+        offline: form.offline,
     })
 }
 

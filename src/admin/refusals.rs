@@ -13,7 +13,7 @@ use super::samples::Hour;
 use super::shell::Shell;
 use super::words::{ago, count, stamp};
 use crate::examined::Found;
-use crate::explain::of_reference;
+use crate::explain::{Verdict, of_reference};
 use crate::reason::{Failure, Info};
 use crate::telemetry::{Group, Refused, refusals};
 
@@ -61,6 +61,8 @@ struct RefusalPage<'a> {
     shell: Shell,
     reference: &'a str,
     found: Option<One>,
+    /// What became of it, where nothing was refused.
+    passed: Option<String>,
     /// Its steps, where they were kept.
     shown: Option<Shown>,
 }
@@ -75,8 +77,10 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
         let explained = of_reference(&bare);
         let status = if explained.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
         let found = explained.as_ref().map(|explained| one(&explained.request, scene.now));
+        let verdict = explained.as_ref().map(|explained| &explained.explanation.verdict);
+        let passed = verdict.filter(|verdict| verdict.code.is_none()).map(Verdict::in_words);
         let shown = explained.map(|explained| Shown::of(explained.explanation)).filter(|shown| !shown.steps.is_empty());
-        let page = RefusalPage { reference: asked, found, shown, shell };
+        let page = RefusalPage { reference: asked, found, passed, shown, shell };
         return Ok(page.shell.answer(status, &page));
     }
     shell.refresh = None;
@@ -120,7 +124,7 @@ fn reasoned(group: &Group, now: SystemTime) -> Reasoned {
 }
 
 fn one(refused: &Arc<Refused>, now: SystemTime) -> One {
-    let checks = refused.trace.iter().flat_map(|step| &step.checks);
+    let checks = refused.trace.iter().flatten().flat_map(|step| &step.checks);
     let got = |what: &str| {
         let check = checks.clone().find(|check| check.what == what && check.found == Found::Holds);
         check.map(|check| check.got.trim_matches('\'').to_owned())
@@ -137,7 +141,7 @@ fn one(refused: &Arc<Refused>, now: SystemTime) -> One {
 
 fn request(refused: &Refused) -> String {
     let unread = || {
-        let said = refused.trace.first()?.said.iter().find_map(|said| said.strip_prefix("one reading: "))?;
+        let said = refused.trace.as_ref()?.first()?.said.iter().find_map(|said| said.strip_prefix("one reading: "))?;
         Some(format!("{} {said}", refused.method))
     };
     let plain = format!("{} {}{}", refused.method, refused.host, refused.path);

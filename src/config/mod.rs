@@ -60,7 +60,14 @@ impl Config {
     /// Reads files (the configuration, secrets) and nothing else; `env` is handed in so that tests and reloads
     /// see what they want to. Fails with every error that was found.
     pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
-        Config::load_chosen(choose(file, env), env)
+        Config::load_chosen(Config::chosen(file, env), env)
+    }
+
+    /// The file that [`Config::load`] would read.
+    pub fn chosen(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
+        let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
     }
 
     /// Reads and judges again what this one was read from, as it is now.
@@ -139,12 +146,6 @@ fn laid(
 fn in_order(mut errors: Vec<ConfigError>, warnings: Vec<String>) -> ConfigErrors {
     errors.sort_by_key(|error| (error.line, error.column));
     ConfigErrors(errors, warnings)
-}
-
-fn choose(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
-    let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
-    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
-    file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
 }
 
 fn nothing_found() -> ConfigError {

@@ -111,8 +111,7 @@ impl Request {
         // Whoever has a session came with a browser; a program reads JSON and is never sent to a page.
         if !told && person.is_some() {
             append(&mut asked.head, "accept", "text/html")?;
-            asked.assumed =
-                Some("taken as a browser's request, since a person sends it: `Accept: text/html` was added");
+            asked.assumed.push("taken as a browser's request, since a person sends it: `Accept: text/html` was added");
         } else if !told {
             asked.assumed.push("taken as a program's request: no `Accept: text/html` was given");
         }

@@ -21,7 +21,7 @@ use super::forwarded::Origin;
 use super::request::CanonicalRequest;
 use super::route::{Route, RouteTokens};
 use super::{Gateway, Step as Decided, asks_before, visit};
-use crate::authn::program::{Credential, Sent};
+use crate::authn::program::{Credential, Proof, Sent};
 use crate::authn::{Verdict as Session, program};
 use crate::authz;
 use crate::clock::unix_seconds;
@@ -89,9 +89,13 @@ impl Gateway {
             Ok(read) => read,
             Err(failure) => return self.unread(asked, &failure),
         };
-        let mut way = Way::begin();
+        let proof = match (&asked.claims, asked.offline) {
+            (Some(claims), _) => Proof::Claims(claims.clone()),
+            (None, true) => Proof::KeysAtHand,
+            (None, false) => Proof::Keys,
+        };
+        let mut way = Way::rehearse(proof);
         way.began = asked.now;
-        way.rehearsed = Some(Box::new(Rehearsed { claims: asked.claims.clone() }));
         let scene = Scene {
             headers: &asked.head.headers,
             request: &request,
@@ -141,6 +145,7 @@ impl Gateway {
             client: asked.peer.map(|peer| peer.ip()),
             over_tls: false,
             body: &[],
+            counted: false,
         };
         let answer = Answer::refusal(&self.context, &visit, failure.clone().into());
         let steps = vec![refused_form(failure, head.raw_path())];
@@ -198,8 +203,8 @@ impl Gateway {
             _ => {}
         }
         let without_keys = offline.then(|| self.without_keys(visit)).flatten();
-        if let (Some(_), Some(claims)) = (&without_keys, sent.and_then(|sent| sent.claims.as_ref())) {
-            way.rehearsed = Some(Box::new(Rehearsed { claims: claims.as_object().cloned() }));
+        if without_keys.is_some() && sent.is_some_and(|sent| sent.sent == Sent::Jwt) {
+            way.rehearsed = Some(Box::new(Rehearsed { proof: Proof::None }));
         }
         let decided = self.decide_for(visit, request, way).await;
         let verdict = match decided {
@@ -346,7 +351,7 @@ impl Gateway {
         let name = self.context.cookies.session();
         let check =
             Check::of("session", format!("cookie {name}")).expected("sealed by this gateway, in time, not ended");
-        match self.judge_session(scene.headers, route, scene.now) {
+        match self.judge_session(scene.headers, route, scene.now, false) {
             Session::Missing => {
                 step.say(format!("no session cookie (`{name}`)"));
                 (None, None)
@@ -427,8 +432,7 @@ impl Gateway {
         program.insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
         for (who, headers) in [("a person", &person), ("a program", &program)] {
             let visit = Visit { headers, ..visit.clone() };
-            let mut way = Way::begin();
-            way.rehearsed = Some(Box::default());
+            let mut way = Way::rehearse(Proof::KeysAtHand);
             let verdict = match self.decide_for(&visit, request, &mut way).await {
                 Ok(Decided::Forward) => Verdict::passed(),
                 Ok(Decided::Answer(answer)) => Verdict::of(&answer),

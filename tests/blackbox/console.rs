@@ -210,7 +210,7 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
         ask(&gateway, Method::GET, program, &[("host", "prometheus.example")]).await.expect(200);
     }
     assert!(ask(&gateway, Method::GET, "/readyz", &[("host", "pod.example")]).await.text().contains("\"ready\""));
-    for form in ["/doctor", "/doctor.json", "/try", "/explain"] {
+    for form in ["/doctor", "/doctor.json", "/try", "/explain", "/record", "/record.json"] {
         for forged in [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
@@ -334,4 +334,55 @@ async fn what_a_stranger_sends_is_shown_and_not_interpreted() {
     assert_eq!(tab.script("document.scripts.length + document.querySelectorAll('main img').length").await, 0);
     tab.go(&gateway.admin_url("/refusals?reference=%3Cb%3Ebold%3C/b%3E")).await;
     assert!(tab.text().await.contains("<b>bold</b>"));
+}
+
+#[tokio::test]
+async fn recording_is_switched_by_a_button_and_what_passed_is_shown_as_such() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.admin_url("/explain")).await;
+    tab.click("#record button").await;
+    tab.wait_for_text("Stop recording").await;
+    person.open(&scene.gateway.url("/recorded-page")).await.expect(200);
+    let kept = eventually("it is recorded", || async {
+        let said = ask(&scene.gateway, Method::GET, "/record.json", &[]).await.json();
+        said["kept"].as_array()?.iter().find(|one| one["path"] == "/recorded-page").cloned()
+    })
+    .await;
+    let page = format!("/refusals/{}", kept["reference"].as_str().expect("a reference"));
+    let shown = ask(&scene.gateway, Method::GET, &page, &NAVIGATION).await.expect(200).text();
+    assert!(shown.contains("Recorded: 200") && shown.contains("Step by step") && !shown.contains("DW-"), "{shown}");
+    let listed = ask(&scene.gateway, Method::GET, "/explain", &NAVIGATION).await.text();
+    assert!(listed.contains("/recorded-page"), "{listed}");
+    tab.click("#record button").await;
+    tab.wait_for_text("Record for 10 minutes").await;
+    assert!(ask(&scene.gateway, Method::GET, "/record.json", &[]).await.json()["until"].is_null());
+}
+
+#[tokio::test]
+async fn the_form_explains_for_another_address_and_asks_nobody_where_it_says_so() {
+    let gateway = gateway_before("http://127.0.0.1:9", "").await;
+    let explained = async |form: &str| {
+        let url = gateway.admin_url("/explain");
+        Person::new().request(Method::POST, &url, &[], Some(form.to_owned())).await
+    };
+    let page = explained("url=/x&peer=192.0.2.77&offline=1").await.expect(200).text();
+    assert!(page.contains("from 192.0.2.77") && page.contains("checked"), "{page}");
+    assert!(explained("url=/x&peer=nowhere").await.expect(422).text().contains("is no IP address"));
+}
+
+#[tokio::test]
+async fn a_secret_that_was_rotated_stays_masked_in_what_is_still_kept() {
+    let scene = scene().await;
+    let secret = scene.client.secret.clone();
+    Person::new().fetch(&scene.gateway.url(&format!("/nowhere/{secret}"))).await.expect(401);
+    let kept = async || ask(&scene.gateway, Method::GET, "/refusals.json", &[]).await.text();
+    eventually("the refusal is kept", || async { kept().await.contains("/nowhere/").then_some(()) }).await;
+    let text = scene.gateway.config.text();
+    assert!(text.contains(&secret));
+    assert!(scene.gateway.reload_text(&text.replace(&secret, "another-secret-by-now")).await);
+    let kept = kept().await;
+    assert!(kept.contains("/nowhere/********") && !kept.contains(&secret), "{kept}");
 }
