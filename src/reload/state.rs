@@ -220,6 +220,11 @@ mod tests {
         Arc::new(Config::load(Some(file.path()), &[]).unwrap_or_else(|e| panic!("{e}")))
     }
 
+    fn gateway() -> Arc<Gateway> {
+        let context = crate::assembly::context(config("a-secret")).expect("a context");
+        Arc::new(Gateway::new(context).expect("a gateway"))
+    }
+
     fn last(problems: Vec<Problem>) -> LastReload {
         let at = SystemTime::now();
         LastReload { at, asked: Asked::Signal, problems, warnings: vec![], changed: vec![], waiting: vec![] }
@@ -227,18 +232,19 @@ mod tests {
 
     #[test]
     fn a_secret_that_was_rotated_is_still_known_and_only_so_many_are() {
-        let state = State::new(config("first-secret"));
-        state.took(config("second-secret"), last(Vec::new()));
-        state.took(config("first-secret"), last(Vec::new()));
+        let gateway = gateway();
+        let state = State::new(config("first-secret"), gateway.clone());
+        state.took(config("second-secret"), gateway.clone(), last(Vec::new()));
+        state.took(config("first-secret"), gateway.clone(), last(Vec::new()));
         assert_eq!(state.report().earlier_secrets, [Secret::new("second-secret")]);
-        (0..80).for_each(|n| state.took(config(&format!("secret-{n}")), last(Vec::new())));
+        (0..80).for_each(|n| state.took(config(&format!("secret-{n}")), gateway.clone(), last(Vec::new())));
         let earlier = &state.report().earlier_secrets;
         assert_eq!((earlier.len(), &earlier[0]), (EARLIER, &Secret::new("secret-78")));
     }
 
     #[test]
     fn other_machines_are_told_codes_and_no_paths() {
-        let state = State::new(config("a-secret"));
+        let state = State::new(config("a-secret"), gateway());
         let problem = Problem::from(Failure::new(Reason::ConfigUnreadable, "/etc/doorward/gateway.toml: gone"));
         state.refused(LastReload { changed: vec!["provider.issuer".into()], ..last(vec![problem]) });
         let said = state.report().in_short();
