@@ -373,7 +373,7 @@ mod tests {
         let table = table_of(&programs, &[]);
         for sentence in [
             "tokens of `ci`: issued by `https://ci.example.com`, meant for `a` or `b`",
-            "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom one of 1 e-mail \
+            "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom 1 e-mail \
              domain names",
         ] {
             assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");
