@@ -318,13 +318,13 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             list[(seed >> 16) as usize % list.len()]
         };
-        let (paths, hosts) = (["/", "/a", "/a/b", "/a/b/", "/ab", "/c"], ["", "", "x.example", "y.example"]);
+        let (paths, hosts) = (["/", "/a", "/a/b", "/a/b/", "/ab", "/c"], ["", "", "x.site.example", "y.site.example"]);
         let (mut told, mut quiet) = (0, 0);
         for _ in 0..400 {
             let mut text = String::from(
-                "public_url = 'https://x.example'\nsecrets = ['0123456789abcdef0123456789abcdef']\n[[upstream]]\nurl = 'http://127.0.0.1:1'\n",
+                "public_url = 'https://x.site.example'\nsecrets = ['0123456789abcdef0123456789abcdef']\n[[upstream]]\nurl = 'http://127.0.0.1:1'\n",
             );
-            text.push_str("[session]\ncookie_domain = 'example'\n[[provider]]\nissuer = 'http://127.0.0.1:2'\n");
+            text.push_str("[session]\ncookie_domain = 'site.example'\n[[provider]]\nissuer = 'http://127.0.0.1:2'\n");
             text.push_str("client_id = 'x'\nclient_secret = 'a-secret'\n");
             for _ in 0..5 {
                 let (kind, path) = (one_of(&["path", "path", "exact"]), one_of(&paths));
