@@ -15,7 +15,7 @@ use crate::reason::Failure;
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 /// Who may be said to send the request, and what that is called.
 const SENDERS: [(&str, &str); 5] = [
-    ("", "whoever is filled in below; nobody where nothing is"),
+    ("", "whoever is filled in below"),
     ("nobody", "nobody: no session, no token"),
     ("person", "a person who has signed in"),
     ("claims", "claims that are taken as verified"),

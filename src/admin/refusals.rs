@@ -127,7 +127,7 @@ fn one(refused: &Arc<Refused>, now: SystemTime) -> One {
     let checks = refused.trace.iter().flatten().flat_map(|step| &step.checks);
     let got = |what: &str| {
         let check = checks.clone().find(|check| check.what == what && check.found == Found::Holds);
-        check.map(|check| check.got.clone())
+        check.map(|check| check.got.trim_matches('\'').to_owned())
     };
     One {
         at: stamp(refused.at),

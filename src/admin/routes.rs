@@ -20,8 +20,10 @@ struct Routes {
 }
 
 struct Row {
-    /// Its key in the configuration, as the table and errors have it, and where it is written.
+    /// Its key in the configuration, as the table and errors have it.
     key: String,
+    /// Where that is.
+    written: String,
     name: String,
     place: String,
     access: &'static str,
@@ -61,6 +63,9 @@ fn key(index: usize) -> KeyPath {
 
 fn row(index: usize, config: &Config) -> Row {
     let settings = &config.settings;
+    let place = config.place_of(&key(index));
+    let (path, written) = place.split_once(", ").unwrap_or((&place, ""));
+    let (path, written) = (path.to_owned(), written.to_owned());
     let route = &settings.route[index];
     let upstream = match &route.upstream {
         Some(name) => settings.upstream.iter().find(|upstream| upstream.name == *name),
@@ -73,7 +78,8 @@ fn row(index: usize, config: &Config) -> Row {
         Access::SignedInOrBearer => ("signed in, token or key", "good"),
     };
     Row {
-        key: config.place_of(&key(index)),
+        key: path,
+        written,
         name: route.name.clone().unwrap_or_default(),
         place: route.place(),
         access,

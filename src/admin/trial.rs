@@ -152,7 +152,9 @@ fn typed_secrets(text: &str) -> Vec<Secret> {
 
 fn read_secrets(value: &toml::Value, secret: bool, typed: &mut Vec<Secret>) {
     match value {
-        toml::Value::String(text) if secret && text != MASK => typed.push(Secret::new(text.as_str())),
+        toml::Value::String(text) if secret && !matches!(text.as_str(), MASK | FORGOTTEN) => {
+            typed.push(Secret::new(text.as_str()))
+        }
         toml::Value::Array(list) => list.iter().for_each(|value| read_secrets(value, secret, typed)),
         toml::Value::Table(table) => {
             table.iter().for_each(|(key, value)| read_secrets(value, secret || names_secret(key), typed));
@@ -180,7 +182,7 @@ fn secret_values(text: &str) -> Vec<Range<usize>> {
         let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
         from = start + length_of_value(&text[start..]);
         let value = &text[start..from];
-        if !matches!(value.trim_matches(['"', '\'']), "" | MASK) {
+        if !matches!(value.trim_matches(['"', '\'']), "" | MASK | FORGOTTEN) {
             found.push(start..from);
         }
     }

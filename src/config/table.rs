@@ -14,7 +14,7 @@ use super::origin::{KeyPath, Origin};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::values::MASK;
 use super::{Config, Settings};
-use crate::words::in_words;
+use crate::words::{counted, in_words};
 
 /// Settings that are shown although nobody set them: where it listens, and how long a session lasts.
 const ALWAYS: [&str; 6] =
@@ -289,8 +289,11 @@ fn allowed(allow: &Allow) -> String {
         (allow.claims.len(), "claim rule", "claim rules"),
     ];
     let named = counts.iter().filter(|(count, ..)| *count > 0);
-    let named = named.map(|(count, one, more)| format!("{count} {}", if *count == 1 { one } else { more }));
-    format!("only whom one of {} names", named.collect::<Vec<_>>().join(", "))
+    let all: Vec<_> = named.clone().map(|(count, one, more)| counted(*count, one, more)).collect();
+    match (all.as_slice(), named.map(|(count, ..)| count).sum::<usize>()) {
+        ([one], 1) => format!("only whom {one} names"),
+        _ => format!("only whom one of {} names", all.join(", ")),
+    }
 }
 
 fn headers(settings: &Settings) -> String {
@@ -370,7 +373,7 @@ mod tests {
         let table = table_of(&programs, &[]);
         for sentence in [
             "tokens of `ci`: issued by `https://ci.example.com`, meant for `a` or `b`",
-            "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom one of 1 e-mail \
+            "https://app.example.com/oidc/token exchanges those of `ci`, meant for `c`, for 1h: only whom 1 e-mail \
              domain names",
         ] {
             assert!(table.lines().any(|line| line == sentence), "{sentence}\n{table}");

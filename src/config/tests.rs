@@ -452,15 +452,6 @@ fn every_secret_that_can_be_set_is_known_to_whoever_hides_them() {
 }
 
 #[test]
-fn that_no_configuration_was_found_is_told_once() {
-    let errors = Config::load_chosen(None, &[]).expect_err("nothing").0;
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].message.contains("none is named"), "{errors:?}");
-    // Who has a file that lacks it is told that.
-    assert!(Place::new().load("", &[]).expect_err("empty").0.iter().any(|error| error.key == "public_url"));
-}
-
-#[test]
 fn a_mask_that_was_pasted_is_not_taken_for_the_secret() {
     let place = Place::new();
     place.file("masked", "********\n");

@@ -166,7 +166,6 @@ impl Directory {
                 );
                 Ok(Sight { said: format!("{how}, no entry with {by}"), trouble: Some(trouble) })
             }
-            (SUCCESS, 1) => fine(format!("{how}, 1 entry with {by}")),
             (SUCCESS, count) => fine(format!("{how}, {} with {by}", counted(count, "entry", "entries"))),
             _ => Err(self.search_failed("base_dn", base, &found)),
         }

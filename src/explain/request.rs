@@ -88,7 +88,7 @@ impl Request {
             offline: self.offline,
             now,
             added: Vec::new(),
-            assumed: None,
+            assumed: Vec::new(),
         };
         let told = ["accept", "sec-fetch-mode", "x-requested-with", "upgrade"].into_iter().any(named);
         let person = match &self.who {
@@ -111,10 +111,12 @@ impl Request {
         // Whoever has a session came with a browser; a program reads JSON and is never sent to a page.
         if !told && person.is_some() {
             append(&mut asked.head, "accept", "text/html")?;
-            asked.assumed =
-                Some("taken as a browser's request, since a person sends it: `Accept: text/html` was added");
+            asked.assumed.push("taken as a browser's request, since a person sends it: `Accept: text/html` was added");
         } else if !told {
-            asked.assumed = Some("taken as a program's request: no `Accept: text/html` was given");
+            asked.assumed.push("taken as a program's request: no `Accept: text/html` was given");
+        }
+        if matches!(&self.who, Who::Person(person) if person.groups.is_none()) {
+            asked.assumed.push("no groups were given: taken as if the sign-in had said nothing of groups");
         }
         if let Some(person) = person {
             if !named("cookie") {

@@ -49,7 +49,7 @@ pub struct Asked {
     /// Headers that are in the place of something else, and that nobody would send: the app would not have got them anyway.
     pub added: Vec<HeaderName>,
     /// What the head was taken for, where it does not say.
-    pub assumed: Option<&'static str>,
+    pub assumed: Vec<&'static str>,
 }
 
 /// What would become of it.
@@ -105,9 +105,7 @@ impl Gateway {
         };
         let visit = visit(&asked.head, &request, &origin, &way);
         let mut steps = vec![canonical(&scene, &origin)];
-        if let Some(assumed) = asked.assumed {
-            steps[0].say(assumed);
-        }
+        asked.assumed.iter().for_each(|assumed| steps[0].say(*assumed));
         if !asked.offline {
             self.fetch(&visit, &request).await;
         }
@@ -421,7 +419,7 @@ impl Gateway {
     async fn nobody(&self, visit: &Visit<'_>, request: &CanonicalRequest, who: &Who, offline: bool) -> Step {
         let mut step = Step::new(6, "where nobody is known");
         if !who.nobody {
-            step.say("passed over: it is known who asks, or nobody has to be known");
+            step.say("passed over: what came with the request decides, or nobody has to be known");
             return step;
         }
         let (mut person, mut program) = (visit.headers.clone(), visit.headers.clone());

@@ -229,7 +229,11 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     );
     assert_eq!(ask(&gateway, Method::POST, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     let unknown = ask(&gateway, Method::GET, "/explain/2222222222222.json", &[]).await;
+<<<<<<< HEAD
     let unknown = unknown.expect(404);
+=======
+    unknown.expect(404);
+>>>>>>> n-console
     assert!(unknown.text().contains("no request with this reference is kept"), "{}", unknown.text());
     assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
