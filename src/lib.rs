@@ -25,6 +25,7 @@ pub mod endpoints;
 pub mod examined;
 pub mod explain;
 pub mod federation;
+pub mod files;
 pub mod gateway;
 pub mod http_client;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! Settings of a provider are tried out before somebody writes them down: judged with the rest of the configuration in
 //! force, then examined by the doctor. Nothing is stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -11,7 +12,7 @@ use super::shell::Shell;
 use super::{Scene, answer, secrets};
 use crate::config::trial::{Trial, block, with_provider};
 use crate::config::values::MASK;
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::doctor::{Report, examine_provider};
 use crate::reason::{Failure, Reason};
 
@@ -70,7 +71,7 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
     let _turn = scene.admin.trying.try_lock().map_err(|_| busy())?;
     let (chosen, text) = (scene.asked.form("provider"), scene.asked.form("block").unwrap_or_default());
     let text = text.replace("\r\n", "\n");
-    let trial = with_provider(&scene.in_force.config, chosen, &text);
+    let trial = judged(&scene.in_force.config, chosen, &text).await?;
     let tried = match &trial {
         Ok(trial) => examined(trial).await,
         Err(ConfigErrors(errors, warnings)) => {
@@ -93,6 +94,21 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
         Ok(trial) => answer::with_body(html, |body| secrets::without(body, &trial.config.settings)),
         Err(_) => html,
     })
+}
+
+/// Judging reads files, which may take their time: aside, and no longer than the provider may take.
+async fn judged(
+    config: &Arc<Config>,
+    chosen: Option<&str>,
+    text: &str,
+) -> Result<Result<Trial, ConfigErrors>, Failure> {
+    let (config, chosen, text) = (Arc::clone(config), chosen.map(str::to_owned), text.to_owned());
+    let judging = tokio::task::spawn_blocking(move || with_provider(&config, chosen.as_deref(), &text));
+    match tokio::time::timeout(LONGEST, judging).await {
+        Ok(Ok(trial)) => Ok(trial),
+        Ok(Err(_)) => Err(Failure::new(Reason::Internal, "judging the block ended before its end")),
+        Err(_) => Err(Failure::new(Reason::ConsoleBusy, format!("judging the block took longer than {LONGEST:?}"))),
+    }
 }
 
 async fn examined(trial: &Trial) -> Tried {

@@ -10,6 +10,7 @@ use super::error::ConfigError;
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Kind, Shape, Table};
 use super::tree::{Node, Plain};
+use crate::files;
 use crate::reason::Reason;
 
 /// Makes paths whole: must come before the environment is laid over, while every value is the file's.
@@ -137,10 +138,7 @@ fn fold_one(
 fn read(path: &Path) -> Result<String, String> {
     // A device or a wrong file must not fill the memory.
     const LONGEST: u64 = 64 * 1024;
-    use std::io::Read;
-    let file = std::fs::File::open(path).map_err(|error| format!("cannot be read ({error})"))?;
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(|error| format!("cannot be read ({error})"))?;
+    let text = files::read_text(path, LONGEST).map_err(|error| format!("cannot be read ({error})"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line {
