@@ -42,6 +42,7 @@ pub mod pages;
 pub mod pem;
 pub mod reason;
 pub mod reload;
+pub mod sent;
 pub mod server;
 pub mod service_accounts;
 pub mod session;
