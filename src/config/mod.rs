@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use changes::changed;
 pub use error::{ConfigError, ConfigErrors, nearest};
+pub use judge::console;
 pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 

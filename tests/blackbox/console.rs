@@ -62,10 +62,18 @@ async fn look(tab: &Tab, name: &str) {
 /// Lets the doctor examine, and waits for its report.
 async fn examine(gateway: &Gateway) {
     let client = reqwest::Client::new();
-    let answer = client.post(gateway.admin_url("/doctor.json")).send().await.expect("an answer");
+    let answer = client
+        .post(gateway.admin_url("/doctor.json"))
+        .header("x-doorward-console", "1")
+        .send()
+        .await
+        .expect("an answer");
     let report: Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
     assert!(report["last"]["report"]["good"].is_array(), "{report:#}");
 }
+
+/// What a program says that means the console.
+const PROGRAM: [(&str, &str); 1] = [("x-doorward-console", "1")];
 
 async fn ask(gateway: &Gateway, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
     let form = (method == Method::POST).then(|| "a=b".to_owned());
@@ -200,6 +208,8 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
             ("sec-fetch-site", "same-site"),
             ("origin", "http://evil.example"),
             ("origin", "null"),
+            // As what the gateway posts to an address that a provider names.
+            ("accept", "application/json"),
         ] {
             let refused = ask(&gateway, Method::POST, form, &[forged]).await;
             assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9103"), "{form} {forged:?}");
@@ -210,12 +220,12 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
         Value::Null,
         "nothing was examined"
     );
-    assert_eq!(ask(&gateway, Method::POST, "/settings", &[]).await.expect(405).reason(), "DW-9106");
+    assert_eq!(ask(&gateway, Method::POST, "/settings", &PROGRAM).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
     let large = "a=".to_owned() + &"x".repeat(100_000);
     let person = Person::new();
-    let refused = person.request(Method::POST, &gateway.admin_url("/try"), &[], Some(large)).await;
+    let refused = person.request(Method::POST, &gateway.admin_url("/try"), &PROGRAM, Some(large)).await;
     assert_eq!(refused.expect(400).reason(), "DW-9104");
 }
 

@@ -489,7 +489,11 @@ async fn a_request_that_passed_is_explained_while_everything_is_recorded() {
     let record = async |minutes: &str| {
         let form = Some(format!("minutes={minutes}"));
         let url = scene.gateway.admin_url("/record.json");
-        Person::new().request(reqwest::Method::POST, &url, &[], form).await.expect(200).json()
+        Person::new()
+            .request(reqwest::Method::POST, &url, &[("x-doorward-console", "1")], form)
+            .await
+            .expect(200)
+            .json()
     };
     let ask = async |path: &str| scene.person.open(&scene.gateway.url(path)).await.expect(200).status;
     ask("/before").await;

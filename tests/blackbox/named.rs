@@ -364,7 +364,7 @@ async fn a_provider_that_quotes_the_request_has_no_secret_written_down_anywhere(
         assert!(!anna.session().is_empty(), "{way}: anna is signed in");
         forger.quotes();
         let before = forger.token_requests();
-        anna.get(&gateway.url("/private")).await;
+        anna.fetch(&gateway.url("/private")).await;
         eventually("a renewal that is refused", || async { (forger.token_requests() > before).then_some(()) }).await;
         let refused = trip(&Person::new(), &gateway).await;
         assert_eq!(refused.reason(), "DW-3202", "{way}: {}", refused.text());
