@@ -113,7 +113,8 @@ impl Rules {
     }
 
     /// Each rule with what it names, what the identity says there, and whether that is met: [`Rules::judge`] list by list.
-    pub fn examine(&self, identity: &Identity) -> Vec<Check> {
+    /// `place`: where the rules are written.
+    pub fn examine(&self, identity: &Identity, place: &str) -> Vec<Check> {
         let said = |path: &str| match identity.at(path).map(|said| said.strings()) {
             None => "absent".to_owned(),
             Some(said) => listed(said.iter().map(String::as_str)),
@@ -121,7 +122,7 @@ impl Rules {
         let mut checks = Vec::new();
         let mut lists = |what: &str, named: &[Box<str>], got: String, met: bool, unproved: bool| {
             if !named.is_empty() {
-                let check = Check::of(format!("allow.{what}"), "[[route]]").got(got).met(met && !unproved);
+                let check = Check::of(format!("allow.{what}"), place).got(got).met(met && !unproved);
                 let wanted = check.expected(listed(named.iter().map(|entry| &**entry)));
                 checks.push(if met && unproved { wanted.detail(UNPROVED) } else { wanted });
             }
@@ -132,7 +133,7 @@ impl Rules {
         lists("email_domains", &self.domains, said("email"), self.domain_is_named(identity), unproved);
         for rule in &self.claims {
             let (met, unproved) = (rule.is_met(identity), unproved && &*rule.claim == "email");
-            let check = Check::of(format!("allow.claims `{}`", rule.claim), "[[route]]").met(met && !unproved);
+            let check = Check::of(format!("allow.claims `{}`", rule.claim), place).met(met && !unproved);
             let check = check.expected(listed(rule.wants())).got(said(&rule.claim));
             checks.push(if met && unproved { check.detail(UNPROVED) } else { check });
         }

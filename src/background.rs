@@ -16,14 +16,18 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// How soon a host that slept finds out.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Does `work` until `shutdown` turns true or its sender is gone: again after the pause that it returns, and after
-/// growing ones while it returns `None`. It is told the pause that would follow a failure, for its log line.
-pub async fn repeat<F, W>(mut shutdown: watch::Receiver<bool>, mut work: F)
+/// Does `work` until `shutdown` turns true or its sender is gone: in `first`, again after the pause that it returns, and
+/// after growing ones while it returns `None`. It is told the pause that would follow a failure, for its log line.
+pub async fn repeat<F, W>(first: Duration, mut shutdown: watch::Receiver<bool>, mut work: F)
 where
     F: FnMut(Duration) -> W,
     W: Future<Output = Option<Duration>>,
 {
     let mut retry = FIRST_RETRY;
+    tokio::select! {
+        () = pause(first) => {}
+        _ = stopped(&mut shutdown) => return,
+    }
     loop {
         let done = tokio::select! {
             done = work(retry) => done,
@@ -97,7 +101,7 @@ mod tests {
     async fn failures_are_tried_again_with_growing_pauses_and_success_at_its_own_pace() {
         let (stop, stopping) = watch::channel(false);
         let told = Mutex::new(Vec::new());
-        repeat(stopping, |retry| {
+        repeat(Duration::ZERO, stopping, |retry| {
             let mut told = told.lock().expect("not poisoned");
             told.push(retry.as_millis());
             let turn = told.len();
@@ -109,6 +113,18 @@ mod tests {
         .await;
         let expected = [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 500, 1000];
         assert_eq!(*told.lock().expect("not poisoned"), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_fresh_is_not_asked_for_before_its_time() {
+        let (began, hour) = (Instant::now(), Duration::from_secs(3600));
+        let (stop, stopping) = watch::channel(false);
+        repeat(hour, stopping, |_| {
+            stop.send_replace(true);
+            async { None }
+        })
+        .await;
+        assert!(began.elapsed() >= hour, "{:?}", began.elapsed());
     }
 
     #[test]

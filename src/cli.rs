@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, schema, table};
+use crate::config::{Config, ConfigErrors, schema, table};
 use crate::oidc::Providers;
+use crate::reload::Start;
 use crate::{reason, server};
 
 /// The configuration is not good (`EX_CONFIG` of sysexits).
@@ -115,11 +116,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(file: Option<&Path>) -> ExitCode {
-    match load(file) {
-        Some(config) => {
+    match told(Start::read(file, environment()), |start| &start.config.warnings) {
+        Some(start) => {
             // Logs go to standard error: whoever collects them gets them without the table.
-            print(&table::table(&config));
-            server::run(Arc::new(config), environment())
+            print(&table::table(&start.config));
+            server::run(start)
         }
         None => ExitCode::from(EXIT_CONFIG),
     }
@@ -167,10 +168,15 @@ fn check(file: Option<&Path>) -> ExitCode {
 
 /// The configuration with its warnings told, or nothing with its errors told.
 fn load(file: Option<&Path>) -> Option<Config> {
-    match Config::load(file, &environment()) {
-        Ok(config) => {
-            config.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            Some(config)
+    told(Config::load(file, &environment()), |config| &config.warnings)
+}
+
+/// What was read, with its warnings told, or nothing with the errors told.
+fn told<T>(read: Result<T, ConfigErrors>, warnings: impl Fn(&T) -> &Vec<String>) -> Option<T> {
+    match read {
+        Ok(read) => {
+            warnings(&read).iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Some(read)
         }
         Err(errors) => {
             errors.1.iter().for_each(|warning| eprintln!("warning: {warning}"));

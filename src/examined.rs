@@ -7,6 +7,7 @@
 use serde::Serialize;
 
 use crate::reason::Failure;
+use crate::words::cut;
 
 /// What became of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -146,8 +147,11 @@ impl Step {
     }
 
     /// Bytes of its texts.
-    fn bytes(&self) -> usize {
-        let checks = self.checks.iter().map(|c| c.what.len() + c.expected.len() + c.got.len() + c.detail.len() + 100);
+    pub fn bytes(&self) -> usize {
+        let checks = self
+            .checks
+            .iter()
+            .map(|c| c.what.len() + c.source.len() + c.expected.len() + c.got.len() + c.detail.len() + 150);
         let said = self.said.iter().map(|said| said.len() + 24);
         let headers = self.headers.iter().map(|field| field.name.len() + field.value.len() + 50);
         checks.sum::<usize>() + said.sum::<usize>() + headers.sum::<usize>()
@@ -165,18 +169,24 @@ impl Step {
                 step.headers.truncate(most);
             }
         }
+        for step in steps {
+            step.said.shrink_to_fit();
+            step.checks.shrink_to_fit();
+            step.headers.shrink_to_fit();
+        }
     }
 
     fn bound_one(&mut self) {
         self.said.truncate(MOST);
         self.checks.truncate(MOST);
         self.headers.truncate(MOST);
-        self.said.iter_mut().for_each(cut);
+        self.said.iter_mut().for_each(|said| cut(said, LONGEST));
         for check in &mut self.checks {
-            [&mut check.what, &mut check.expected, &mut check.got, &mut check.detail].into_iter().for_each(cut);
+            let texts = [&mut check.what, &mut check.source, &mut check.expected, &mut check.got, &mut check.detail];
+            texts.into_iter().for_each(|text| cut(text, LONGEST));
         }
         for field in &mut self.headers {
-            cut(&mut field.value);
+            [&mut field.name, &mut field.value].into_iter().for_each(|text| cut(text, LONGEST));
         }
     }
 }
@@ -187,13 +197,6 @@ const MOST: usize = 24;
 const ALL: usize = 8 * 1024;
 /// Characters of one text that are kept.
 const LONGEST: usize = 300;
-
-fn cut(text: &mut String) {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use self::watched::Watched;
 use crate::assembly::successor;
 use crate::background::stopped;
 use crate::certificate::{self, Certificate};
-use crate::config::{Config, ConfigErrors, Settings, changed};
+use crate::config::{Config, ConfigErrors, Settings, changed, looser};
 use crate::gateway::listener::Connections;
 use crate::gateway::{Current, Gateway};
 use crate::reason::{Failure, Reason};
@@ -44,6 +44,27 @@ const OUTCOMES: [Reason; 5] = [
 ];
 /// Keys of files whose changes are seen by those who use them, each by itself.
 const WATCHED_ELSEWHERE: [&str; 2] = ["jwks_file", "api_keys_file"];
+
+/// What a process starts with.
+pub struct Start {
+    pub config: Arc<Config>,
+    pub environment: Vec<(String, String)>,
+    seen: Watched,
+}
+
+impl Start {
+    /// Reads the configuration of `file` and `environment`, and looks at its files before.
+    pub fn read(file: Option<&Path>, environment: Vec<(String, String)>) -> Result<Start, ConfigErrors> {
+        let chosen = Config::chosen(file, &environment);
+        // A pipe gives what it holds once, and that is for the configuration.
+        let files = match chosen.as_deref().is_some_and(is_pipe) {
+            true => chosen.into_iter().map(|file| (String::new(), file)).collect(),
+            false => Config::files(chosen.as_deref(), &environment),
+        };
+        let seen = Watched::now(own(&files).cloned());
+        Ok(Start { config: Arc::new(Config::load(file, &environment)?), environment, seen })
+    }
+}
 
 /// What a configuration is in force in.
 pub struct Running {
@@ -66,7 +87,11 @@ pub struct Reloader {
     /// Gateways that may have requests on their way. The last one to let go of a gateway pays for its end, and that is not
     /// to be a request.
     before: Vec<Arc<Gateway>>,
+    examine: Examine,
 }
+
+/// Looks over a configuration that has come into force. Nobody waits for it.
+pub type Examine = Box<dyn Fn(&Arc<Config>) + Send + Sync>;
 
 /// What was read.
 struct Read {
@@ -94,22 +119,25 @@ struct Refusal {
 type Files = Vec<(String, PathBuf)>;
 
 impl Reloader {
-    /// Takes care of what runs, and begins what it does beside the requests.
-    pub fn new(running: Running, config: Arc<Config>, environment: Vec<(String, String)>) -> Reloader {
+    /// Takes care of what runs, and begins what it does beside the requests. `seen` are the files as they were before the
+    /// configuration was read of them; what changed since shows at the first look.
+    pub fn new(running: Running, start: Start, examine: Examine) -> Reloader {
+        let Start { config, environment, seen } = start;
         let _ = metrics().reloads.with_label_values(&["ok"]);
         for reason in OUTCOMES {
             let _ = metrics().reloads.with_label_values(&[reason.code()]);
         }
         let gateway = running.current.get();
         tell_way_in(&gateway, false);
-        let files = Config::files(config.file.as_deref(), &environment);
-        let watched = Watched::now(own(&files).cloned());
+        examine(&config);
+        metrics().configuration_generations.set(1);
         Reloader {
             tasks: Tasks::start(&gateway),
-            state: Arc::new(State::new(config)),
-            in_force: watched.clone(),
-            watched,
+            state: Arc::new(State::new(config, gateway)),
+            in_force: seen.clone(),
+            watched: seen,
             before: Vec::new(),
+            examine,
             running,
             environment,
         }
@@ -139,12 +167,18 @@ impl Reloader {
 
     /// Whether files have changed.
     async fn look(&mut self) -> bool {
-        self.before.retain(|gateway| Arc::strong_count(gateway) > 1);
+        self.count_generations();
         let mut watched = self.watched.clone();
         let looked = tokio::task::spawn_blocking(move || (watched.has_changed(), watched)).await;
         let Ok((changed, watched)) = looked else { return false };
         self.watched = watched;
         changed
+    }
+
+    /// Lets go of gateways that nobody else holds.
+    fn count_generations(&mut self) {
+        self.before.retain(|gateway| Arc::strong_count(gateway) > 1);
+        metrics().configuration_generations.set(i64::try_from(1 + self.before.len()).unwrap_or(i64::MAX));
     }
 
     async fn reload(&mut self, asked: Asked) {
@@ -169,10 +203,11 @@ impl Reloader {
             Ok(candidate) => {
                 let changed = self.changes(&candidate.config, &read.files, &read.watched);
                 let waiting = candidate.waiting.clone();
-                let warnings = candidate.config.warnings.clone();
+                let mut warnings = candidate.config.warnings.clone();
+                warnings.extend(looser(&self.state.report().config, &candidate.config));
                 self.watched = read.watched.only(own(&read.files));
                 self.in_force = self.watched.clone();
-                self.take(candidate, LastReload { changed, waiting, warnings, ..last });
+                self.take(candidate, LastReload { changed, waiting, warnings, ..last }).await;
             }
             Err(Refusal { problems, warnings }) => {
                 self.watched = read.watched;
@@ -192,8 +227,10 @@ impl Reloader {
         changes
     }
 
-    fn take(&mut self, candidate: Candidate, last: LastReload) {
+    async fn take(&mut self, candidate: Candidate, last: LastReload) {
         let Candidate { config, gateway, certified, .. } = candidate;
+        // Before the new ones speak of the same.
+        self.tasks.end().await;
         logs::init(&config.settings.log);
         gateway.context().take_over(last.at);
         if let (Some(certificate), Some(certified)) = (&self.running.certificate, certified) {
@@ -201,9 +238,8 @@ impl Reloader {
         }
         self.running.connections.follow(&config.settings);
         let old = self.running.current.replace(gateway.clone());
-        // Those of the old one end before the new ones speak of the same.
-        self.tasks = Tasks::start(&gateway);
         tasks::succeed(&old, &gateway);
+        self.tasks = Tasks::start(&gateway);
         tell_way_in(&gateway, old.context().way_in.is_some());
         self.before.push(old);
         for warning in &last.warnings {
@@ -217,7 +253,9 @@ impl Reloader {
             false => last.changed.join(", "),
         };
         tracing::info!(asked_by = last.asked.name(), changed, "the new configuration is in force");
-        self.state.took(config, last);
+        self.state.took(config.clone(), gateway, last);
+        self.count_generations();
+        (self.examine)(&config);
         metrics().reloads.with_label_values(&["ok"]).inc();
     }
 
@@ -321,4 +359,23 @@ fn own(files: &Files) -> impl Iterator<Item = &PathBuf> {
 
 fn is_own(key: &str) -> bool {
     !WATCHED_ELSEWHERE.iter().any(|name| key.ends_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_while_the_gateway_starts_is_seen_at_the_first_looks() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, secret) = (folder.path().join("gateway.toml"), folder.path().join("secret"));
+        let text = "public_url = \"http://127.0.0.1:1\"\nsecret_file = \"secret\"\n\
+                    [[upstream]]\nurl = \"http://127.0.0.1:2\"\n[[route]]\naccess = \"public\"\n";
+        std::fs::write(&file, text).expect("written");
+        std::fs::write(&secret, "old ".repeat(12)).expect("written");
+        let mut start = Start::read(Some(&file), Vec::new()).unwrap_or_else(|errors| panic!("{errors}"));
+        // Before anybody compiles, listens or looks.
+        std::fs::write(&secret, "new ".repeat(12)).expect("written");
+        assert_eq!([start.seen.has_changed(), start.seen.has_changed()], [false, true]);
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pingora_core::listeners::tls::TlsSettings;
@@ -25,7 +25,7 @@ use crate::doctor;
 use crate::gateway::listener::{Connections, Listener};
 use crate::gateway::{Current, Door, Gateway};
 use crate::reason::{Failure, Reason};
-use crate::reload::{Reloader, Running};
+use crate::reload::{Examine, Reloader, Running, Start};
 use crate::telemetry::{flush, logs};
 
 /// `EX_UNAVAILABLE` of sysexits.h: an address is taken.
@@ -38,13 +38,11 @@ const POOL_SIZE: usize = 512;
 const MAX_TRIES: usize = 3;
 
 /// Runs the gateway until it is told to stop.
-///
-/// `environment` is what `config` was read with, and what other configurations are read with while it runs.
-pub fn run(config: Arc<Config>, environment: Vec<(String, String)>) -> ExitCode {
-    logs::init(&config.settings.log);
+pub fn run(begin: Start) -> ExitCode {
+    logs::init(&begin.config.settings.log);
     // Providers and apps are spoken to with one TLS library, whichever asks first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let code = match start(config, environment) {
+    let code = match start(begin) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let info = failure.reason.info();
@@ -63,8 +61,8 @@ pub fn run(config: Arc<Config>, environment: Vec<(String, String)>) -> ExitCode 
     code
 }
 
-fn start(config: Arc<Config>, environment: Vec<(String, String)>) -> Result<(), Failure> {
-    let settings = &config.settings;
+fn start(begin: Start) -> Result<(), Failure> {
+    let settings = &begin.config.settings;
     let threads = match settings.listen.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -73,14 +71,14 @@ fn start(config: Arc<Config>, environment: Vec<(String, String)>) -> Result<(), 
     for (key, address) in [("listen.address", settings.listen.address), ("admin.address", settings.admin.address)] {
         check_address(key, address)?;
     }
-    let gateway = Gateway::new(context(config.clone())?)?;
+    let gateway = Gateway::new(context(begin.config.clone())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
         .thread_name("doorward")
         .build();
     let runtime = runtime.map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
-    runtime.block_on(serve(config, environment, gateway, certified, threads))?;
+    runtime.block_on(serve(begin, gateway, certified, threads))?;
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(())
 }
@@ -92,15 +90,10 @@ pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
     Gateway::new(context(config.clone())?).map(|_| ())
 }
 
-async fn serve(
-    config: Arc<Config>,
-    environment: Vec<(String, String)>,
-    gateway: Gateway,
-    certified: Option<CertifiedKey>,
-    threads: usize,
-) -> Result<(), Failure> {
+async fn serve(begin: Start, gateway: Gateway, certified: Option<CertifiedKey>, threads: usize) -> Result<(), Failure> {
     // Before anybody can know that it runs: what does not wait for this signal is ended by it.
     let hangups = listen_for(SignalKind::hangup())?;
+    let config = begin.config.clone();
     let settings = &config.settings;
     let (stop, stopping) = watch::channel(false);
     let current = Arc::new(Current::new(gateway));
@@ -113,8 +106,6 @@ async fn serve(
     });
     let listener = Listener::new(http_proxy(&proxy_conf, Door::new(current.clone())), settings);
     let connections = listener.connections();
-    let examined = config.clone();
-    tokio::task::spawn_blocking(move || tell_findings(&examined));
     let mut public = Service::new("public".into(), listener);
     let certificate = certified.map(|certified| Arc::new(Certificate::new(certified)));
     listen(&mut public, settings, certificate.clone())?;
@@ -122,8 +113,8 @@ async fn serve(
     let (ended, until) = (current.get().context().ended.clone(), stopping.clone());
     tokio::spawn(async move { ended.keep_swept(until).await });
     let running = Running { current: current.clone(), connections: connections.clone(), certificate };
-    let reloader = Reloader::new(running, config.clone(), environment);
-    let admin = Admin::new(current.clone(), reloader.state(), stopping.clone());
+    let reloader = Reloader::new(running, begin, findings());
+    let admin = Admin::new(reloader.state(), stopping.clone());
     let mut admin = Service::new("admin".into(), admin);
     admin.add_tcp(&settings.admin.address.to_string());
 
@@ -167,14 +158,26 @@ fn listen(
     Ok(())
 }
 
-/// What the doctor finds without the network, beside what loading the configuration told. Nobody waits for it.
-fn tell_findings(config: &Arc<Config>) {
-    let findings = doctor::examine_quickly(config).findings.into_iter();
-    for found in findings.filter(|found| found.weight >= doctor::Weight::Warning) {
-        let info = found.reason.info();
-        let doctor::Finding { place, seen, change, .. } = found;
-        tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
-    }
+/// Tells what the doctor finds without the network, beside what loading the configuration told; of another configuration
+/// what was not told of the one before.
+fn findings() -> Examine {
+    let known = Arc::new(Mutex::new(Vec::new()));
+    Box::new(move |config| {
+        let (known, config) = (Arc::clone(&known), Arc::clone(config));
+        tokio::task::spawn_blocking(move || {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = doctor::examine_quickly(&config).findings;
+            found.retain(|found| found.weight >= doctor::Weight::Warning);
+            found.iter().filter(|found| !known.contains(*found)).for_each(tell_finding);
+            *known = found;
+        });
+    })
+}
+
+fn tell_finding(found: &doctor::Finding) {
+    let info = found.reason.info();
+    let doctor::Finding { place, seen, change, .. } = found;
+    tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
 }
 
 /// The proxy library panics where it cannot listen; this asks first.

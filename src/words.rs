@@ -44,6 +44,20 @@ pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     texts.map(in_quotes).collect::<Vec<_>>().join(", ")
 }
 
+/// Cuts `text` behind `longest` characters, and gives back the room of the rest.
+pub fn cut(text: &mut String, longest: usize) {
+    if let Some((end, _)) = text.char_indices().nth(longest) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text.shrink_to_fit();
+}
+
+/// A number and what it counts: `1 hint`, `2 hints`.
+pub fn counted(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// An address without user, password and query, which only its owner should see.
 pub fn plain_address(url: &url::Url) -> String {
     let mut url = url.clone();

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::doctor::{Finding, Report, Scope, Weight, examine};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::rfc3339;
+use crate::words::counted;
 
 /// Seconds between two looks at an examination that is under way.
 const LOOK_AGAIN: u32 = 2;
@@ -136,11 +137,10 @@ impl ShownReport {
     pub fn of(report: &Report) -> ShownReport {
         let count = |weight| report.findings.iter().filter(|finding| finding.weight == weight).count();
         let [broken, warnings, hints] = [Weight::Broken, Weight::Warning, Weight::Hint].map(count);
-        let many = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
         let found = [(broken, "broken", "broken"), (warnings, "warning", "warnings"), (hints, "hint", "hints")];
         let found: Vec<_> =
-            found.into_iter().filter(|(number, ..)| *number > 0).map(|(n, one, more)| many(n, one, more)).collect();
-        let good = many(report.good.len(), "thing is good", "things are good");
+            found.into_iter().filter(|(number, ..)| *number > 0).map(|(n, one, more)| counted(n, one, more)).collect();
+        let good = counted(report.good.len(), "thing is good", "things are good");
         let said = |list: &[crate::doctor::Said]| {
             let place = |said: &crate::doctor::Said| match said.step {
                 "" => said.place.clone(),

@@ -5,7 +5,9 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::Scene;
+use super::recorded::Switch;
 use super::shell::Shell;
+use crate::config::values::FORGOTTEN;
 use crate::examined::{Check, Fate, Found, Step};
 use crate::explain::{Explanation, Outcome, Person, Request, Verdict, Who, explain};
 use crate::reason::Failure;
@@ -13,7 +15,8 @@ use crate::reason::Failure;
 /// Methods to choose from.
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 /// Who may be said to send the request, and what that is called.
-const SENDERS: [(&str, &str); 4] = [
+const SENDERS: [(&str, &str); 5] = [
+    ("", "whoever is filled in below; nobody where nothing is"),
     ("nobody", "nobody: no session, no token"),
     ("person", "a person who has signed in"),
     ("claims", "claims that are taken as verified"),
@@ -24,6 +27,7 @@ const SENDERS: [(&str, &str); 4] = [
 #[template(path = "explain.html", config = "src/admin/askama.toml")]
 struct ExplainPage {
     shell: Shell,
+    recording: Switch,
     form: Form,
     providers: Vec<String>,
     /// Why what was written down makes no request.
@@ -43,6 +47,9 @@ struct Form {
     email: String,
     provider: String,
     claims: String,
+    /// Whose address connects; this machine's where it is empty.
+    peer: String,
+    offline: bool,
 }
 
 impl Form {
@@ -113,11 +120,14 @@ fn shown_step(step: Step) -> ShownStep {
         (field.name, field.value, whose)
     });
     let of_routes = step.number == 2;
+    let enough = step.number == 5 && step.said.iter().any(|said| said.starts_with("met"));
     let checks = step.checks.into_iter().map(|check| {
         let (class, found) = match check.found {
             Found::Holds if of_routes => ("good", "governs"),
             // That a route does not govern is nothing that went wrong.
-            Found::Fails if of_routes && check.code.is_none() => ("hint", "does not"),
+            Found::Fails if of_routes && check.code.is_none() => ("hint", "not this one"),
+            // One of several ways in was enough.
+            Found::Fails if enough => ("hint", "not met"),
             Found::Holds => ("good", "holds"),
             Found::Fails => ("bad", "fails"),
             Found::NotExamined => ("hint", "not examined"),
@@ -135,9 +145,16 @@ fn shown_step(step: Step) -> ShownStep {
 
 pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let settings = &scene.in_force.config.settings;
-    let providers = settings.provider.iter().map(|provider| provider.name.clone()).collect();
-    let mut page =
-        ExplainPage { shell: scene.shell("explain"), form: form(scene), providers, wrong: None, shown: None };
+    let directory = scene.in_force.directory.iter().map(|directory| directory.name().to_owned());
+    let providers = settings.provider.iter().map(|provider| provider.name.clone()).chain(directory).collect();
+    let mut page = ExplainPage {
+        shell: scene.shell("explain"),
+        recording: Switch::of(scene.now),
+        form: form(scene),
+        providers,
+        wrong: None,
+        shown: None,
+    };
     if !scene.asked.is_post() {
         return Ok(page.shell.page(&page));
     }
@@ -145,6 +162,7 @@ pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure
         Ok(request) => explain(&scene.in_force.gateway, &request).await,
         Err(wrong) => Err(wrong),
     };
+    page.form.headers = without_proofs(&page.form.headers);
     let status = if explained.is_ok() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     match explained {
         Ok(explanation) => page.shown = Some(Shown::of(explanation)),
@@ -160,13 +178,57 @@ fn form(scene: &Scene<'_>) -> Form {
         url: or(asked("url"), "/"),
         method: or(asked("method"), "GET"),
         headers: asked("headers"),
-        sender: or(asked("sender"), "nobody"),
+        sender: asked("sender"),
         user: asked("user"),
         groups: asked("groups"),
         email: asked("email"),
         provider: asked("provider"),
         claims: asked("claims"),
+        peer: asked("peer"),
+        offline: !asked("offline").is_empty(),
     }
+}
+
+/// Who is meant by what is filled in. Nothing of that is passed over in silence.
+fn sender(form: &Form, token: bool) -> Result<&str, String> {
+    let person = [&form.user, &form.groups, &form.email].into_iter().any(|text| !text.trim().is_empty());
+    let filled = [("person", person), ("claims", !form.claims.trim().is_empty()), ("token", token)];
+    let filled: Vec<&str> = filled.into_iter().filter(|(_, filled)| *filled).map(|(name, _)| name).collect();
+    let said = |name: &&str| match *name {
+        "person" => "a person",
+        "claims" => "a set of claims",
+        _ => "a token",
+    };
+    match (form.sender.as_str(), filled.as_slice()) {
+        ("", []) => Ok("nobody"),
+        ("", [one]) => Ok(one),
+        ("", several) => {
+            let several: Vec<_> = several.iter().map(said).collect();
+            Err(format!("{} are filled in, and one of them sends the request: empty the others", several.join(" and ")))
+        }
+        (chosen, filled) => match filled.iter().find(|name| **name != chosen) {
+            Some(other) => {
+                Err(format!("{} is filled in, and `Sent by` names another: choose it there, or empty it", said(other)))
+            }
+            None => Ok(chosen),
+        },
+    }
+}
+
+/// The headers as they are shown again: what proves who somebody is, is not.
+fn without_proofs(headers: &str) -> String {
+    let proves = |name: &str| {
+        let name = name.trim().to_ascii_lowercase();
+        let words = ["authorization", "cookie", "token", "secret", "key", "password", "signature"];
+        words.iter().any(|word| name.contains(word))
+    };
+    let shown = headers.lines().map(|line| match line.split_once(':') {
+        Some((name, value)) if proves(name) && !value.trim().is_empty() => format!("{}: {FORGOTTEN}", name.trim()),
+        Some(_) => line.to_owned(),
+        // No header, and perhaps the rest of one.
+        None => String::new(),
+    });
+    shown.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
@@ -176,8 +238,13 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         None => Err(format!("`{line}` is no header; write `Name: value`, one a line")),
     };
     let lines = form.headers.lines().map(str::trim).filter(|line| !line.is_empty());
-    let who = match form.sender.as_str() {
-        "person" if form.user.is_empty() => return Err("the person has no name".into()),
+    if form.headers.contains(FORGOTTEN) {
+        return Err("a header that was typed is not kept: type it again".into());
+    }
+    let peer = some(&form.peer).map(|peer| peer.parse().map_err(|_| format!("`{peer}` is no IP address")));
+    let peer = peer.transpose()?;
+    let who = match sender(form, scene.asked.form("token").is_some_and(|token| !token.trim().is_empty()))? {
+        "person" if form.user.trim().is_empty() => return Err("the person has no name: `User` is empty".into()),
         "person" => Who::Person(Person {
             user: form.user.clone(),
             groups: some(&form.groups).map(|groups| groups.split(',').map(|group| group.trim().to_owned()).collect()),
@@ -198,8 +265,45 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         url: form.url.clone(),
         method: form.method.clone(),
         headers: lines.map(header).collect::<Result<_, _>>()?,
-        peer: None,
+        peer,
         who,
-        offline: false,
+        offline: form.offline,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_proves_who_somebody_is_is_not_shown_again() {
+        let typed = "Accept: text/html\nAuthorization: Bearer hunter2\ncookie:a=hunter2\n X-Api-Key : hunter2\nhunter2";
+        let shown = without_proofs(typed);
+        assert!(!shown.contains("hunter2") && shown.starts_with("Accept: text/html\nAuthorization: (type"), "{shown}");
+        assert_eq!(without_proofs(""), "");
+    }
+
+    #[test]
+    fn what_is_filled_in_sends_the_request_or_is_an_error() {
+        let form = |sender: &str, user: &str, claims: &str| Form {
+            sender: sender.into(),
+            user: user.into(),
+            claims: claims.into(),
+            ..Form::default()
+        };
+        for (form, token, meant) in [
+            (form("", "", " "), false, Some("nobody")),
+            (form("", "anna", ""), false, Some("person")),
+            (form("", "", "{}"), false, Some("claims")),
+            (form("", "", ""), true, Some("token")),
+            (form("person", "anna", ""), false, Some("person")),
+            (form("person", "", ""), false, Some("person")),
+            (form("nobody", "anna", ""), false, None),
+            (form("person", "anna", ""), true, None),
+            (form("", "anna", "{}"), false, None),
+            (form("token", "", "{}"), false, None),
+        ] {
+            assert_eq!(sender(&form, token).ok(), meant, "{} {} {}", form.sender, form.user, form.claims);
+        }
+    }
 }

@@ -85,14 +85,21 @@ fn root(headers: &HeaderMap, path: &str) -> String {
     }
 }
 
+fn address(found: Option<&pingora_core::protocols::l4::socket::SocketAddr>) -> Option<IpAddr> {
+    found.and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
+}
+
+/// Whether it is asked from the gateway's own host.
+pub(super) fn is_near(session: &ServerSession) -> bool {
+    let (peer, own) = (address(session.client_addr()), address(session.server_addr()));
+    peer.is_some_and(|peer| peer.is_loopback() || Some(peer) == own)
+}
+
 /// Whether the console may be shown to whoever asks.
 pub(super) fn admits(session: &ServerSession, settings: &Settings) -> Result<(), Failure> {
-    let address = |found: Option<&pingora_core::protocols::l4::socket::SocketAddr>| {
-        found.and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical())
-    };
     let head = session.req_header();
-    let (peer, own) = (address(session.client_addr()), address(session.server_addr()));
-    if !peer.is_some_and(|peer| peer.is_loopback() || Some(peer) == own) {
+    if !is_near(session) {
+        let peer = address(session.client_addr());
         let seen = peer.map_or_else(|| "no address".to_owned(), |peer| peer.to_string());
         return Err(Failure::new(Reason::ConsoleElsewhere, format!("asked from {seen}")));
     }

@@ -37,7 +37,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::gateway::{Current, Gateway};
+use crate::gateway::Gateway;
 use crate::jwt::Issuers;
 use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
@@ -64,7 +64,6 @@ struct InForce {
 
 /// The handler of the admin listener.
 pub struct Admin {
-    current: Arc<Current>,
     configuration: Arc<reload::State>,
     started: SystemTime,
     samples: Arc<Samples>,
@@ -86,14 +85,13 @@ struct Scene<'a> {
 
 impl Admin {
     /// Begins to note figures.
-    pub fn new(current: Arc<Current>, configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
+    pub fn new(configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
         let samples = Arc::new(Samples::default());
-        let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&current));
-        let told = move || gateways.get().context().programs.issuers.tell_metrics();
+        let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&configuration));
+        let told = move || gateways.report().gateway.context().programs.issuers.tell_metrics();
         tokio::spawn(async move { noting.keep(told, until).await });
         let started = SystemTime::now();
         Admin {
-            current,
             configuration,
             started,
             samples,
@@ -105,7 +103,9 @@ impl Admin {
     }
 
     fn in_force(&self) -> InForce {
-        let (gateway, report) = (self.current.get(), self.configuration.report());
+        // Both by one look: a page is about one configuration, whatever becomes of it meanwhile.
+        let report = self.configuration.report();
+        let gateway = Arc::clone(&report.gateway);
         let context = gateway.context();
         InForce {
             config: Arc::clone(&report.config),
@@ -118,8 +118,8 @@ impl Admin {
                 .map(|upstream| (upstream.name.clone(), upstream.addresses()))
                 .collect(),
             restore: context.way_in.as_ref().map(|way_in| way_in.set_by().to_owned()),
-            report,
             gateway: Arc::clone(&gateway),
+            report,
         }
     }
 
@@ -148,7 +148,10 @@ impl Admin {
             }
         };
         let answered = answered.unwrap_or_else(|failure| shell::refuse(scene.shell("?"), asked.by_person, &failure));
-        answer::with_body(answered, |body| secrets::without(body, &in_force.config.settings))
+        let report = &in_force.report;
+        // Those of the configurations before, too: what was refused under them is still kept.
+        let known = in_force.config.settings.known_secrets().chain(&report.earlier_secrets);
+        answer::with_body(answered, |body| secrets::without(body, known))
     }
 }
 
@@ -156,7 +159,9 @@ impl Scene<'_> {
     async fn respond(&self) -> Result<Response<Vec<u8>>, Failure> {
         let path = self.asked.path.trim_start_matches('/');
         let (first, rest) = path.split_once('/').unwrap_or((path, ""));
-        if self.asked.is_post() && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record.json") {
+        if self.asked.is_post()
+            && !matches!(path, "doctor" | "doctor.json" | "try" | "explain" | "record" | "record.json")
+        {
             return Err(Failure::new(Reason::ConsoleMethod, "POST"));
         }
         match (first, rest) {
@@ -165,6 +170,7 @@ impl Scene<'_> {
             ("bundle.json", "") => Ok(bundle::download(self)),
             ("explain", "") => explain::page(self).await,
             ("explain", file) => recorded::explained(file),
+            ("record", "") if self.asked.is_post() => recorded::turned(self),
             ("record.json", "") => Ok(recorded::switch(self)),
             ("try", "") => trial::page(self).await,
             ("doctor", "") => doctor::page(self),
@@ -204,7 +210,9 @@ impl Scene<'_> {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let health = health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow());
+        let near = guard::is_near(session);
+        let health =
+            health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow(), near);
         let mut response = match health {
             Some(response) => response,
             None => Box::pin(self.console(session)).await,

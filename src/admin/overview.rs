@@ -48,7 +48,7 @@ struct Reload {
 struct Part {
     kind: &'static str,
     name: String,
-    /// `good`, `warn` or `bad`.
+    /// `good`, `warn`, `bad`, or `hint` where nothing is known.
     class: &'static str,
     state: &'static str,
     note: String,
@@ -119,6 +119,9 @@ fn parts(scene: &Scene<'_>, hour: &Hour) -> Vec<Part> {
         let failed = hour.whole.by_upstream.iter().find(|(of, _)| of == name).map_or(0, |(_, count)| *count);
         let (class, state) = match (addresses, failed) {
             (0, _) => ("bad", "name does not resolve"),
+            (_, 0) if hour.whole.passed == 0 => ("hint", "nobody was led there in the last hour"),
+            // Of several it is not counted which of them was asked.
+            (_, 0) if scene.in_force.upstreams.len() > 1 => ("hint", "no failure in the last hour"),
             (_, 0) => ("good", "no failure in the last hour"),
             _ => ("warn", "failures in the last hour"),
         };

@@ -32,6 +32,8 @@ struct Voucher {
     /// What fails or lacks.
     troubles: Vec<Trouble>,
     keys: Vec<ListedKey>,
+    /// When they were fetched.
+    keys_fetched: String,
     /// What is said where there are no keys to list; nothing where none are needed.
     no_keys: &'static str,
 }
@@ -84,7 +86,7 @@ fn of_provider(name: &str, standing: crate::oidc::Standing, now: SystemTime) -> 
         (Some(_), None, false) => ("warn", "ready, and something is not offered"),
         (Some(_), None, true) => ("good", "ready"),
     };
-    let mut keys = Vec::new();
+    let (mut keys, mut keys_fetched) = (Vec::new(), String::new());
     if let Some(known) = standing.known {
         if known.issuer.trim_end_matches('/') != standing.configured_issuer.trim_end_matches('/') {
             facts.push(("Calls itself", known.issuer));
@@ -103,12 +105,13 @@ fn of_provider(name: &str, standing: crate::oidc::Standing, now: SystemTime) -> 
         facts.push(("Fetched", at(known.fetched_at, now)));
         facts.push(("Next", at(known.next, now)));
         keys = known.keys;
+        keys_fetched = format!("fetched {}", at(known.keys_at, now));
     }
     // Without anything fetched it is what keeps people out.
     let weight = if class == "bad" { "bad" } else { "warn" };
     let mut troubles: Vec<_> = standing.trouble.into_iter().map(trouble(weight)).collect();
     troubles.extend(standing.shortcomings.into_iter().map(trouble("warn")));
-    Voucher { name: name.to_owned(), class, state, facts, troubles, keys, no_keys: "Not fetched yet." }
+    Voucher { name: name.to_owned(), class, state, facts, troubles, keys, keys_fetched, no_keys: "Not fetched yet." }
 }
 
 fn endpoint(name: &str) -> &'static str {
@@ -143,7 +146,9 @@ fn of_issuer(issuer: &Issuer, scene: &Scene<'_>) -> Voucher {
     let troubles = standing.trouble.into_iter().chain(asks).map(trouble(weight)).collect();
     let no_keys =
         if issuer.answers_without_keys() { "None: it is asked about its tokens." } else { "Not fetched yet." };
-    Voucher { name: issuer.name.clone(), class, state, facts, troubles, keys: standing.keys, no_keys }
+    let fetched = standing.fetched_at.map(|time| format!("fetched {}", at(time, now)));
+    let keys_fetched = fetched.unwrap_or_else(|| "from the configuration".to_owned());
+    Voucher { name: issuer.name.clone(), class, state, facts, troubles, keys: standing.keys, keys_fetched, no_keys }
 }
 
 fn of_entry(entry: &model::Issuer, settings: &crate::config::Settings) -> Vec<(&'static str, String)> {
@@ -185,5 +190,14 @@ fn of_directory(directory: &directory::Directory, scene: &Scene<'_>) -> Voucher 
         }
         directory::Readiness::NotReady(failure) => ("bad", "does not answer", vec![trouble("bad")(failure)]),
     };
-    Voucher { name: directory.name().to_owned(), class, state, facts, troubles, keys: Vec::new(), no_keys: "" }
+    Voucher {
+        name: directory.name().to_owned(),
+        class,
+        state,
+        facts,
+        troubles,
+        keys: Vec::new(),
+        keys_fetched: String::new(),
+        no_keys: "",
+    }
 }

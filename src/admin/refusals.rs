@@ -12,7 +12,8 @@ use super::plot::{self, Bar};
 use super::samples::Hour;
 use super::shell::Shell;
 use super::words::{ago, count, stamp};
-use crate::explain::of_reference;
+use crate::examined::Found;
+use crate::explain::{Verdict, of_reference};
 use crate::reason::{Failure, Info};
 use crate::telemetry::{Group, Refused, refusals};
 
@@ -46,6 +47,11 @@ struct Reasoned {
 struct One {
     at: String,
     ago: String,
+    /// Method and address; of one that could not be read, what the steps kept of it.
+    request: String,
+    /// Who it is and who says so, where a credential was refused and its checks say what it holds.
+    says_it_is: Option<String>,
+    says_issuer: Option<String>,
     refused: Arc<Refused>,
 }
 
@@ -55,6 +61,8 @@ struct RefusalPage<'a> {
     shell: Shell,
     reference: &'a str,
     found: Option<One>,
+    /// What became of it, where nothing was refused.
+    passed: Option<String>,
     /// Its steps, where they were kept.
     shown: Option<Shown>,
 }
@@ -69,8 +77,10 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
         let explained = of_reference(&bare);
         let status = if explained.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
         let found = explained.as_ref().map(|explained| one(&explained.request, scene.now));
+        let verdict = explained.as_ref().map(|explained| &explained.explanation.verdict);
+        let passed = verdict.filter(|verdict| verdict.code.is_none()).map(Verdict::in_words);
         let shown = explained.map(|explained| Shown::of(explained.explanation)).filter(|shown| !shown.steps.is_empty());
-        let page = RefusalPage { reference: asked, found, shown, shell };
+        let page = RefusalPage { reference: asked, found, passed, shown, shell };
         return Ok(page.shell.answer(status, &page));
     }
     shell.refresh = None;
@@ -114,5 +124,26 @@ fn reasoned(group: &Group, now: SystemTime) -> Reasoned {
 }
 
 fn one(refused: &Arc<Refused>, now: SystemTime) -> One {
-    One { at: stamp(refused.at), ago: ago(refused.at, now), refused: Arc::clone(refused) }
+    let checks = refused.trace.iter().flatten().flat_map(|step| &step.checks);
+    let got = |what: &str| {
+        let check = checks.clone().find(|check| check.what == what && check.found == Found::Holds);
+        check.map(|check| check.got.clone())
+    };
+    One {
+        at: stamp(refused.at),
+        ago: ago(refused.at, now),
+        request: request(refused),
+        says_it_is: got("who it is"),
+        says_issuer: got("issuer (iss)"),
+        refused: Arc::clone(refused),
+    }
+}
+
+fn request(refused: &Refused) -> String {
+    let unread = || {
+        let said = refused.trace.as_ref()?.first()?.said.iter().find_map(|said| said.strip_prefix("one reading: "))?;
+        Some(format!("{} {said}", refused.method))
+    };
+    let plain = format!("{} {}{}", refused.method, refused.host, refused.path);
+    if refused.path.is_empty() { unread().unwrap_or(plain) } else { plain }
 }

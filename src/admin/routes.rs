@@ -8,9 +8,9 @@ use http::Response;
 
 use super::Scene;
 use super::shell::Shell;
-use crate::config::Settings;
 use crate::config::model::{Access, Allow, BasicWith, Route};
 use crate::config::table::demands;
+use crate::config::{Config, KeyPath, Settings};
 
 #[derive(Template)]
 #[template(path = "routes.html", config = "src/admin/askama.toml")]
@@ -20,8 +20,8 @@ struct Routes {
 }
 
 struct Row {
-    /// The number in the configuration, from 1.
-    number: usize,
+    /// Its key in the configuration, as the table and errors have it, and where it is written.
+    key: String,
     name: String,
     place: String,
     access: &'static str,
@@ -34,10 +34,11 @@ struct Row {
 }
 
 pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
-    let settings = &scene.in_force.config.settings;
+    let config = &scene.in_force.config;
+    let settings = &config.settings;
     let mut order: Vec<usize> = (0..settings.route.len()).collect();
     order.sort_by_key(|index| rank(&settings.route[*index]));
-    let rows = order.iter().map(|&index| row(index, settings)).collect();
+    let rows = order.iter().map(|&index| row(index, config)).collect();
     let page = Routes { shell: scene.shell("routes"), rows };
     page.shell.page(&page)
 }
@@ -54,7 +55,12 @@ fn prefix(route: &Route) -> String {
     if route.exact.is_some() { path.to_owned() } else { path.trim_end_matches('/').to_owned() }
 }
 
-fn row(index: usize, settings: &Settings) -> Row {
+fn key(index: usize) -> KeyPath {
+    KeyPath::default().key("route").index(index)
+}
+
+fn row(index: usize, config: &Config) -> Row {
+    let settings = &config.settings;
     let route = &settings.route[index];
     let upstream = match &route.upstream {
         Some(name) => settings.upstream.iter().find(|upstream| upstream.name == *name),
@@ -67,7 +73,7 @@ fn row(index: usize, settings: &Settings) -> Row {
         Access::SignedInOrBearer => ("signed in, token or key", "good"),
     };
     Row {
-        number: index + 1,
+        key: config.place_of(&key(index)),
         name: route.name.clone().unwrap_or_default(),
         place: route.place(),
         access,
@@ -165,12 +171,12 @@ fn notes(index: usize, settings: &Settings) -> Vec<String> {
     // Of those that it takes from, the nearest is the one that would govern.
     let around = settings.route.iter().enumerate().filter(|(other, outer)| *other != index && within(route, outer));
     if let Some((other, outer)) = around.min_by_key(|(_, outer)| rank(outer)) {
-        let same = rank(outer) == rank(route);
+        let (same, outer_key) = (rank(outer) == rank(route), key(other));
         let opens = route.access == Access::Public && outer.access != Access::Public;
         notes.push(match (same, opens) {
-            (true, _) => format!("matches the same as route {}, and the first of them counts", other + 1),
-            (false, true) => format!("opens to everybody a part of route {}, {}", other + 1, outer.place()),
-            (false, false) => format!("goes before route {}, {}", other + 1, outer.place()),
+            (true, _) => format!("matches the same as `{outer_key}`, and the first of them counts"),
+            (false, true) => format!("opens to everybody a part of `{outer_key}`, {}", outer.place()),
+            (false, false) => format!("goes before `{outer_key}`, {}", outer.place()),
         });
     }
     notes
@@ -200,8 +206,8 @@ mod tests {
     fn a_public_part_of_a_protected_route_is_named() {
         let settings =
             settings("[[route]]\n[[route]]\npath = '/api/open'\naccess = 'public'\n[[route]]\npath = '/api'");
-        assert_eq!(notes(1, &settings), ["opens to everybody a part of route 3, /api on any host"]);
-        assert_eq!(notes(2, &settings), ["goes before route 1, / on any host"]);
+        assert_eq!(notes(1, &settings), ["opens to everybody a part of `route[2]`, /api on any host"]);
+        assert_eq!(notes(2, &settings), ["goes before `route`, / on any host"]);
         assert!(notes(0, &settings).is_empty());
     }
 

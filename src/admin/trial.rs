@@ -1,6 +1,7 @@
 //! Settings of a provider are tried out before somebody writes them down: judged with the rest of the configuration in
 //! force, then examined by the doctor. Nothing is stored.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use http::{Response, StatusCode};
 use super::doctor::ShownReport;
 use super::shell::Shell;
 use super::{Scene, answer, secrets};
-use crate::config::trial::{Trial, block, with_provider};
-use crate::config::values::MASK;
+use crate::config::trial::{Trial, block, block_to_keep, with_provider};
+use crate::config::values::{FORGOTTEN, MASK, Secret};
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::doctor::{Report, examine_provider};
 use crate::reason::{Failure, Reason};
@@ -84,16 +85,15 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
         shell: scene.shell("try"),
         providers,
         chosen: chosen.unwrap_or_default().to_owned(),
-        block: masked(&text),
+        block: masked(&text).unwrap_or_default(),
         tried: Some(tried),
     };
     let status = if found_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let html = page.shell.answer(status, &page);
-    // A provider may quote the secret that was typed.
-    Ok(match &trial {
-        Ok(trial) => answer::with_body(html, |body| secrets::without(body, &trial.config.settings)),
-        Err(_) => html,
-    })
+    // A provider may quote the secret that was typed, and so may what is said of a block that cannot be read.
+    let typed = typed_secrets(&text);
+    let tried = trial.iter().flat_map(|trial| trial.config.settings.known_secrets());
+    Ok(answer::with_body(html, |body| secrets::without(body, tried.chain(&typed))))
 }
 
 /// Judging reads files, which may take their time: aside, and no longer than the provider may take.
@@ -126,7 +126,7 @@ async fn examined(trial: &Trial) -> Tried {
         errors: Vec::new(),
         warnings: trial.config.warnings.clone(),
         report: Some(ShownReport::of(&report)),
-        paste: block(&trial.config, &trial.provider).unwrap_or_default(),
+        paste: block_to_keep(&trial.config, &trial.provider).unwrap_or_default(),
     }
 }
 
@@ -140,33 +140,103 @@ fn wrong(error: ConfigError) -> Wrong {
     }
 }
 
-/// The text as it is shown again: what was typed as a secret is not.
-fn masked(text: &str) -> String {
-    let is_secret = |line: &str| {
-        let key = line.split('=').next().unwrap_or_default().trim().trim_matches(['"', '\'']);
-        line.contains('=') && key.rsplit('.').next() == Some("client_secret")
-    };
-    let mut lines = Vec::new();
-    let mut inside: Option<&str> = None;
-    for line in text.lines() {
-        // A text of several lines goes on to its end.
-        if let Some(end) = inside {
-            inside = Some(end).filter(|end| !line.contains(end));
-            continue;
-        }
-        if !is_secret(line) {
-            lines.push(line.to_owned());
-            continue;
-        }
-        let value = line.split_once('=').map_or("", |(_, value)| value.trim());
-        inside = ["\"\"\"", "'''"].into_iter().find(|mark| value.starts_with(mark) && value.matches(mark).count() == 1);
-        lines.push(if matches!(value, "\"\"" | "''") {
-            line.to_owned()
-        } else {
-            format!("client_secret = \"{MASK}\"")
-        });
+/// The text as it is shown again: what was typed as a secret is not, and what stands in its place says so. A mask that was
+/// left as it was goes on meaning the secret in force.
+fn masked(text: &str) -> Option<String> {
+    let mut shown = String::with_capacity(text.len());
+    let mut from = 0;
+    for value in secret_values(text) {
+        shown.push_str(&text[from..value.start]);
+        shown.push_str(&format!("{FORGOTTEN:?}"));
+        from = value.end;
     }
-    lines.join("\n") + "\n"
+    shown.push_str(&text[from..]);
+    // A key may be written with escapes, which only reading undoes.
+    let whole = match toml::from_str::<toml::Table>(text) {
+        Ok(table) => {
+            let (mut typed, mut left) = (Vec::new(), Vec::new());
+            read_secrets(&toml::Value::Table(table), false, &mut typed);
+            let again = toml::from_str::<toml::Table>(&shown).ok()?;
+            read_secrets(&toml::Value::Table(again), false, &mut left);
+            left.iter().all(|left| matches!(left.expose(), "" | FORGOTTEN) || !typed.contains(left))
+        }
+        Err(_) => !shown.contains("\\u") && !shown.contains("\\U") && !shown.contains("\\x"),
+    };
+    whole.then_some(shown)
+}
+
+/// What was typed as a secret: as it stands there, and as TOML reads it.
+fn typed_secrets(text: &str) -> Vec<Secret> {
+    let bare = |value: Range<usize>| Secret::new(text[value].trim_matches(['"', '\'']).trim());
+    let mut typed: Vec<Secret> = secret_values(text).into_iter().map(bare).collect();
+    if let Ok(table) = toml::from_str::<toml::Table>(text) {
+        read_secrets(&toml::Value::Table(table), false, &mut typed);
+    }
+    typed
+}
+
+fn read_secrets(value: &toml::Value, secret: bool, typed: &mut Vec<Secret>) {
+    match value {
+        toml::Value::String(text) if secret && text != MASK => typed.push(Secret::new(text.as_str())),
+        toml::Value::Array(list) => list.iter().for_each(|value| read_secrets(value, secret, typed)),
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| read_secrets(value, secret || names_secret(key), typed));
+        }
+        _ => {}
+    }
+}
+
+fn names_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    (key.contains("secret") || key.contains("password")) && !key.ends_with("_file")
+}
+
+/// Where the values of secrets stand in `text`, which need not be TOML; empty ones and masks left out.
+fn secret_values(text: &str) -> Vec<Range<usize>> {
+    let (mut found, mut from) = (Vec::new(), 0);
+    while let Some(equals) = text[from..].find('=').map(|at| from + at) {
+        from = equals + 1;
+        let key = text[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let key = key.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-')).next().unwrap_or_default();
+        if !names_secret(key) {
+            continue;
+        }
+        let rest = &text[from..];
+        let start = from + (rest.len() - rest.trim_start_matches([' ', '\t']).len());
+        from = start + length_of_value(&text[start..]);
+        let value = &text[start..from];
+        if !matches!(value.trim_matches(['"', '\'']), "" | MASK) {
+            found.push(start..from);
+        }
+    }
+    found
+}
+
+/// Bytes of the value that `text` begins with. Where its end is not plain, the whole line is it.
+fn length_of_value(text: &str) -> usize {
+    let line = text.find('\n').unwrap_or(text.len());
+    let end = match ["\"\"\"", "'''"].into_iter().find(|mark| text.starts_with(mark)) {
+        Some(mark) => text[3..].find(mark).map_or(text.len(), |at| at + 6),
+        None if text.starts_with('[') => text.find(']').map_or(text.len(), |at| at + 1),
+        None => match text[..line].chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            Some(quote) => end_of_string(&text[..line], quote),
+            None => return line,
+        },
+    };
+    let behind = &text[end..];
+    let plain = behind.trim_start_matches([' ', '\t']).chars().next().is_none_or(|c| ",}#]\r\n".contains(c));
+    if plain { end } else { end + behind.find('\n').unwrap_or(behind.len()) }
+}
+
+fn end_of_string(line: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in line.char_indices().skip(1) {
+        if c == quote && !escaped {
+            return at + 1;
+        }
+        escaped = quote == '"' && c == '\\' && !escaped;
+    }
+    line.len()
 }
 
 #[cfg(test)]
@@ -182,11 +252,38 @@ mod tests {
             "client_secret = \"\"\"\nhunter2\"\"\"",
             "provider.client_secret = \"hunter2\"",
             "client_secret = \"hunter2",
+            "client_secret = hunter2",
+            "client_secret = \"a\\\"hunter2\"",
+            "client_secret = \"a\"hunter2",
+            "extra = [{ client_secret = \"hunter2\", name = \"x\" }]",
+            "extra = { client_secret = 'hunter2', name = 'x' }",
+            "secrets = [\"hunter2\",\n\"hunter2-too\"]",
         ] {
-            let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n"));
-            assert!(!shown.contains("hunter2") && shown.contains(MASK), "{typed}: {shown}");
+            let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n")).expect("shown");
+            assert!(!shown.contains("hunter2") && shown.contains(FORGOTTEN), "{typed}: {shown}");
             assert!(shown.contains("client_id"), "{typed}: {shown}");
         }
-        assert_eq!(masked(NEW), NEW);
+        assert_eq!(masked(NEW).as_deref(), Some(NEW));
+        // A mask that nobody touched is the secret in force; what follows it was written by somebody.
+        for kept in ["client_secret = \"********\"\n", "client_secret = '********'  # environment DOORWARD_X\n"] {
+            assert_eq!(masked(kept).as_deref(), Some(kept));
+        }
+        assert!(!masked("client_secret = \"********\"hunter2").is_some_and(|shown| shown.contains("hunter2")));
+        // What cannot be cut out for certain is not shown at all.
+        for typed in ["\"client_\\u0073ecret\" = \"hunt\\u0065r2\"", "\"client_\\u0073ecret\" = \"hunter2"] {
+            assert_eq!(masked(typed), None, "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_was_typed_as_a_secret_is_known_however_its_key_is_spelt() {
+        for typed in [
+            "\"client_\\u0073ecret\" = \"hunter2\"",
+            "a = [{ client_secret = 'hunter2' }]",
+            "client_secret = \"hunter2",
+        ] {
+            assert!(typed_secrets(typed).contains(&Secret::new("hunter2")), "{typed}");
+        }
+        assert!(typed_secrets(NEW).iter().all(|secret| secret.expose().is_empty()));
     }
 }

@@ -75,6 +75,11 @@ impl Passwords {
         Some(Passwords { directory, attempts, headers, lately })
     }
 
+    /// Forgets what was right a moment ago.
+    pub fn forget(&self) {
+        self.lately.clear();
+    }
+
     /// Whose they are.
     pub async fn judge(&self, pair: &Pair, client: Option<IpAddr>) -> Result<Arc<Person>, Refused> {
         if let Some(person) = self.lately.get(&pair.user, &pair.password) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-pub use examine::{Credential, Sent};
+pub use examine::{Credential, Proof, Sent};
 use http::{HeaderName, HeaderValue};
 use memchr::memchr;
 
@@ -75,17 +75,23 @@ impl Programs {
     /// Who sent `authorization`, and whether that counts where `wanted` is asked for, at `now` (seconds since 1970).
     /// Every failure is of room 8.
     pub async fn judge(&self, authorization: &HeaderValue, wanted: &Wanted, now: u64) -> Result<Program, Failure> {
-        let (credential, scheme) = read(authorization.as_bytes(), self.issuers.max_token_bytes())?;
+        let credential = self.credential_in(authorization)?;
         if ServiceAccounts::looks_like_key(&credential) {
-            return self.judge_key(&credential, wanted, now);
-        }
-        // Every JWT begins so: with the brace of its header.
-        if !credential.starts_with(b"ey") {
-            check_opaque(&credential, scheme)?;
+            return self.check_account(self.accounts.judge(&credential, now)?, wanted);
         }
         let further = |verified: &Verified| self.check_further(verified, wanted);
         let cached = self.issuers.judge(&credential, wanted.issuers.as_deref(), now, further).await?;
         self.program_of(cached)
+    }
+
+    /// A key, a JWT, or what may be an opaque token.
+    fn credential_in<'h>(&self, authorization: &'h HeaderValue) -> Result<Cow<'h, [u8]>, Failure> {
+        let (credential, scheme) = read(authorization.as_bytes(), self.issuers.max_token_bytes())?;
+        // Every JWT begins so: with the brace of its header.
+        if !ServiceAccounts::looks_like_key(&credential) && !credential.starts_with(b"ey") {
+            check_opaque(&credential, scheme)?;
+        }
+        Ok(credential)
     }
 
     /// Whether a token that its issuer's entry takes is revoked, or lacks what the route asks for.
@@ -128,8 +134,8 @@ impl Programs {
         passwords.judge(pair, client).await.map(Program::Person)
     }
 
-    fn judge_key(&self, key: &[u8], wanted: &Wanted, now: u64) -> Result<Program, Failure> {
-        let account = self.accounts.judge(key, now)?;
+    /// Whoever sent a good key.
+    fn check_account(&self, account: Arc<Account>, wanted: &Wanted) -> Result<Program, Failure> {
         self.check_key_counts(wanted).map(|()| Program::Account(account))
     }
 

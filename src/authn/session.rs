@@ -27,6 +27,8 @@ pub struct SessionRules<'a> {
     pub limits: &'a model::Session,
     /// None where a session counts although it was ended, which is for signing out of it once more.
     pub ended: Option<&'a Ended>,
+    /// Whether the use of one that was ended counts in the metrics.
+    pub counted: bool,
     /// Whether only sessions of the way in count, which are sealed for this process alone.
     pub restore: bool,
 }
@@ -73,7 +75,10 @@ impl SessionRules<'_> {
     fn open(&self, sealed: &[u8], now: u64) -> Result<Session, Failure> {
         let session = Session::open(self.keys, self.cookies.sealed_for(), sealed)?;
         session.check(self.limits, now)?;
-        match self.ended.and_then(|ended| ended.ended(&session, now)) {
+        match self
+            .ended
+            .and_then(|ended| if self.counted { ended.ended(&session, now) } else { ended.look_at(&session, now) })
+        {
             None => Ok(session),
             Some(ending) => Err(Failure::new(Reason::SessionEnded, ending.detail())),
         }

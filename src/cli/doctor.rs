@@ -18,7 +18,9 @@ use crate::doctor::{Part, Report, Scope, app_address, examine, unloaded};
 #[derive(Debug, Args)]
 pub(super) struct Command {
     /// Configuration file; chosen as by `run` where it is not given
-    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The same, as other commands have it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
@@ -37,7 +39,7 @@ fn parts() -> impl TypedValueParser<Value = Part> {
 }
 
 pub(super) fn main(command: Command) -> ExitCode {
-    let config = match Config::load(command.config.as_deref(), &environment()) {
+    let config = match Config::load(command.file.or(command.config).as_deref(), &environment()) {
         Ok(config) => Arc::new(config),
         Err(errors) => {
             tell(&unloaded(&errors), command.json);

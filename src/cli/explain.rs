@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{EXIT_CONFIG, EXIT_USAGE, FileFlag, fail, load, print};
+use super::{EXIT_CONFIG, EXIT_USAGE, fail, load, print};
 use crate::config::Config;
 use crate::explain::{self, Outcome, Person, Request, Who};
 use crate::gateway::Gateway;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    #[command(flatten)]
-    file: FileFlag,
+    /// Configuration file; chosen as by `run` where it is not given
+    file: Option<PathBuf>,
+    /// The same, as other commands have it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
     /// Address of the request, as it would be written: nothing of it is put in order. With `/` at the start, of `public_url`
     #[arg(long, value_name = "URL")]
     url: String,
@@ -60,7 +63,7 @@ pub(super) struct Explain {
 /// 0 where the request would pass or the gateway would answer it, 1 where it would be refused or that cannot be told.
 pub(super) fn main(flags: Explain) -> ExitCode {
     let json = flags.json;
-    let file = flags.file.config.clone();
+    let file = flags.file.clone().or(flags.config.clone());
     let request = match flags.request() {
         Ok(request) => request,
         Err(message) => return fail(EXIT_USAGE, &message),

@@ -5,7 +5,9 @@ use super::model::Settings;
 use super::origin::{KeyPath, Origin, Step};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::tree::{Node, Plain};
+use super::values::{FORGOTTEN, MASK};
 use super::{de, environment, wandb};
+use crate::reason::Reason;
 
 /// The settings, or everything that is wrong with how they are written.
 pub(crate) fn settings(mut root: Node) -> Result<Settings, Vec<ConfigError>> {
@@ -133,6 +135,9 @@ fn walk(node: &Node, shape: &Shape, path: &KeyPath, errors: &mut Vec<ConfigError
                 );
             }
         }
+        (Shape::Text(Kind::Secret), Plain::Text(text)) if matches!(text.as_str(), MASK | FORGOTTEN) => {
+            errors.push(masked(text, path).at(&node.origin));
+        }
         (Shape::Text(_), Plain::Text(_)) | (Shape::Flag, Plain::Flag(_)) => {}
         (Shape::Number | Shape::Text(Kind::OrNumber), Plain::Whole(number)) if *number >= 0 => {}
         // `idle = 30`: the type's own message says which units there are.
@@ -149,6 +154,16 @@ fn walk(node: &Node, shape: &Shape, path: &KeyPath, errors: &mut Vec<ConfigError
             });
         }
     }
+}
+
+/// Somebody pasted what was shown in place of a secret.
+fn masked(text: &str, path: &KeyPath) -> ConfigError {
+    let message = match text {
+        MASK => "this is the mask that tables and the console show in place of a secret, and not the secret",
+        _ => "this stands where the console forgot a secret that was typed",
+    };
+    let hint = "write the secret itself, or keep it in a file and name that with the key that ends in `_file`";
+    ConfigError::new(path.to_string(), message).because(Reason::SecretMissing).hint(hint)
 }
 
 /// What a list or a table looks like in the file.

@@ -27,7 +27,7 @@ mod wandb_ldap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use changes::changed;
+pub use changes::{changed, looser};
 pub use error::{ConfigError, ConfigErrors, nearest};
 pub use judge::console;
 pub use model::{OWN_ISSUER, Settings};
@@ -62,7 +62,14 @@ impl Config {
     /// Reads files (the configuration, secrets) and nothing else; `env` is handed in so that tests and reloads
     /// see what they want to. Fails with every error that was found.
     pub fn load(file: Option<&Path>, env: &[(String, String)]) -> Result<Config, ConfigErrors> {
-        Config::load_chosen(choose(file, env), env)
+        Config::load_chosen(Config::chosen(file, env), env)
+    }
+
+    /// The file that [`Config::load`] would read.
+    pub fn chosen(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
+        let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
+        let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
+        file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
     }
 
     /// Reads and judges again what this one was read from, as it is now.
@@ -85,7 +92,8 @@ impl Config {
         let mut root = laid(file.as_deref(), env, &mut errors, &mut warnings)?;
         secret_files::fold(&mut root, &mut errors);
         // Whoever configures by the environment alone begins with this one.
-        if file.is_none() && root.get("public_url").is_none() {
+        let nothing = file.is_none() && root.get("public_url").is_none();
+        if nothing {
             errors.insert(0, nothing_found());
         }
         presets::overlay(&mut root);
@@ -95,7 +103,8 @@ impl Config {
             Ok(settings) if errors.is_empty() => settings,
             Ok(_) => return Err(in_order(errors, warnings)),
             Err(more) => {
-                errors.extend(more);
+                // That there is no public URL is told by the first.
+                errors.extend(more.into_iter().filter(|error| !nothing || error.key != "public_url"));
                 return Err(in_order(errors, warnings));
             }
         };
@@ -105,6 +114,18 @@ impl Config {
         match verdict.errors.is_empty() {
             true => Ok(Config { settings, origins, warnings, file, secrets }),
             false => Err(in_order(verdict.errors, warnings)),
+        }
+    }
+
+    /// The setting at `path` as errors and the table call it, and where it is written: `route[1].allow, gateway.toml:20`.
+    pub fn place_of(&self, path: &KeyPath) -> String {
+        match self.origins.nearest(path) {
+            Origin::Default | Origin::Preset(_) => path.to_string(),
+            Origin::File { file, line, .. } => {
+                let name = file.file_name().map_or_else(|| file.to_string_lossy(), |name| name.to_string_lossy());
+                format!("{path}, {name}:{line}")
+            }
+            origin => format!("{path}, {origin}"),
         }
     }
 }
@@ -129,14 +150,9 @@ fn in_order(mut errors: Vec<ConfigError>, warnings: Vec<String>) -> ConfigErrors
     ConfigErrors(errors, warnings)
 }
 
-fn choose(file: Option<&Path>, env: &[(String, String)]) -> Option<PathBuf> {
-    let variable = || env.iter().find(|(name, value)| name == environment::CONFIG_FILE && !value.is_empty());
-    let default = || Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists());
-    file.map(Path::to_owned).or_else(|| variable().map(|(_, value)| value.into())).or_else(default)
-}
-
 fn nothing_found() -> ConfigError {
-    let hint = "name the file with `--config FILE` or DOORWARD_CONFIG, or write one as docs/getting-started.md shows";
+    let hint = "name the file with `--config FILE` or DOORWARD_CONFIG, write one as docs/getting-started.md shows, or set \
+                DOORWARD_PUBLIC_URL and the rest in the environment";
     let message = format!("there is no {DEFAULT_FILE} in this directory, and none is named");
     ConfigError::new("", message).because(Reason::ConfigUnreadable).hint(hint)
 }

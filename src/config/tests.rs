@@ -449,3 +449,38 @@ fn every_secret_that_can_be_set_is_known_to_whoever_hides_them() {
         ["a", "b", "c", "e", "f", "d"]
     );
 }
+
+#[test]
+fn that_no_configuration_was_found_is_told_once() {
+    let errors = Config::load_chosen(None, &[]).expect_err("nothing").0;
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].message.contains("none is named"), "{errors:?}");
+    // Who has a file that lacks it is told that.
+    assert!(Place::new().load("", &[]).expect_err("empty").0.iter().any(|error| error.key == "public_url"));
+}
+
+#[test]
+fn a_mask_that_was_pasted_is_not_taken_for_the_secret() {
+    let place = Place::new();
+    place.file("masked", "********\n");
+    for line in [
+        "client_secret = \"********\"",
+        "client_secret = \"(type the secret again)\"",
+        "client_secret_file = \"masked\"",
+    ] {
+        let text = GOOD.replace("client_id", &format!("{line}\nclient_id"));
+        let errors = place.load(&text, &[]).expect_err("refused").to_string();
+        assert!(errors.contains("provider.client_secret: this ") && errors.contains("DW-7003"), "{line}\n{errors}");
+    }
+}
+
+#[test]
+fn a_first_route_that_takes_the_place_of_the_one_that_goes_without_saying_is_warned_of() {
+    let console = "[[upstream]]\nname = \"console\"\nurl = \"http://127.0.0.1:1\"\n\
+                   [[route]]\npath = \"/ops\"\nupstream = \"console\"\n";
+    let warned =
+        |more: &str| Place::new().load(&format!("{GOOD}{console}{more}"), &[]).expect("good").warnings.concat();
+    let told = warned("");
+    assert!(told.contains("no route leads to `app`") && told.contains("only while there is no [[route]]"), "{told}");
+    assert_eq!(warned("[[route]]\npath = \"/\"\nupstream = \"app\"\n"), "");
+}

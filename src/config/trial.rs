@@ -15,7 +15,7 @@ use super::origin::{KeyPath, Origin, Step};
 use super::shape::{self, Field, Kind, Shape, Table};
 use super::table::address;
 use super::tree::{Node, Plain};
-use super::values::MASK;
+use super::values::{FORGOTTEN, MASK};
 use super::{Config, check, complete, in_order, judge, presets};
 use crate::reason::Reason;
 
@@ -34,13 +34,26 @@ pub struct Trial {
 
 /// The block of the provider called `name` as somebody could have written it: what was set, with masks for secrets.
 pub fn block(config: &Config, name: &str) -> Option<String> {
+    written(config, name, &format!("client_secret = \"{MASK}\""))
+}
+
+/// The same to be written down, where a mask would be taken for the secret.
+pub fn block_to_keep(config: &Config, name: &str) -> Option<String> {
+    written(
+        config,
+        name,
+        "# client_secret = \"…\": not shown; write the secret here, or name its file as client_secret_file",
+    )
+}
+
+fn written(config: &Config, name: &str, secret: &str) -> Option<String> {
     let index = config.settings.provider.iter().position(|provider| provider.name == name)?;
     let values = serde_json::to_value(&config.settings.provider[index]).ok()?;
     let path = KeyPath::of("provider").index(index);
     let mut text = "[[provider]]\n".to_owned();
     for field in &fields()?.fields {
         let origin = config.origins.of(&path.key(&field.name));
-        let from_file = matches!(config.origins.of(&path.key("client_secret")), Origin::SecretFile { .. });
+        let from_file = config.settings.provider[index].client_secret_file.is_some();
         let left_out = match field.name.as_str() {
             // The file is named instead.
             "client_secret" => from_file,
@@ -55,7 +68,10 @@ pub fn block(config: &Config, name: &str) -> Option<String> {
         });
         let value = value.as_ref().and_then(toml_of);
         let Some(value) = value else { continue };
-        text.push_str(&format!("{} = {value}", field.name));
+        match field.name.as_str() {
+            "client_secret" => text.push_str(secret),
+            name => text.push_str(&format!("{name} = {value}")),
+        }
         if let Origin::Variable { name, .. } = origin {
             text.push_str(&format!("  # environment {name}"));
         }
@@ -190,6 +206,12 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
             None => wrong("client_secret", &node.clone(), elsewhere.to_owned(), type_it),
         }
     }
+    let forgotten = |node: &&mut Node| matches!(&node.plain, Plain::Text(text) if text == FORGOTTEN);
+    if let Some(node) = table.get_mut("client_secret").filter(forgotten) {
+        let message = "the secret that was typed for the trial before is not kept";
+        let hint = format!("type it again, or write {MASK:?} for the one in force");
+        wrong("client_secret", &node.clone(), message.into(), &hint);
+    }
     errors
 }
 
@@ -297,7 +319,10 @@ mod tests {
             let of = |config: &Config| serde_json::to_value(&config.settings).expect("settings");
             assert_eq!(of(&trial.config), of(&config));
             assert_eq!(trial.config.settings.provider[0].client_secret.as_ref().map(|s| s.expose()), Some(SECRET));
-            assert!(!super::block(&trial.config, "main").expect("a block").contains(SECRET));
+            let keep = block_to_keep(&trial.config, "main").expect("a block");
+            assert!(!keep.contains(SECRET) && !keep.contains(MASK), "{keep}");
+            let (file, comment) = (keep.contains("\nclient_secret_file = "), keep.contains("\n# client_secret = "));
+            assert_eq!((file, comment), (set.contains("_file"), !set.contains("_file")), "{keep}");
         }
     }
 
@@ -348,6 +373,9 @@ mod tests {
             )
             .is_ok()
         );
+        let forgotten = format!("client_secret = {FORGOTTEN:?}");
+        let told_again = told(&config, &block("https://login.example.com/realm", &forgotten));
+        assert!(told_again[0].contains("type it again") && told_again.len() == 1, "{told_again:?}");
         for key in SECRET_FILES {
             let told = told(&config, &block("https://login.example.com/realm", &format!("{key} = \"/etc/passwd\"")));
             assert!(told[0].contains("no other is read here"), "{told:?}");

@@ -91,6 +91,9 @@ impl fmt::Display for ByteSize {
 /// What is shown in place of a secret.
 pub const MASK: &str = "********";
 
+/// What stands where a secret was that somebody typed to try it out, and that was not kept.
+pub const FORGOTTEN: &str = "(type the secret again)";
+
 /// A secret. It has no `Display`, its `Debug` shows nothing, and it is wiped when dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);

@@ -5,6 +5,7 @@
 //! is not there costs the same steps as a wrong password and is answered with the same words. A directory that hangs costs
 //! its own sign-ins their time and nothing else.
 
+mod checked;
 mod connection;
 mod examined;
 pub mod name;
@@ -16,14 +17,13 @@ mod verified;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::attempts::{Refused, Try};
-use crate::background;
 use crate::claims::NeededClaims;
 use crate::config::model::{self, DirectoryAddress, Settings};
 use crate::identity::Identity;
@@ -35,6 +35,8 @@ use crate::ldap::message::{
 };
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+pub use checked::Readiness;
+use checked::State;
 use connection::{Found, Query};
 pub use examined::Examined;
 use name::Name;
@@ -42,8 +44,6 @@ use person::Reading;
 use pool::Pool;
 pub use verified::VerifiedPasswords;
 
-/// Between two looks at whether the directory is there.
-const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// Longest password; no directory's is longer, and a slow hash of a long text is work for nothing.
 const LONGEST_PASSWORD: usize = 1024;
 /// Refusals leave at multiples of this: by the clock a name that is there and one that is not look the same.
@@ -67,34 +67,22 @@ pub struct Directory {
     state: ArcSwapOption<State>,
 }
 
-/// What the last look at the directory found.
-#[derive(Clone, Debug)]
-struct State {
-    at: SystemTime,
-    found: Result<Sight, Failure>,
-}
-
-/// What a look at a directory that answers saw; for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Sight {
-    said: String,
-    /// Why nobody can sign in all the same.
-    trouble: Option<String>,
-}
-
-/// Whether people can be asked about.
-#[derive(Clone, Debug)]
-pub enum Readiness {
-    Ready {
-        checked_at: SystemTime,
-        found: String,
-        /// Why nobody can sign in although the directory answers.
-        trouble: Option<String>,
-    },
-    NotReady(Failure),
-}
-
 impl Directory {
+    /// `failure`, by which a rule turned somebody of the directory away, with what to do there where a claim is absent.
+    pub fn explain_absence(&self, failure: Failure) -> Failure {
+        if failure.reason != Reason::ClaimAbsent {
+            return failure;
+        }
+        let groups = match &self.settings.group_base_dn {
+            Some(base) => format!("a search below `{base}`"),
+            None => "an attribute".to_owned(),
+        };
+        failure.of_provider(self.name()).remedied(format!(
+            "Have the entry of this person in the directory hold what the rule asks for, or name the attribute that does in \
+             `ldap.attributes` (groups come from {groups}); then sign in again."
+        ))
+    }
+
     /// The directory of a configuration that has been judged; `None` where it has none.
     pub fn new(settings: &Settings) -> Result<Option<Arc<Directory>>, Failure> {
         let Some(own) = &settings.ldap else { return Ok(None) };
@@ -123,15 +111,6 @@ impl Directory {
             state: ArcSwapOption::empty(),
             settings: own.clone(),
         })))
-    }
-
-    /// Takes over what `before`, the directory of the configuration until now, saw when it looked: where both look at the
-    /// same place, so that a reload does not make the gateway unready.
-    pub fn inherit(&self, before: &Directory) {
-        let place = |own: &Directory| serde_json::to_value(&own.settings).ok();
-        if place(self).is_some_and(|own| Some(own) == place(before)) {
-            self.state.store(before.state.load_full());
-        }
     }
 
     /// Its name, which is the provider of the identities it vouches for.
@@ -375,118 +354,6 @@ impl Directory {
         let label = result.as_ref().map_or_else(|failure| failure.reason.code(), |_| "ok");
         metrics().directory_operations.with_label_values(&[self.name(), step, label]).inc();
         result
-    }
-
-    /// Looks after it until `shutdown` turns true: whether it answers, and connections that nobody used for long.
-    pub async fn keep_checked(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        let ready = matches!(self.readiness(), Readiness::Ready { .. });
-        metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(ready));
-        background::repeat(shutdown, |_| async {
-            self.pool.drop_unused();
-            self.check().await;
-            match self.readiness() {
-                Readiness::Ready { .. } => Some(CHECK_EVERY),
-                Readiness::NotReady(_) => None,
-            }
-        })
-        .await;
-    }
-
-    async fn check(&self) {
-        let known = match self.state.load().as_deref() {
-            // What was wrong may have been mended.
-            Some(State { found: Ok(sight), .. }) if sight.trouble.is_none() => Some(sight.clone()),
-            _ => None,
-        };
-        let longest = self.pool.longest();
-        let looked = tokio::time::timeout(longest, self.look(known)).await;
-        let found = self.counted("check", looked.unwrap_or_else(|_| Err(too_long(longest))));
-        metrics().directory_ready.with_label_values(&[self.name()]).set(i64::from(found.is_ok()));
-        let before = self.state.swap(Some(Arc::new(State { at: SystemTime::now(), found: found.clone() })));
-        let was = before.as_ref().map(|state| &state.found);
-        match (was, &found) {
-            (Some(Ok(Sight { trouble: None, .. })), Ok(Sight { trouble: None, .. })) => {}
-            (Some(Ok(same)), Ok(sight)) if same == sight => {}
-            (_, Ok(Sight { said, trouble })) => {
-                let (directory, found, login) = (self.name(), said.as_str(), self.takes_sign_ins());
-                match trouble {
-                    None => tracing::info!(directory, found, login, "the directory answers"),
-                    Some(trouble) => tracing::warn!(
-                        directory,
-                        found,
-                        trouble = trouble.as_str(),
-                        login,
-                        "the directory answers, and nobody can sign in"
-                    ),
-                }
-            }
-            (Some(Err(same)), Err(failure)) if same == failure => {}
-            (_, Err(failure)) => {
-                let remedy = failure.remedy();
-                tracing::warn!(directory = self.name(), %failure, remedy, "the directory cannot be used");
-            }
-        }
-    }
-
-    /// What signing in needs, tried out: the connection, the bind, both bases; and whether anybody is there where that is not
-    /// `known`, since looking for people may cost a large directory something.
-    async fn look(&self, known: Option<Sight>) -> Result<Sight, Failure> {
-        let base = &self.settings.base_dn;
-        let none = ["1.1".to_owned()];
-        let query = |scope, size_limit, filter: &Filter| Query {
-            base,
-            scope,
-            size_limit,
-            filter: filter.encode(Filling::default()),
-            attributes: &none,
-        };
-        let bases = [("base_dn", Some(base)), ("group_base_dn", self.settings.group_base_dn.as_ref())];
-        for (key, base) in bases.into_iter().filter_map(|(key, base)| Some((key, base?))) {
-            let query = Query { base, ..query(Scope::Base, 1, &Filter::everything()) };
-            let found = self.pool.search(&query).await?;
-            if found.outcome.code != SUCCESS {
-                return Err(self.search_failed(key, base, &found));
-            }
-        }
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let how = self.pool.said();
-        let fine = |said: String| Ok(Sight { said, trouble: None });
-        if self.settings.user_filter.is_some() {
-            return fine(how);
-        }
-        let by = &self.settings.user_attribute;
-        let found = self.pool.search(&query(Scope::Subtree, 5, &Filter::has_one_of(by))).await?;
-        let by = by.join(" or ");
-        match (found.outcome.code, found.entries.len()) {
-            (SIZE_LIMIT_EXCEEDED, _) => fine(format!("{how}, 5 entries and more with {by}")),
-            (SUCCESS, 0) => {
-                let whoever = match &self.settings.bind_dn {
-                    Some(dn) => format!("{dn} may not see them"),
-                    None => "whoever is anonymous may not see them (set bind_dn)".to_owned(),
-                };
-                let trouble = format!(
-                    "nobody can sign in: below base_dn {base:?} is no entry with {by}; the base is another, people have \
-                     another attribute (user_attribute), or {whoever}"
-                );
-                Ok(Sight { said: format!("{how}, no entry with {by}"), trouble: Some(trouble) })
-            }
-            (SUCCESS, 1) => fine(format!("{how}, 1 entry with {by}")),
-            (SUCCESS, count) => fine(format!("{how}, {count} entries with {by}")),
-            _ => Err(self.search_failed("base_dn", base, &found)),
-        }
-    }
-
-    /// What /readyz says of it.
-    pub fn readiness(&self) -> Readiness {
-        match self.state.load().as_deref() {
-            Some(State { at, found: Ok(Sight { said, trouble }) }) => {
-                Readiness::Ready { checked_at: *at, found: said.clone(), trouble: trouble.clone() }
-            }
-            Some(State { found: Err(failure), .. }) => Readiness::NotReady(failure.clone()),
-            None => Readiness::NotReady(Failure::new(Reason::DirectoryUnreachable, "not asked yet")),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::identity::Identity;
 use crate::ldap::dn::Dn;
 use crate::ldap::message::Entry;
 use crate::reason::{Failure, Reason};
+use crate::words::counted;
 
 /// Attributes that stay with an entry when it is renamed (RFC 4530, and what Active Directory and 389 have instead).
 const UNIQUE: [&str; 3] = ["entryUUID", "objectGUID", "nsUniqueId"];
@@ -80,11 +81,15 @@ impl Reading {
         let groups = groups.unwrap_or_else(|| self.groups(entry));
         let most = self.settings.max_groups;
         if groups.len() > most {
-            let detail = format!("{} groups; max_groups is {most}", groups.len());
+            let detail = format!("{}; max_groups is {most}", counted(groups.len(), "group", "groups"));
             return Err(Failure::new(Reason::DirectoryGroupsTooMany, detail));
         }
         if !self.allowed.is_empty() && !groups.iter().any(|group| self.allowed.contains(&compared(group))) {
-            let detail = format!("{:?} has {} groups, and none of `group_allow_list`", entry.dn, groups.len());
+            let detail = format!(
+                "{:?} has {}, and none of `group_allow_list`",
+                entry.dn,
+                counted(groups.len(), "group", "groups")
+            );
             return Err(Failure::new(Reason::DirectoryGroupMissing, detail));
         }
         let mut claims = Map::new();

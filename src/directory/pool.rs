@@ -1,6 +1,6 @@
 //! Connections for searches, kept for the next one. Nobody's password goes over them.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub struct Pool {
     most: usize,
     idle: Duration,
     kept: Mutex<Vec<(Connection, Instant)>>,
+    /// Whether none is kept any more.
+    closed: AtomicBool,
 }
 
 impl Pool {
@@ -37,6 +39,7 @@ impl Pool {
             most: settings.connections,
             idle: settings.connection_idle.0,
             kept: Mutex::default(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -89,7 +92,7 @@ impl Pool {
 
     fn keep(&self, connection: Connection) {
         let mut kept = self.kept();
-        if kept.len() < self.most {
+        if kept.len() < self.most && !self.closed.load(Ordering::Relaxed) {
             kept.push((connection, Instant::now()));
         }
     }
@@ -103,6 +106,13 @@ impl Pool {
     /// Closes what was not used for long.
     pub fn drop_unused(&self) {
         self.kept().retain(|(_, since)| since.elapsed() < self.idle);
+    }
+
+    /// Closes what is idle; what is in use is closed after its use.
+    pub fn close(&self) {
+        let mut kept = self.kept();
+        self.closed.store(true, Ordering::Relaxed);
+        *kept = Vec::new();
     }
 
     /// Which address answers, how it is protected, and who asks; for people.

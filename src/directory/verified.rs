@@ -66,6 +66,11 @@ impl<T> VerifiedPasswords<T> {
             known.insert(digest, (Instant::now(), who));
         }
     }
+
+    /// Forgets all of them.
+    pub fn clear(&self) {
+        *self.known() = HashMap::new();
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +87,8 @@ mod tests {
         {
             assert!(lately.get(name, password).is_none(), "{name} {password}");
         }
+        lately.clear();
+        assert!(lately.get("bob", "secret").is_none());
         let never = VerifiedPasswords::new(Duration::ZERO).expect("randomness");
         never.put("bob", "secret", Arc::new(7));
         assert!(never.get("bob", "secret").is_none());

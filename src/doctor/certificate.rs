@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::config::model::Settings;
 use crate::pem;
 use crate::reason::Reason;
+use crate::words::counted;
 
 const PLACE: &str = "listener certificate";
 /// Time to see why it was not renewed.
@@ -146,7 +147,13 @@ fn time(chain: &[X509Certificate<'_>], now: SystemTime, report: &mut Report) {
         } else if from.timestamp() > seconds {
             (Weight::Broken, format!("{which} is good from {from} on, by this host's clock not yet"))
         } else if left < SOON.as_secs() as i64 {
-            (Weight::Warning, format!("{which} ends {until}, in {} days", left / (24 * 3600)))
+            (
+                Weight::Warning,
+                format!(
+                    "{which} ends {until}, in {}",
+                    counted(usize::try_from(left / (24 * 3600)).unwrap_or_default(), "day", "days")
+                ),
+            )
         } else {
             continue;
         };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::reason::{Failure, Reason};
+use crate::words::counted;
 
 /// How much a finding weighs. The heavier is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -175,7 +176,8 @@ impl Report {
         }
         let count = |weight| self.findings.iter().filter(|finding| finding.weight == weight).count();
         let (broken, warnings, hints) = (count(Weight::Broken), count(Weight::Warning), count(Weight::Hint));
-        let _ = writeln!(out, "\n{broken} broken, {warnings} warnings, {hints} hints, {} good", self.good.len());
+        let (warnings, hints) = (counted(warnings, "warning", "warnings"), counted(hints, "hint", "hints"));
+        let _ = writeln!(out, "\n{broken} broken, {warnings}, {hints}, {} good", self.good.len());
         out
     }
 }

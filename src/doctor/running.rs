@@ -13,6 +13,7 @@ use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::reason::{Reader, Reason};
 use crate::telemetry::rfc3339;
+use crate::words::counted;
 
 const PLACE: &str = "running gateway";
 /// How long ago a refusal may be to be told.
@@ -161,8 +162,12 @@ fn refusals(said: &Value, report: &mut Report) {
             continue;
         }
         let mut seen = format!(
-            "{} times since the start, last at {at} on {} (reference {})",
-            group["count"],
+            "{} since the start, last at {at} on {} (reference {})",
+            counted(
+                group["count"].as_u64().and_then(|count| count.try_into().ok()).unwrap_or_default(),
+                "time",
+                "times"
+            ),
             text(&last["path"]),
             text(&last["reference"])
         );

@@ -17,6 +17,7 @@ use super::{Finding, Report, Weight};
 use crate::config::Config;
 use crate::config::model::{Access, Route, Settings};
 use crate::reason::Reason;
+use crate::words::counted;
 
 const PLACE: &str = "self-attack";
 /// Routes that are attacked; those further behind are told to be left out.
@@ -43,7 +44,10 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
         report.skipped(
             PLACE,
             "",
-            format!("{} routes behind the first {MOST_ROUTES}", settings.route.len() - MOST_ROUTES),
+            format!(
+                "{} behind the first {MOST_ROUTES}",
+                counted(settings.route.len() - MOST_ROUTES, "route", "routes")
+            ),
         );
     }
     sum.tell(settings, report);
@@ -150,10 +154,10 @@ impl Sum {
         }
         if self.passed.is_empty() && self.entered.is_empty() {
             let said = format!(
-                "{} forged headers on {} routes, none reached the app; names that only your app knows go into `drop` of \
+                "{} on {}, none reached the app; names that only your app knows go into `drop` of \
                  [headers]",
-                self.forged,
-                self.seen.len()
+                counted(self.forged, "forged header", "forged headers"),
+                counted(self.seen.len(), "route", "routes")
             );
             report.good(PLACE, "headers", said);
         }

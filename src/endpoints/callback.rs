@@ -13,10 +13,9 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::new_session::{WayOn, make_session};
-use super::sign_in::count;
 use super::token::is_form;
 use super::{Answer, Context, Refusal, Visit, bounce, lost_attempt};
-use crate::authn::Verdict;
+use crate::authn::{SessionRules, Verdict};
 use crate::keys::Purpose;
 use crate::oidc::{Attempt, AuthorizationResponse, SignedIn};
 use crate::reason::{Failure, Reason};
@@ -33,11 +32,11 @@ const TRIPS_WINDOW: u64 = 60;
 pub async fn callback(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     match finish(context, visit).await {
         Ok((step, answer)) => {
-            count(step, None);
+            visit.count(step, None);
             Ok(answer)
         }
         Err(refusal) => {
-            count("callback", Some(refusal.failure.reason));
+            visit.count("callback", Some(refusal.failure.reason));
             Err(refusal)
         }
     }
@@ -145,7 +144,8 @@ fn open_attempt(context: &Context, visit: &Visit<'_>, state: &str, name: &str) -
 /// there. The person gets the front page rather than an error; nothing changes.
 fn already_signed_in(context: &Context, visit: &Visit<'_>) -> Option<Answer> {
     let known = |provider: &str| context.accepts(provider);
-    match context.session_rules().judge(visit.headers, visit.seconds(), known) {
+    let rules = SessionRules { counted: visit.counted, ..context.session_rules() };
+    match rules.judge(visit.headers, visit.seconds(), known) {
         Verdict::Known(_) => Answer::onward(context, visit, "/", false).ok(),
         _ => None,
     }

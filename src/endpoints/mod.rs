@@ -94,7 +94,14 @@ impl Context {
     pub fn session_rules(&self) -> SessionRules<'_> {
         let limits = &self.config.settings.session;
         let restore = self.way_in.is_some();
-        SessionRules { cookies: &self.cookies, keys: &self.keys, limits, ended: Some(&self.ended), restore }
+        SessionRules {
+            cookies: &self.cookies,
+            keys: &self.keys,
+            limits,
+            ended: Some(&self.ended),
+            restore,
+            counted: true,
+        }
     }
 
     /// The directory, where people sign in with it.
@@ -183,12 +190,21 @@ pub struct Visit<'a> {
     pub over_tls: bool,
     /// The body, where the address is one that reads it.
     pub body: &'a [u8],
+    /// Whether what becomes of it counts in the metrics: not where nobody sent it.
+    pub counted: bool,
 }
 
 impl Visit<'_> {
     /// Person or program; asked only where the gateway answers itself.
     pub fn visitor(&self) -> Visitor {
         Visitor::of(self.method, self.headers)
+    }
+
+    /// Counts a step of signing in or out.
+    fn count(&self, step: &str, reason: Option<Reason>) {
+        if self.counted {
+            sign_in::count(step, reason);
+        }
     }
 
     /// Seconds since 1970.
@@ -346,14 +362,19 @@ pub async fn rehearse(context: &Context, visit: &Visit<'_>) -> Option<Result<Ans
         LOGIN | SIGNED_OUT => reads,
         LOGOUT => reads && !visit.headers.contains_key(header::COOKIE) && !provider_logout::is_front_channel(visit),
         PASSWORD | BACK_CHANNEL_LOGOUT | TOKEN => false,
-        // Without a code there is nothing to redeem.
-        path if is_callback(context, path) => reads && matches!(visit.parameter("code"), Ok(None)),
+        path if is_callback(context, path) => reads && !ends_an_attempt(visit),
         _ => true,
     };
     match told {
         true => Some(Box::pin(answer(context, visit)).await),
         false => None,
     }
+}
+
+/// Whether an answer of the provider is in the address: it redeems what it brings, and uses its attempt up.
+fn ends_an_attempt(visit: &Visit<'_>) -> bool {
+    let says = |name: &str| !matches!(visit.parameter(name), Ok(None));
+    says("code") || says("id_token") || (says("error") && says("state"))
 }
 
 /// The sign-in address that leads back to where `visit` is.

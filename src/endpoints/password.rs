@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::new_session::{WayOn, make_session};
-use super::sign_in::{attempt_id, count, public_host};
+use super::sign_in::{attempt_id, public_host};
 use super::{Answer, Context, Outcome, PASSWORD, Refusal, Visit};
 use crate::attempts::Refused;
 use crate::config::model::{RESTORE, own_issuer};
@@ -73,7 +73,7 @@ pub async fn password(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
     });
     match made {
         Ok(answer) => {
-            count("password", None);
+            visit.count("password", None);
             // Used up: the form cannot be sent again from the browser's history.
             Ok(answer.with_cookies(context.cookies.end(&cookie_of(context, &open.state)?, "/")))
         }
@@ -222,7 +222,7 @@ fn again(context: &Context, visit: &Visit<'_>, open: &Open, refused: Refused) ->
 }
 
 fn note(context: &Context, visit: &Visit<'_>, failure: &Failure) {
-    count("password", Some(failure.reason));
+    visit.count("password", Some(failure.reason));
     let denied = Audit {
         reason: Some(failure.reason),
         detail: &failure.detail,

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
-use super::sign_in::count;
 use super::token::is_form;
 use super::{Answer, Context, Outcome, Refusal, Visit, challenge};
 use crate::attempts::network;
@@ -52,7 +51,7 @@ pub async fn back_channel(context: &Context, visit: &Visit<'_>) -> Answer {
         };
         audit::record(&ended, visit.now);
     }
-    count(BACK_CHANNEL, None);
+    visit.count(BACK_CHANNEL, None);
     let headers = vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Answer { status: StatusCode::OK, headers, body: Bytes::new(), outcome: Outcome::Own, user: None }
 }
@@ -160,7 +159,7 @@ fn end_by_browser(context: &Context, visit: &Visit<'_>) -> Result<Answer, Failur
         };
         audit::record(&ended, visit.now);
     }
-    count(FRONT_CHANNEL, None);
+    visit.count(FRONT_CHANNEL, None);
     framed(&ancestors)
 }
 
@@ -189,5 +188,5 @@ fn note_refusal(visit: &Visit<'_>, step: &'static str, failure: &Failure) {
         ..Audit::new(visit.reference, "session_ended", Decision::Deny)
     };
     audit::record(&denied, visit.now);
-    count(step, Some(failure.reason));
+    visit.count(step, Some(failure.reason));
 }

@@ -325,10 +325,10 @@ fn start(
     wish: &Wish,
     return_to: &str,
 ) -> Result<Answer, Refusal> {
-    by_the_public_port(context, visit).inspect_err(|refusal| count("start", Some(refusal.failure.reason)))?;
+    by_the_public_port(context, visit).inspect_err(|refusal| visit.count("start", Some(refusal.failure.reason)))?;
     let begin = |id: String| Ok((provider.begin_with(wish, return_to, &id, visit.now)?, id));
     let begun = attempt_id(context, visit).and_then(begin);
-    let (mut begun, id) = begun.inspect_err(|f| count("start", Some(f.reason)))?;
+    let (mut begun, id) = begun.inspect_err(|f| visit.count("start", Some(f.reason)))?;
     begun.attempt.from_another_site = visit.headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     let name = context.cookies.attempt(&id);
     let plain = serde_json::to_vec(&begun.attempt).map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
@@ -339,7 +339,7 @@ fn start(
     let lifetime = context.config.settings.sign_in.attempt_lifetime.0.as_secs();
     let mut cookies: Vec<HeaderValue> = context.cookies.set(&name, &sealed, Some(lifetime), "/").into_iter().collect();
     cookies.extend(oldest_attempts(context, visit));
-    count("start", None);
+    visit.count("start", None);
     Ok(Answer::redirect(context, begun.authorization_url.as_str())?.with_cookies(cookies))
 }
 

@@ -6,7 +6,6 @@ use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::sign_in::count;
 use super::{Answer, Context, Known, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
 use crate::authn::SessionRules;
 use crate::config::values::Secret;
@@ -56,7 +55,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     for session in sessions.iter().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
         end(context, visit, session);
     }
-    count("logout", None);
+    visit.count("logout", None);
     let mut answer =
         Answer::redirect(context, &location)?.with_cookies(ended_cookies(context, visit)).with_cookies(waiting);
     answer.user = sessions.into_iter().next().map(|session| session.identity.user);

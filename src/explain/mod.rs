@@ -63,7 +63,7 @@ pub fn of_reference(reference: &str) -> Option<Explained> {
 
 impl Explained {
     fn of(request: Arc<Refused>, verdict: Verdict) -> Explained {
-        let steps = request.trace.clone();
+        let steps = request.steps().to_vec();
         Explained { request, explanation: Explanation { steps, verdict, token: None } }
     }
 
@@ -74,7 +74,7 @@ impl Explained {
             "reference": request.reference.as_str(), "at": rfc3339(unix_seconds(request.at)),
             "method": request.method, "host": request.host, "path": request.path, "route": request.route,
             "user": request.user, "issuer": request.issuer, "client": request.client,
-            "traced": !request.trace.is_empty(), "explanation": self.explanation,
+            "traced": request.trace.is_some(), "explanation": self.explanation,
         })
     }
 }

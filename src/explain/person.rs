@@ -9,6 +9,7 @@ use crate::endpoints::{Context, seal_session};
 use crate::identity::{Authentication, Identity};
 use crate::oidc::SignedIn;
 use crate::reason::Failure;
+use crate::words::in_words;
 
 /// A person, in the terms of a session.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +24,13 @@ pub struct Person {
 }
 
 impl Person {
-    pub(super) fn signed_in(&self, context: &Context, now: u64) -> Result<SignedIn, Failure> {
+    /// Fails, in a sentence, where there is no such provider.
+    pub(super) fn signed_in(&self, context: &Context, now: u64) -> Result<SignedIn, String> {
         let identity = Identity {
-            provider: self.provider.clone().unwrap_or_else(|| usual(context)),
+            provider: match &self.provider {
+                Some(name) => known(name, context)?,
+                None => usual(context),
+            },
             subject: self.user.clone(),
             user: self.user.clone(),
             email: self.email.clone(),
@@ -90,6 +95,22 @@ fn session(identity: Identity, authentication: Authentication) -> SignedIn {
         tokens_expire_at: None,
         authentication,
         proven_at: None,
+    }
+}
+
+/// The name, where somebody can sign in there.
+fn known(name: &str, context: &Context) -> Result<String, String> {
+    let providers = context.providers.iter().map(|provider| provider.name().to_owned());
+    let directory = context.directory().map(|directory| directory.name().to_owned());
+    let way_in = context.way_in.as_ref().map(|_| RESTORE.to_owned());
+    let names: Vec<String> = providers.chain(directory).chain(way_in).collect();
+    match names.iter().any(|one| one == name) {
+        true => Ok(name.to_owned()),
+        false if names.is_empty() => Err("nobody can sign in: there is no [[provider]] and no [ldap]".into()),
+        false => {
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            Err(format!("there is no provider {}; people sign in with {}", in_words(name), names.join(", ")))
+        }
     }
 }
 

@@ -80,8 +80,17 @@ impl Request {
             append(&mut head, name, value)?;
         }
         let peer = SocketAddr::new(self.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
-        let mut asked =
-            Asked { raw: raw(&head, &target), head, peer: Some(peer), claims: None, offline: self.offline, now };
+        let mut asked = Asked {
+            raw: raw(&head, &target),
+            head,
+            peer: Some(peer),
+            claims: None,
+            offline: self.offline,
+            now,
+            added: Vec::new(),
+            assumed: None,
+        };
+        let told = ["accept", "sec-fetch-mode", "x-requested-with", "upgrade"].into_iter().any(named);
         let person = match &self.who {
             Who::Nobody => None,
             Who::Token(token) => {
@@ -91,14 +100,26 @@ impl Request {
             Who::Claims(claims) => match of_token(claims, gateway, &asked) {
                 Some(claims) => {
                     append(&mut asked.head, "authorization", "Bearer claims-without-a-token")?;
+                    asked.added.push(header::AUTHORIZATION);
                     asked.claims = Some(claims);
                     None
                 }
                 None => Some(Person::of_claims(claims, gateway.context())?),
             },
-            Who::Person(person) => Some(person.signed_in(gateway.context(), unix_seconds(now))),
+            Who::Person(person) => Some(Ok(person.signed_in(gateway.context(), unix_seconds(now))?)),
         };
+        // Whoever has a session came with a browser; a program reads JSON and is never sent to a page.
+        if !told && person.is_some() {
+            append(&mut asked.head, "accept", "text/html")?;
+            asked.assumed =
+                Some("taken as a browser's request, since a person sends it: `Accept: text/html` was added");
+        } else if !told {
+            asked.assumed = Some("taken as a program's request: no `Accept: text/html` was given");
+        }
         if let Some(person) = person {
+            if !named("cookie") {
+                asked.added.push(header::COOKIE);
+            }
             let cookies =
                 person.and_then(|person| super::person::cookies(gateway.context(), person, unix_seconds(now)));
             match cookies {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
-use serde_json::{Map, Value};
 
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
 use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
+use crate::authn::program::Proof;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::{
     Access as AccessLine, Audit, Decision, Reference, Refused, access, audit, metrics, recording, refusals,
@@ -48,13 +48,14 @@ pub struct Way {
     pub(super) outcome: WayOutcome,
     /// Where nobody sent the request, and it is only asked what would become of it.
     pub(super) rehearsed: Option<Box<Rehearsed>>,
+    /// Whether it leaves no trace in logs, metrics and lists: the doctor's own requests.
+    pub(super) quiet: bool,
 }
 
 /// What is assumed of a request that nobody sent.
-#[derive(Default)]
 pub(super) struct Rehearsed {
-    /// Claims that are taken to be those of a verified token.
-    pub claims: Option<Map<String, Value>>,
+    /// What shows that its token is good.
+    pub proof: Proof,
 }
 
 pub(super) enum WayOutcome {
@@ -84,14 +85,23 @@ impl Way {
             authenticated: false,
             outcome: WayOutcome::Passed,
             rehearsed: None,
+            quiet: false,
         }
     }
 
-    /// Claims that stand for a token's.
-    pub(super) fn assumed(&self) -> Option<&Map<String, Value>> {
-        self.rehearsed.as_ref()?.claims.as_ref()
+    /// Of a request that nobody sent.
+    pub(super) fn rehearse(proof: Proof) -> Self {
+        Way { rehearsed: Some(Box::new(Rehearsed { proof })), ..Way::begin() }
+    }
+
+    /// Whether what becomes of it counts in the metrics.
+    pub(super) fn counts(&self) -> bool {
+        !self.quiet && self.rehearsed.is_none()
     }
 }
+
+/// Bytes of a method that are told: it is a token of the client's choice (RFC 9110 §9.1), as long as its head may be.
+const LONGEST_METHOD: usize = 32;
 
 impl Gateway {
     /// Step 9: one record for one request.
@@ -100,13 +110,31 @@ impl Gateway {
         let took = ended - way.started;
         let now = way.began + took;
         listener::request_ended(ended);
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let route = way.route.map(|index| &self.routes[index]);
-        let counts = route.map_or(&self.routes.unrouted, |route| &route.metrics);
+        let (outcome, failure) = self.count(way, took);
+        let line = self.line(session, way, took, outcome, failure);
+        access::record(&line, now);
+        self.keep(session, way, &line, now);
+        // Somebody who is known was turned away: that is for the audit log, too.
+        if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
+            let line = Audit {
+                reason: Some(failure.reason),
+                detail: &failure.detail,
+                user: line.user,
+                route: way.route.map(|_| line.route),
+                peer: line.peer,
+                ..Audit::new(way.reference, "refused", Decision::Deny)
+            };
+            audit::record(&line, now);
+        }
+    }
+
+    /// For the metrics; what became of it, in the words of metrics and access log.
+    fn count<'w>(&self, way: &'w Way, took: Duration) -> (&'static str, Option<&'w Failure>) {
+        let counts = way.route.map_or(&self.routes.unrouted, |index| &self.routes[index].metrics);
         if way.authenticated {
             metrics().authentication_seconds.observe(way.deciding.as_secs_f64());
         }
-        let (outcome, failure) = match &way.outcome {
+        match &way.outcome {
             WayOutcome::Passed => {
                 counts.passed(took);
                 ("passed", None)
@@ -125,52 +153,59 @@ impl Gateway {
                 counts.answered(outcome, Some(failure.reason), took);
                 (outcome, Some(failure))
             }
-        };
+        }
+    }
+
+    fn line<'a>(
+        &'a self,
+        session: &'a Session,
+        way: &'a Way,
+        took: Duration,
+        outcome: &'static str,
+        failure: Option<&'a Failure>,
+    ) -> AccessLine<'a> {
         let head = session.req_header();
-        let client = way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip()));
-        let user = way.user.as_deref().or_else(|| way.program.as_ref().map(|program| &*program.identity().user));
-        let line = AccessLine {
+        let route = way.route.map(|index| &self.routes[index]);
+        let (method, program) = (head.method.as_str(), way.program.as_ref().map(Program::identity));
+        AccessLine {
             reference: way.reference,
-            peer: client,
-            method: head.method.as_str(),
+            peer: way.origin.as_ref().map(|o| o.client).or_else(|| client_address(session).map(|a| a.ip())),
+            method: method.get(..LONGEST_METHOD).unwrap_or(method),
             host: way.request.as_ref().map_or("", |r| r.authority.host.as_str()),
             path: way.request.as_ref().map_or("", |r| r.path.as_str()),
             protocol: if request::is_http2(head) { "HTTP/2.0" } else { "HTTP/1.1" },
             route: route.map_or("", |r| r.name.as_str()),
-            status,
+            status: session.response_written().map_or(0, |head| head.status.as_u16()),
             outcome,
             reason: failure.map(|f| f.reason),
             detail: failure.map_or("", |f| f.detail.as_str()),
             remedy: failure.and_then(Failure::exact_remedy),
             provider: failure.and_then(Failure::provider),
-            user,
-            issuer: way.program.as_ref().map(|program| program.identity().provider.as_str()),
+            user: way.user.as_deref().or_else(|| program.map(|identity| &*identity.user)),
+            issuer: program.map(|identity| identity.provider.as_str()),
             upstream: route.filter(|_| way.first_address.is_some()).map(|r| self.upstreams[r.upstream].name.as_str()),
             bytes_in: session.body_bytes_read() as u64,
             bytes_out: session.body_bytes_sent() as u64,
             took,
             auth: way.deciding,
             user_agent: head.headers.get(header::USER_AGENT).map(HeaderValue::as_bytes),
-        };
-        access::record(&line, now);
-        if failure.is_some_and(|failure| failure.reason != Reason::ClientGone) {
-            let trace = self.trace(session, way, now);
-            refusals().note(Refused { trace, ..Refused::of(&line, now) });
-        } else if recording().is_on(now) {
-            let trace = self.trace(session, way, now);
-            recording().note(Refused { trace, ..Refused::of(&line, now) }, outcome);
         }
-        // Somebody who is known was turned away: that is for the audit log, too.
-        if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
-            let line = Audit {
-                reason: Some(failure.reason),
-                detail: &failure.detail,
-                user,
-                route: route.map(|r| r.name.as_str()),
-                peer: client,
-                ..Audit::new(way.reference, "refused", Decision::Deny)
-            };
-            audit::record(&line, now);
+    }
+
+    /// Keeps what was refused, and all else while an admin has it recorded; of a flood some a second.
+    fn keep(&self, session: &Session, way: &Way, line: &AccessLine<'_>, now: SystemTime) {
+        match line.reason.filter(|reason| *reason != Reason::ClientGone) {
+            Some(reason) => {
+                if refusals().count(reason, now) {
+                    let trace = refusals().may_trace(reason, now).then(|| self.trace(session, way));
+                    refusals().note(Refused { trace, ..Refused::of(line, now) });
+                }
+            }
+            None if recording().is_on(now) => {
+                let trace = recording().may_trace(now).then(|| self.trace(session, way));
+                recording().note(Refused { trace, ..Refused::of(line, now) }, line.outcome);
+            }
+            None => {}
         }
     }
 }

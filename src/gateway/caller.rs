@@ -10,7 +10,7 @@ use super::account::Way;
 use super::route::{Route, RouteTokens};
 use super::watch::Watched;
 use crate::authn::password::Pair;
-use crate::authn::{Program, Verdict};
+use crate::authn::{Program, SessionRules, Verdict};
 use crate::authz;
 use crate::config::model::Access;
 use crate::endpoints::renewal::{Renewal, renew};
@@ -72,9 +72,12 @@ impl Gateway {
                 };
                 audit::record(&denied, visit.now);
             })?,
-            None => match way.assumed() {
-                Some(claims) => programs.judge_assumed(claims, &tokens.wanted, visit.seconds())?,
+            None => match &way.rehearsed {
                 None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
+                Some(rehearsed) => {
+                    let judged = programs.rehearse(authorization, &rehearsed.proof, &tokens.wanted, visit.seconds());
+                    Box::pin(judged).await?
+                }
             },
         };
         may(route, program.identity()).map_err(|failure| refuse(program.identity(), failure, way))?;
@@ -112,7 +115,12 @@ impl Gateway {
                     let groups = route.rules.as_ref().is_some_and(|rules| rules.ask_for_groups());
                     provider.explain_absence(failure, &person.identity, groups)
                 }
-                None => failure,
+                None => match self.context.directory() {
+                    Some(directory) if directory.name() == person.identity.provider => {
+                        directory.explain_absence(failure)
+                    }
+                    _ => failure,
+                },
             };
             let mut refusal = refuse(&person.identity, failure, way);
             if self.context.way_in.is_some() {
@@ -146,7 +154,7 @@ impl Gateway {
     /// The verdict on the request's session, renewed where it is due, its use noted.
     async fn authenticate(&self, visit: &Visit<'_>, route: &Route, way: &mut Way) -> Verdict {
         let now = visit.seconds();
-        let verdict = self.judge_session(visit.headers, route, now);
+        let verdict = self.judge_session(visit.headers, route, now, visit.counted);
         let Verdict::Known(mut person) = verdict else { return verdict };
         // Nothing is renewed and nothing noted for the sake of an explanation.
         if way.rehearsed.is_some() {
@@ -178,10 +186,10 @@ impl Gateway {
     }
 
     /// The verdict on the session cookie in `headers`, where `route` takes sessions.
-    pub(super) fn judge_session(&self, headers: &HeaderMap, route: &Route, now: u64) -> Verdict {
+    pub(super) fn judge_session(&self, headers: &HeaderMap, route: &Route, now: u64, counted: bool) -> Verdict {
         let accepted =
             |name: &str| self.context.accepts(name) && route.provider.as_deref().is_none_or(|wanted| wanted == name);
-        self.context.session_rules().judge(headers, now, accepted)
+        SessionRules { counted, ..self.context.session_rules() }.judge(headers, now, accepted)
     }
 
     fn store(&self, visit: &Visit<'_>, person: &PersonSession, way: &mut Way) {

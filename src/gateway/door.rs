@@ -57,11 +57,19 @@ impl Current {
 }
 
 /// The handler of the public listener.
-pub struct Door(Arc<Current>);
+pub struct Door {
+    current: Arc<Current>,
+    quiet: bool,
+}
 
 impl Door {
     pub fn new(current: Arc<Current>) -> Door {
-        Door(current)
+        Door { current, quiet: false }
+    }
+
+    /// One whose requests are in no log, no metric and no list of refusals.
+    pub(super) fn quiet(current: Arc<Current>) -> Door {
+        Door { current, quiet: true }
     }
 }
 
@@ -78,7 +86,7 @@ impl ProxyHttp for Door {
 
     /// Asked once a request, when its head has been read.
     fn new_ctx(&self) -> Box<Passage> {
-        Box::new(Passage { gateway: self.0.get(), way: Way::begin() })
+        Box::new(Passage { gateway: self.current.get(), way: Way { quiet: self.quiet, ..Way::begin() } })
     }
 
     /// None: bodies pass as they are, and the library's compression would cost every request.
@@ -103,7 +111,7 @@ impl ProxyHttp for Door {
     async fn upstream_peer(&self, session: &mut Session, passage: &mut Box<Passage>) -> Result<Box<HttpPeer>> {
         let Passage { gateway, way } = &mut **passage;
         let mut peer = gateway.upstream_peer(session, way)?;
-        if self.0.lends_authorities() && gateway.upstream(way).is_some_and(Upstream::needs_system_authorities) {
+        if self.current.lends_authorities() && gateway.upstream(way).is_some_and(Upstream::needs_system_authorities) {
             peer.options.ca = Some(system_authorities());
         }
         Ok(peer)
@@ -168,7 +176,9 @@ impl ProxyHttp for Door {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, passage: &mut Box<Passage>) {
-        passage.gateway.account(session, &passage.way);
+        if !self.quiet {
+            passage.gateway.account(session, &passage.way);
+        }
     }
 
     /// The access log says it, with a name and a reference.

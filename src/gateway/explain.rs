@@ -11,7 +11,7 @@ mod verdict;
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use pingora_http::RequestHeader;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -21,13 +21,14 @@ use super::forwarded::Origin;
 use super::request::CanonicalRequest;
 use super::route::{Route, RouteTokens};
 use super::{Gateway, Step as Decided, asks_before, visit};
-use crate::authn::program::{Credential, Sent};
+use crate::authn::program::{Credential, Proof, Sent};
 use crate::authn::{Verdict as Session, program};
 use crate::authz;
 use crate::clock::unix_seconds;
+use crate::config::KeyPath;
 use crate::config::model::Access;
 use crate::endpoints::{self, Answer, Visit};
-use crate::examined::{Check, Step};
+use crate::examined::{Check, Fate, Field, Step};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session;
@@ -45,6 +46,10 @@ pub struct Asked {
     /// Whether nobody is asked for keys and metadata that are not at hand.
     pub offline: bool,
     pub now: SystemTime,
+    /// Headers that are in the place of something else, and that nobody would send: the app would not have got them anyway.
+    pub added: Vec<HeaderName>,
+    /// What the head was taken for, where it does not say.
+    pub assumed: Option<&'static str>,
 }
 
 /// What would become of it.
@@ -84,9 +89,13 @@ impl Gateway {
             Ok(read) => read,
             Err(failure) => return self.unread(asked, &failure),
         };
-        let mut way = Way::begin();
+        let proof = match (&asked.claims, asked.offline) {
+            (Some(claims), _) => Proof::Claims(claims.clone()),
+            (None, true) => Proof::KeysAtHand,
+            (None, false) => Proof::Keys,
+        };
+        let mut way = Way::rehearse(proof);
         way.began = asked.now;
-        way.rehearsed = Some(Box::new(Rehearsed { claims: asked.claims.clone() }));
         let scene = Scene {
             headers: &asked.head.headers,
             request: &request,
@@ -96,6 +105,9 @@ impl Gateway {
         };
         let visit = visit(&asked.head, &request, &origin, &way);
         let mut steps = vec![canonical(&scene, &origin)];
+        if let Some(assumed) = asked.assumed {
+            steps[0].say(assumed);
+        }
         if !asked.offline {
             self.fetch(&visit, &request).await;
         }
@@ -105,7 +117,11 @@ impl Gateway {
         steps.push(self.nobody(&visit, &request, &who, asked.offline).await);
         way.request = Some(request.clone());
         way.origin = Some(origin);
-        steps.extend(self.passed_on(&asked.head, &way, &verdict));
+        let mut sent = self.passed_on(&asked.head, &way, &verdict);
+        let made_up =
+            |field: &Field| field.fate == Fate::Dropped && asked.added.iter().any(|name| *name == *field.name);
+        sent[0].headers.retain(|field| !made_up(field));
+        steps.extend(sent);
         let token = who.credential.and_then(|sent| {
             let claims = sent.claims?;
             Some(match sent.header {
@@ -131,6 +147,7 @@ impl Gateway {
             client: asked.peer.map(|peer| peer.ip()),
             over_tls: false,
             body: &[],
+            counted: false,
         };
         let answer = Answer::refusal(&self.context, &visit, failure.clone().into());
         let steps = vec![refused_form(failure, head.raw_path())];
@@ -188,8 +205,8 @@ impl Gateway {
             _ => {}
         }
         let without_keys = offline.then(|| self.without_keys(visit)).flatten();
-        if let (Some(_), Some(claims)) = (&without_keys, sent.and_then(|sent| sent.claims.as_ref())) {
-            way.rehearsed = Some(Box::new(Rehearsed { claims: claims.as_object().cloned() }));
+        if without_keys.is_some() && sent.is_some_and(|sent| sent.sent == Sent::Jwt) {
+            way.rehearsed = Some(Box::new(Rehearsed { proof: Proof::None }));
         }
         let decided = self.decide_for(visit, request, way).await;
         let verdict = match decided {
@@ -223,7 +240,9 @@ impl Gateway {
         });
         steps.push(own_step);
         let index = found.ok().filter(|_| !own);
-        let Some(route) = index.map(|index| &self.routes[index]) else { return (steps, Who::default()) };
+        let Some((index, route)) = index.map(|index| (index, &self.routes[index])) else {
+            return (steps, Who::default());
+        };
         if route.access == Access::Public {
             steps.push(Step::new(4, "credential").saying("none is asked for: the route is public"));
             steps.push(Step::new(5, "rules").saying("none"));
@@ -239,7 +258,7 @@ impl Gateway {
         }
         let (credential, identity, session, who) = self.credential(scene, route);
         steps.push(credential);
-        steps.push(self.rules(scene, route, identity.as_ref(), session.as_deref()));
+        steps.push(self.rules(scene, index, identity.as_ref(), session.as_deref()));
         (steps, who)
     }
 
@@ -266,7 +285,9 @@ impl Gateway {
         {
             step.say(format!("one reading: {}; another, without parameters: {other}", scene.request.path));
         }
-        step.checks = self.routes.examine(scene.request, &self.context.config.settings, found.as_ref().ok().copied());
+        let config = &self.context.config;
+        let written = |index| config.place_of(&KeyPath::default().key("route").index(index));
+        step.checks = self.routes.examine(scene.request, &config.settings, written, found.as_ref().ok().copied());
         step
     }
 
@@ -332,7 +353,7 @@ impl Gateway {
         let name = self.context.cookies.session();
         let check =
             Check::of("session", format!("cookie {name}")).expected("sealed by this gateway, in time, not ended");
-        match self.judge_session(scene.headers, route, scene.now) {
+        match self.judge_session(scene.headers, route, scene.now, false) {
             Session::Missing => {
                 step.say(format!("no session cookie (`{name}`)"));
                 (None, None)
@@ -369,11 +390,11 @@ impl Gateway {
     fn rules(
         &self,
         scene: &Scene<'_>,
-        route: &Route,
+        index: usize,
         identity: Option<&Identity>,
         session: Option<&session::Session>,
     ) -> Step {
-        let mut step = Step::new(5, "rules");
+        let (route, mut step) = (&self.routes[index], Step::new(5, "rules"));
         let Some(identity) = identity else {
             step.say("not asked: nobody is known");
             return step;
@@ -385,7 +406,8 @@ impl Gateway {
                     authz::Verdict::Allow => "met: one of them is enough".to_owned(),
                     authz::Verdict::Deny(failure) => failure.to_string(),
                 });
-                step.checks = rules.examine(identity);
+                let key = KeyPath::default().key("route").index(index).key("allow");
+                step.checks = rules.examine(identity, &self.context.config.place_of(&key));
             }
         }
         if let (Some(step_up), Some(session)) = (&route.step_up, session) {
@@ -397,9 +419,9 @@ impl Gateway {
 
     /// Step 6: what a person and a program without a credential get.
     async fn nobody(&self, visit: &Visit<'_>, request: &CanonicalRequest, who: &Who, offline: bool) -> Step {
-        let mut step = Step::new(6, "nobody");
+        let mut step = Step::new(6, "where nobody is known");
         if !who.nobody {
-            step.say("does not apply");
+            step.say("passed over: it is known who asks, or nobody has to be known");
             return step;
         }
         let (mut person, mut program) = (visit.headers.clone(), visit.headers.clone());
@@ -412,8 +434,7 @@ impl Gateway {
         program.insert(header::ACCEPT, http::HeaderValue::from_static("application/json"));
         for (who, headers) in [("a person", &person), ("a program", &program)] {
             let visit = Visit { headers, ..visit.clone() };
-            let mut way = Way::begin();
-            way.rehearsed = Some(Box::default());
+            let mut way = Way::rehearse(Proof::KeysAtHand);
             let verdict = match self.decide_for(&visit, request, &mut way).await {
                 Ok(Decided::Forward) => Verdict::passed(),
                 Ok(Decided::Answer(answer)) => Verdict::of(&answer),

@@ -221,6 +221,7 @@ impl Gateway {
             client: client_address(session).map(|a| a.ip()),
             over_tls: false,
             body: &[],
+            counted: way.counts(),
         };
         Answer::refusal(&self.context, &visit, failure.into())
     }
@@ -375,7 +376,7 @@ impl Gateway {
             _ => failure::name(error),
         };
         let gone = named.reason == Reason::ClientGone;
-        if let Some(index) = way.route.filter(|_| !gone && named.reason.code().starts_with("DW-21")) {
+        if let Some(index) = way.route.filter(|_| !gone && way.counts() && named.reason.code().starts_with("DW-21")) {
             let upstream = &self.upstreams[self.routes[index].upstream].name;
             metrics().upstream_errors.with_label_values(&[upstream.as_str(), named.reason.code()]).inc();
         }
@@ -412,6 +413,7 @@ fn visit<'a>(head: &'a RequestHeader, request: &'a CanonicalRequest, origin: &Or
         client: Some(origin.client),
         over_tls: origin.scheme == Scheme::Https,
         body: &[],
+        counted: way.counts(),
     }
 }
 

@@ -309,4 +309,63 @@ mod tests {
         assert_eq!(found(&table, "GET", "a", "/admin/y;v=1"), Ok("/admin".into()));
         assert_eq!(found(&table, "GET", "a", "/page;v=1"), Ok("/".into()));
     }
+
+    /// What the configuration warns of is judged from the tables as they are written; it must not differ from what happens.
+    #[test]
+    fn a_warning_of_a_hidden_route_is_what_the_lookup_does() {
+        let mut seed = 7u32;
+        let mut one_of = |list: &[&'static str]| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            list[(seed >> 16) as usize % list.len()]
+        };
+        let (paths, hosts) = (["/", "/a", "/a/b", "/a/b/", "/ab", "/c"], ["", "", "x.example", "y.example"]);
+        let (mut told, mut quiet) = (0, 0);
+        for _ in 0..400 {
+            let mut text = String::from(
+                "public_url = 'https://x.example'\nsecrets = ['0123456789abcdef0123456789abcdef']\n[[upstream]]\nurl = 'http://127.0.0.1:1'\n",
+            );
+            text.push_str("[session]\ncookie_domain = 'example'\n[[provider]]\nissuer = 'http://127.0.0.1:2'\n");
+            text.push_str("client_id = 'x'\nclient_secret = 'a-secret'\n");
+            for _ in 0..5 {
+                let (kind, path) = (one_of(&["path", "path", "exact"]), one_of(&paths));
+                let access = one_of(&["public", "signed-in"]);
+                text.push_str(&format!("[[route]]\n{kind} = '{path}'\naccess = '{access}'\n"));
+                let (host, methods) = (one_of(&hosts), one_of(&["", "", "methods = ['GET']\n"]));
+                text.push_str(methods);
+                if !host.is_empty() {
+                    text.push_str(&format!("host = '{host}'\n"));
+                }
+            }
+            let file = tempfile::NamedTempFile::new().expect("file");
+            std::fs::write(file.path(), &text).expect("write");
+            // Two at one place are refused.
+            let Ok(config) = crate::config::Config::load(Some(file.path()), &[]) else { continue };
+            let (listed, table) =
+                (&config.settings.route, Routes::new(&config.settings).unwrap_or_else(|e| panic!("{e}")));
+            let path = |route: &model::Route| route.exact.clone().or(route.path.clone()).unwrap_or("/".into());
+            let closed = |route: &&model::Route| route.access != Access::Public;
+            let everywhere = || listed.iter().filter(closed).filter(|route| route.host.is_none() && path(route) != "/");
+            for (index, open) in listed.iter().enumerate().filter(|(_, route)| route.access == Access::Public) {
+                let key = if index == 0 { "route.host".to_owned() } else { format!("route[{index}].host") };
+                let warned = config.warnings.iter().any(|w| w.contains(&key) && w.contains("named for one host"));
+                let Some(host) = &open.host else {
+                    assert!(!warned, "{text}");
+                    continue;
+                };
+                // By a method that no route names.
+                let at = |route: &model::Route| table.lookup(host, &path(route), &Method::PATCH);
+                let is_open = |found: usize| listed[found].access == Access::Public;
+                if warned {
+                    told += 1;
+                    assert!(everywhere().any(|route| at(route).is_some_and(is_open)), "{text}");
+                    continue;
+                }
+                quiet += 1;
+                // Whoever closes something else at this host has thought of it.
+                let thought = listed.iter().filter(closed).any(|route| route.host == open.host && path(route) != "/");
+                assert!(thought || !everywhere().any(|route| at(route) == Some(index)), "{key}\n{text}");
+            }
+        }
+        assert!(told > 20 && quiet > 20, "{told} {quiet}");
+    }
 }

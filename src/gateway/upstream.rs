@@ -15,13 +15,12 @@ use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy};
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use ring::digest::{Context, Digest, SHA256};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::sync::watch;
 
 use crate::config::console::is_own;
 use crate::config::model::{self, Timeouts};
 use crate::config::values::{AppScheme, AppUrl};
+use crate::pem;
 use crate::reason::{Failure, Reason};
 
 /// One app behind the gateway.
@@ -252,20 +251,15 @@ impl Upstream {
 
 /// The certificates of a PEM file, and what tells them from others.
 fn read_ca(path: &Path) -> Result<(Arc<CaType>, Digest), Failure> {
-    let unusable = |what: String| Failure::new(Reason::CertificateUnusable, format!("{}: {what}", path.display()));
-    let pem = crate::pem::read(path)?;
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+    let certificates = pem::certificates(&pem::read(path)?).map_err(|failure| pem::named(path, failure))?;
     let (mut wrapped, mut context) = (Vec::new(), Context::new(&SHA256));
     let mut store = rustls::RootCertStore::empty();
-    for certificate in certificates {
-        let der = certificate.map_err(|e| unusable(e.to_string()))?;
+    for der in certificates {
         // Judged first: wrapping panics on what is no certificate.
-        store.add(der.clone()).map_err(|e| unusable(e.to_string()))?;
+        let judged = store.add(der.clone());
+        judged.map_err(|_| pem::named(path, pem::unusable("a certificate in it cannot be read")))?;
         context.update(&der);
         wrapped.push(WrappedX509::new(der.to_vec(), parse_x509));
-    }
-    if wrapped.is_empty() {
-        return Err(unusable("no certificate in it".into()));
     }
     Ok((Arc::from(wrapped), context.finish()))
 }

@@ -203,6 +203,7 @@ impl TokenCache {
             queue.remove(&kept);
             tokens.remove(&Query(&kept.token));
         }
+        queue.shrink();
         self.note(&queue);
     }
 

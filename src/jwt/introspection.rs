@@ -117,6 +117,11 @@ impl Introspector {
         question.result().await.unwrap_or_else(|| Err(Reason::IntrospectionUnavailable.into()))
     }
 
+    /// Lets go of all answers.
+    pub fn forget(&self) {
+        self.0.answers.clear();
+    }
+
     /// Why the issuer could not be asked last time: for admins.
     pub fn trouble(&self) -> Option<Failure> {
         self.0.trouble.load_full().map(|trouble| Failure::clone(&trouble))

@@ -6,7 +6,7 @@
 mod examine;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -45,6 +45,8 @@ pub struct Issuers {
     refused: Histogram,
     /// What the metrics know of `cache`, which counts from 0 with each configuration.
     told: Mutex<Stats>,
+    /// Whether those of another configuration have taken their place.
+    retired: AtomicBool,
 }
 
 /// One issuer.
@@ -109,6 +111,7 @@ impl Issuers {
             max_token_bytes: settings.bearer.max_token_bytes.0,
             refused: metrics().token_verification("", "", "refused"),
             told: Mutex::default(),
+            retired: AtomicBool::new(false),
             by_iss,
             own,
             headers,
@@ -167,7 +170,7 @@ impl Issuers {
         let named = |issuer: &Issuer| issuers.is_empty() || issuers.contains(&issuer.name);
         let taken: Vec<bool> =
             self.list.iter().enumerate().map(|(index, issuer)| Some(index) != self.own && named(issuer)).collect();
-        let (verified, _) = self.verify_jwt(token, Some(&taken), now).await.map_err(|(failure, _)| failure)?;
+        let (verified, _) = self.verify_jwt(token, Some(&taken), now, true).await.map_err(|(failure, _)| failure)?;
         self.list[verified.issuer].policy.judge_assertion(&verified, now, audiences)?;
         Ok(verified)
     }
@@ -218,12 +221,19 @@ impl Issuers {
         if !self.introspecting.is_empty() && !Unverified::looks_like_one(token) {
             return self.introspected(token, taken, now).await;
         }
-        let (verified, generation) = self.verify_jwt(token, taken, now).await?;
+        let (verified, generation) = self.verify_jwt(token, taken, now, true).await?;
         Ok((self.keep(token, verified, generation, now), How::Signature))
     }
 
-    /// What a JWT says, and the generation of the keys that verified it.
-    async fn verify_jwt(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<(Verified, u64), Refused> {
+    /// What a JWT says, and the generation of the keys that verified it. `ask`: whether its issuer is asked for newer keys
+    /// where none of those at hand is its key.
+    async fn verify_jwt(
+        &self,
+        token: &[u8],
+        taken: Option<&[bool]>,
+        now: u64,
+        ask: bool,
+    ) -> Result<(Verified, u64), Refused> {
         let read = self.read(token).map_err(|failure| (failure, None))?;
         let index = self.index_of(read.iss()).map_err(|failure| (failure, None))?;
         let of_issuer = |failure| (failure, Some(index));
@@ -236,7 +246,7 @@ impl Issuers {
             Err(failure) => (failure, keys.generation),
         };
         drop(keys);
-        if failure.reason != Reason::TokenKey {
+        if failure.reason != Reason::TokenKey || !ask {
             return Err(of_issuer(failure));
         }
         match issuer.source.look_for_newer(seen).await {
@@ -264,7 +274,7 @@ impl Issuers {
 
     /// Offers a verified token to the cache; one that has ended is not worth the room.
     fn keep(&self, token: &[u8], verified: Verified, generation: u64, now: u64) -> Arc<Cached> {
-        match self.cache.as_ref().filter(|_| verified.expires_at > now) {
+        match self.cache.as_ref().filter(|_| verified.expires_at > now && !self.retired.load(Ordering::Relaxed)) {
             Some(cache) => cache.offer(token, verified, generation),
             None => Arc::new(Cached { verified, generation }),
         }
@@ -342,9 +352,27 @@ impl Issuers {
         }
     }
 
+    /// Lets go of what was kept of tokens: others have taken the place of these issuers, which may be held for long all
+    /// the same. What they counted is told once more, and nothing of them from then on.
+    pub fn retire(&self) {
+        if self.retired.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.tell_cache();
+        self.cache.iter().for_each(TokenCache::clear);
+        self.list.iter().filter_map(|issuer| issuer.introspector.as_ref()).for_each(Introspector::forget);
+    }
+
     /// Brings what the metrics say of issuers and cache up to date.
     pub fn tell_metrics(&self) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         for issuer in &self.list {
+            if let Some(at) = issuer.source.fetched_at() {
+                let stamp = i64::try_from(at).unwrap_or(i64::MAX);
+                metrics().issuer_keys_fetched.with_label_values(&[issuer.name.as_str()]).set(stamp);
+            }
             let fetched = matches!(issuer.source.readiness(SystemTime::now()), Readiness::Ready { .. });
             let ready = fetched || issuer.answers_without_keys();
             metrics().issuer_ready.with_label_values(&[issuer.name.as_str()]).set(ready.into());

@@ -111,6 +111,11 @@ impl KeySet {
         KeySet { shared: Some(Arc::new(Key::secret(secret))), ..self }
     }
 
+    /// Those that the issuer published, without any secret; `None` where a secret is all there is.
+    pub fn published(&self) -> Option<KeySet> {
+        (!self.secret).then(|| KeySet { shared: None, ..self.clone() })
+    }
+
     /// Ed25519 public keys by their ids: the gateway's own.
     pub fn ed25519(keys: &[(String, [u8; 32])]) -> KeySet {
         let key = |(id, public): &(String, [u8; 32])| {

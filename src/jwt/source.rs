@@ -10,6 +10,7 @@ mod standing;
 mod tests;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -50,10 +51,9 @@ pub struct Keys {
 pub struct KeySource {
     name: String,
     from: From,
-    refresh_every: Duration,
-    max_age: Duration,
-    /// Longest wait of a request for a fetch.
-    patience: Duration,
+    times: Times,
+    /// Whose certificates are trusted where keys are fetched.
+    ca_file: Option<PathBuf>,
     keys: ArcSwap<Keys>,
     /// Those before them.
     withdrawn: ArcSwapOption<Keys>,
@@ -61,6 +61,8 @@ pub struct KeySource {
     generation: AtomicU64,
     /// Seconds since 1970.
     fetched_at: AtomicU64,
+    /// Seconds since 1970, by which they are to be fetched again; 0 where there is reason to do so at once.
+    fresh_until: AtomicU64,
     /// How often keys were fetched, changed or not.
     arrivals: AtomicU64,
     /// Seconds since 1970; 0 before there are any keys.
@@ -76,6 +78,15 @@ pub struct KeySource {
     made: Instant,
     /// Milliseconds after `made` before which no token is worth a fetch.
     for_tokens_not_before: AtomicU64,
+}
+
+/// What the settings allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Times {
+    refresh_every: Duration,
+    max_age: Duration,
+    /// Longest wait of a request for a fetch.
+    patience: Duration,
 }
 
 /// Where keys come from.
@@ -153,28 +164,33 @@ impl KeySource {
 
     /// The gateway's own keys, which never change.
     pub fn fixed(set: KeySet) -> KeySource {
-        let source = KeySource::made("doorward".to_owned(), From::Fixed, [Duration::ZERO; 3]);
+        let never = Times { refresh_every: Duration::ZERO, max_age: Duration::ZERO, patience: Duration::ZERO };
+        let source = KeySource::made("doorward".to_owned(), From::Fixed, never, None);
         source.store(set, u64::MAX);
         source
     }
 
     fn of(settings: &Issuer, from: From) -> KeySource {
-        let times = [settings.refresh_every.0, settings.keys_max_age.0, settings.timeout()];
-        KeySource::made(settings.name.clone(), from, times)
+        let times = Times {
+            refresh_every: settings.refresh_every.0.max(FIRST_RETRY),
+            max_age: settings.keys_max_age.0,
+            patience: settings.timeout(),
+        };
+        KeySource::made(settings.name.clone(), from, times, settings.ca_file.clone())
     }
 
-    fn made(name: String, from: From, [refresh_every, max_age, patience]: [Duration; 3]) -> KeySource {
+    fn made(name: String, from: From, times: Times, ca_file: Option<PathBuf>) -> KeySource {
         KeySource {
             name,
             from,
-            refresh_every: refresh_every.max(FIRST_RETRY),
-            max_age,
-            patience,
+            times,
+            ca_file,
             keys: ArcSwap::from_pointee(Keys { set: KeySet::ed25519(&[]), generation: 0 }),
             too_old_told: AtomicBool::new(false),
             withdrawn: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             fetched_at: AtomicU64::new(0),
+            fresh_until: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
             usable_until: AtomicU64::new(0),
             metadata: ArcSwapOption::empty(),
@@ -218,7 +234,7 @@ impl KeySource {
             && let Some((fetch, begun_for_this)) = self.fetch_for_tokens()
         {
             own = begun_for_this;
-            let _ = tokio::time::timeout(self.patience, fetch.result()).await;
+            let _ = tokio::time::timeout(self.times.patience, fetch.result()).await;
         }
         if self.generation() != seen {
             return Looked::Newer;
@@ -264,7 +280,10 @@ impl KeySource {
     /// Fetches and fetches again until `shutdown` turns true.
     pub async fn keep_fresh(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         if !matches!(self.from, From::Fixed) {
-            background::repeat(shutdown, |retry| self.refresh(Some(retry))).await;
+            let now = unix_seconds(SystemTime::now());
+            let fresh_for = self.fresh_until.load(Ordering::Relaxed).saturating_sub(now);
+            let first = Duration::from_secs(fresh_for).min(self.times.refresh_every);
+            background::repeat(first, shutdown, |retry| self.refresh(Some(retry))).await;
         }
     }
 
@@ -282,7 +301,15 @@ impl KeySource {
         let fetched_at = before.fetched_at.load(Ordering::Relaxed);
         self.metadata.store(before.metadata.load_full());
         self.fetched_at.store(fetched_at, Ordering::Relaxed);
-        self.store(before.keys.load().set.clone(), fetched_at.saturating_add(self.max_age.as_secs()));
+        if self.times == before.times && self.ca_file == before.ca_file {
+            self.fresh_until.store(before.fresh_until.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.store(before.keys.load().set.clone(), fetched_at.saturating_add(self.times.max_age.as_secs()));
+    }
+
+    /// When keys were last fetched, in seconds since 1970; `None` before that, and where they never are.
+    pub fn fetched_at(&self) -> Option<u64> {
+        Some(self.fetched_at.load(Ordering::Relaxed)).filter(|at| *at != 0)
     }
 
     pub fn readiness(&self, now: SystemTime) -> Readiness {
@@ -324,7 +351,7 @@ impl KeySource {
         let mut last = self.fetching.lock().await;
         let now = SystemTime::now();
         let fetched = match &self.from {
-            From::Fixed => return Some(self.refresh_every),
+            From::Fixed => return Some(self.times.refresh_every),
             From::File(file) => match file.changed().await {
                 Ok(keys) => Ok(Fetched { keys, wait: LOOK_AT_FILE_EVERY }),
                 Err(failure) => Err(failure),
@@ -336,10 +363,12 @@ impl KeySource {
         match fetched {
             Ok(fetched) => {
                 self.arrived(fetched.keys, now);
+                self.fresh_until.store(unix_seconds(now + fetched.wait), Ordering::Relaxed);
                 Some(fetched.wait)
             }
             Err(failure) => {
                 last.metadata = None;
+                self.fresh_until.store(0, Ordering::Relaxed);
                 self.failed(failure, retry);
                 // A file costs nothing to look at.
                 matches!(self.from, From::File(_)).then_some(LOOK_AT_FILE_EVERY)
@@ -354,7 +383,8 @@ impl KeySource {
         http: &HttpClient,
         last: &mut LastFetch,
     ) -> Result<Fetched, Failure> {
-        let known = self.metadata().filter(|_| last.metadata.is_some_and(|at| at.elapsed() < self.refresh_every / 2));
+        let known =
+            self.metadata().filter(|_| last.metadata.is_some_and(|at| at.elapsed() < self.times.refresh_every / 2));
         let metadata = match known {
             Some(known) => known,
             None => {
@@ -366,7 +396,7 @@ impl KeySource {
         };
         match &metadata.jwks_uri {
             Some(url) => self.fetch(http, url).await,
-            None => Ok(Fetched { keys: Some(KeySet::ed25519(&[])), wait: self.refresh_every }),
+            None => Ok(Fetched { keys: Some(KeySet::ed25519(&[])), wait: self.times.refresh_every }),
         }
     }
 
@@ -376,8 +406,9 @@ impl KeySource {
             Failure::new(Reason::KeysFailed, format!("keys: {error}, at {address}"))
         })?;
         // Ahead of their time, so that the keys at hand are always fresh ones: the pauses vary by a fifth.
-        let ahead = document.fresh_for.unwrap_or(self.refresh_every).min(self.refresh_every) * 4 / 5;
-        let wait = ahead.max(REFRESH_AT_MOST_EVERY).min(self.refresh_every).min(self.max_age / 2).max(FIRST_RETRY);
+        let ahead = document.fresh_for.unwrap_or(self.times.refresh_every).min(self.times.refresh_every) * 4 / 5;
+        let wait =
+            ahead.max(REFRESH_AT_MOST_EVERY).min(self.times.refresh_every).min(self.times.max_age / 2).max(FIRST_RETRY);
         Ok(Fetched { keys: Some(KeySet::parse(&document.body)?), wait })
     }
 
@@ -395,15 +426,13 @@ impl KeySource {
         }
         let fetched_at = unix_seconds(fetched_at);
         self.fetched_at.store(fetched_at, Ordering::Relaxed);
-        let until = fetched_at.saturating_add(self.max_age.as_secs());
+        let until = fetched_at.saturating_add(self.times.max_age.as_secs());
         match changed {
             Some(set) => self.store(set, until),
             None => self.usable_until.store(until, Ordering::Release),
         }
         self.arrivals.fetch_add(1, Ordering::AcqRel);
         self.too_old_told.store(false, Ordering::Relaxed);
-        let stamp = i64::try_from(fetched_at).unwrap_or(i64::MAX);
-        metrics().issuer_keys_fetched.with_label_values(&[name]).set(stamp);
     }
 
     /// A new generation of keys. Only while nobody else stores: before the source is shared, or with `fetching` held.
@@ -425,7 +454,7 @@ impl KeySource {
         }
         let too_old = self.generation() != 0 && self.current(unix_seconds(SystemTime::now())).is_err();
         if too_old && !self.too_old_told.swap(true, Ordering::Relaxed) {
-            let limit = tracing::field::debug(self.max_age);
+            let limit = tracing::field::debug(self.times.max_age);
             tracing::warn!(issuer = self.name, keys_max_age = limit, "tokens of this issuer are refused from now on");
         }
         self.trouble.store(Some(Arc::new(failure)));

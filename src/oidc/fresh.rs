@@ -38,7 +38,34 @@ pub(super) enum Sender {
 impl Provider {
     /// Fetches metadata and keys until `shutdown` turns true or its sender is gone.
     pub(super) async fn keep_fresh(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
-        background::repeat(shutdown, |retry| self.renew(retry)).await;
+        metrics().provider_ready.with_label_values(&[self.name()]).set(i64::from(self.snapshot().is_some()));
+        background::repeat(self.fresh_for(SystemTime::now()), shutdown, |retry| self.renew(retry)).await;
+    }
+
+    /// Takes over what `before`, the provider of that issuer in the configuration until now, was told by it, and no secret:
+    /// what the own settings say of that holds from now on.
+    pub(super) fn inherit(&self, before: &Provider) {
+        let (Some(known), None) = (before.snapshot(), self.snapshot()) else { return };
+        let published = || known.keys.published().map(|keys| self.and_secret(keys));
+        let Some(keys) = self.secret_alone().or_else(published) else { return };
+        if let Ok(snapshot) = self.snapshot_of(known.metadata.clone(), keys, known.fetched_at) {
+            // A provider that could not be asked the last time is asked at once, too.
+            let of_other_settings =
+                known.of_other_settings || before.trouble.load().is_some() || self.settings != before.settings;
+            let keys_at = known.keys_at;
+            self.snapshot.store(Some(Arc::new(Snapshot { keys_at, of_other_settings, ..snapshot })));
+        }
+    }
+
+    /// For how long nothing has to be fetched.
+    pub(super) fn fresh_for(&self, now: SystemTime) -> Duration {
+        let known = self.snapshot().filter(|known| !known.of_other_settings);
+        let age = known.and_then(|known| now.duration_since(known.fetched_at).ok());
+        age.map_or(Duration::ZERO, |age| self.refresh_every().saturating_sub(age))
+    }
+
+    fn refresh_every(&self) -> Duration {
+        self.settings.refresh_every.0.max(FIRST_RETRY)
     }
 
     pub(super) async fn fetch_once(&self) {
@@ -50,7 +77,7 @@ impl Provider {
         match self.fetch().await {
             Ok(snapshot) => {
                 self.arrived(snapshot);
-                Some(self.settings.refresh_every.0.max(FIRST_RETRY))
+                Some(self.refresh_every())
             }
             Err(failure) => {
                 self.failed(failure, retry);
@@ -73,10 +100,8 @@ impl Provider {
     }
 
     async fn fetch_keys(&self, metadata: &Metadata) -> Result<KeySet, Failure> {
-        let hmac = self.settings.client_secret.as_ref().filter(|_| self.settings.takes_hmac());
-        // Where the secret alone signs, what else is published cannot matter.
-        if let (Some(secret), true) = (hmac, self.settings.id_token_algorithms.iter().all(|one| one.is_hmac())) {
-            return Ok(KeySet::secret(secret.expose().as_bytes()));
+        if let Some(secret) = self.secret_alone() {
+            return Ok(secret);
         }
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
@@ -86,11 +111,27 @@ impl Provider {
             };
             KeySet::parse(&body.map_err(failed)?)
         };
-        let keys = self.counted("keys", keys.await)?;
-        Ok(match hmac {
-            Some(secret) => keys.and_secret(secret.expose().as_bytes()),
-            None => keys,
-        })
+        self.counted("keys", keys.await).map(|keys| self.and_secret(keys))
+    }
+
+    /// The client secret, where ID tokens may be signed with it.
+    fn hmac(&self) -> Option<&[u8]> {
+        let secret = self.settings.client_secret.as_ref().filter(|_| self.settings.takes_hmac());
+        secret.map(|secret| secret.expose().as_bytes())
+    }
+
+    /// The same as all keys, where it alone signs: what else is published cannot matter then.
+    fn secret_alone(&self) -> Option<KeySet> {
+        let alone = self.settings.id_token_algorithms.iter().all(|one| one.is_hmac());
+        self.hmac().filter(|_| alone).map(KeySet::secret)
+    }
+
+    /// What the provider published, and the client secret where that signs, too.
+    fn and_secret(&self, published: KeySet) -> KeySet {
+        match self.hmac() {
+            Some(secret) => published.and_secret(secret),
+            None => published,
+        }
     }
 
     /// Verifies something signed with the keys at hand, and once more where that failed for what `of_keys` says may be the

@@ -129,11 +129,8 @@ impl Providers {
         self.used_attempts = before.used_attempts.clone();
         self.answered = before.answered.clone();
         for provider in self.iter() {
-            let known = before.iter().find(|old| old.issuer() == provider.issuer()).and_then(|old| old.snapshot());
-            let Some(known) = known else { continue };
-            let made = provider.snapshot_of(known.metadata.clone(), known.keys.clone(), known.fetched_at);
-            if let (None, Ok(snapshot)) = (provider.snapshot(), made) {
-                provider.snapshot.store(Some(Arc::new(snapshot)));
+            if let Some(old) = before.iter().find(|old| old.issuer() == provider.issuer()) {
+                provider.inherit(old);
             }
         }
     }

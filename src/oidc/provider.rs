@@ -62,6 +62,8 @@ pub(super) struct Snapshot {
     pub fetched_at: SystemTime,
     /// When the keys were fetched, which may be later.
     pub keys_at: SystemTime,
+    /// Whether it was fetched by other settings than these: then there is reason to fetch it anew.
+    pub of_other_settings: bool,
 }
 
 /// Whether people can sign in with a provider.
@@ -199,7 +201,9 @@ impl Provider {
         let client = CoreClient::new(ClientId::new(self.client.id().to_owned()), issuer, JsonWebKeySet::default())
             .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
             .set_redirect_uri(RedirectUrl::from_url(self.redirect_uri.clone()));
-        Ok(Snapshot { metadata, keys, client: Arc::new(client), client_auth, fetched_at, keys_at: fetched_at })
+        let client = Arc::new(client);
+        let (keys_at, of_other_settings) = (fetched_at, false);
+        Ok(Snapshot { metadata, keys, client, client_auth, fetched_at, keys_at, of_other_settings })
     }
 
     /// What is known of the provider; where nothing is, the failure is that of the step that failed.

@@ -39,6 +39,8 @@ pub struct Known {
     pub client_auth_methods: Option<Vec<String>>,
     pub keys: Vec<ListedKey>,
     pub fetched_at: SystemTime,
+    /// When the keys were looked at last: they may be younger.
+    pub keys_at: SystemTime,
     /// When both are fetched again.
     pub next: SystemTime,
 }
@@ -80,6 +82,7 @@ impl Provider {
                     client_auth_methods: metadata.client_auth_methods.clone(),
                     keys: known.keys.listed(),
                     fetched_at: known.fetched_at,
+                    keys_at: known.keys_at,
                     next: known.fetched_at + settings.refresh_every.0.max(FIRST_RETRY),
                 }
             }),

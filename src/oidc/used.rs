@@ -1,7 +1,8 @@
 //! What is good for one use: remembered once it was used, for as long as it could be used again.
 //!
-//! Promise: the memory is bounded. Only what was verified gets here, so nobody but a provider fills it; where it is full,
-//! what would have ended first is forgotten.
+//! Promise: the memory of each list is bounded; where one is full, what would have ended first is forgotten. What must not be
+//! used twice is in lists of its own, into which only what was verified gets, so nobody but a provider fills them. Whoever
+//! begins sign-ins fills the list of those that were answered, and pushes out nothing but other words for those who come back.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -17,14 +17,14 @@ macro_rules! console {
             "Send it from the console's own page.";
         ConsolePage = "DW-9105", 404, Admin, "The console has no such page",
             "The admin listener has nothing at this address.",
-            "Go to the console's first page. Programs find `/metrics`, `/healthz`, `/readyz`, `/refusals.json` and `/doctor.json`.";
+            "Go to the console's first page. Programs find `/metrics`, `/healthz`, `/readyz`, `/refusals.json`, `/doctor.json`, `/bundle.json`, `/record.json` and `/explain/REFERENCE.json`.";
         ConsoleMethod = "DW-9106", 405, Admin, "This page is not asked for in that way",
             "The admin listener takes GET and HEAD, and POST where there is a form.",
             "Open the page, and press its button where it has one.";
         ConsoleBusy = "DW-9107", 409, Admin, "An examination is under way",
             "One examination runs at a time.",
             "Wait until it has ended, and ask for its result then.";
-        ConsoleOpen = "DW-9108", 0, Admin, "A route leads people to the console who are no admins",
+        ConsoleOpen = "DW-9108", 0, Admin, "A route leads people who are no admins to the console",
             "The route's upstream is the gateway's own admin listener, and the route is public or for everybody who is signed in.",
             "Set `allow` of the route to the admins, or take the route away.";
     } };

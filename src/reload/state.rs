@@ -8,7 +8,9 @@ use arc_swap::ArcSwap;
 use serde_json::{Value, json};
 
 use crate::clock::unix_seconds;
+use crate::config::values::Secret;
 use crate::config::{Config, ConfigError};
+use crate::gateway::Gateway;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
@@ -20,13 +22,21 @@ pub struct State(ArcSwap<Report>);
 pub struct Report {
     /// As it was read: while only the way in is open, the gateway goes by less.
     pub config: Arc<Config>,
+    /// What runs by it.
+    pub gateway: Arc<Gateway>,
     /// When it came into force.
     pub loaded_at: SystemTime,
     /// 1 for the one of the start.
     pub generation: u64,
     /// `None` before anybody asked for one.
     pub last: Option<LastReload>,
+    /// Secrets of the configurations before, the newest first: what was refused under them is kept longer, and may quote
+    /// them.
+    pub earlier_secrets: Vec<Secret>,
 }
+
+/// Earlier secrets that are remembered.
+const EARLIER: usize = 64;
 
 /// What asked for a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,21 +83,30 @@ impl Asked {
 }
 
 impl State {
-    pub fn new(config: Arc<Config>) -> State {
+    pub fn new(config: Arc<Config>, gateway: Arc<Gateway>) -> State {
         let now = SystemTime::now();
         State::tell(true, now);
-        State(ArcSwap::from_pointee(Report { config, loaded_at: now, generation: 1, last: None }))
+        State(ArcSwap::from_pointee(Report {
+            config,
+            gateway,
+            loaded_at: now,
+            generation: 1,
+            last: None,
+            earlier_secrets: Vec::new(),
+        }))
     }
 
     pub fn report(&self) -> Arc<Report> {
         self.0.load_full()
     }
 
-    /// `config` is in force.
-    pub(super) fn took(&self, config: Arc<Config>, last: LastReload) {
-        let (loaded_at, generation) = (last.at, self.report().generation + 1);
+    /// `config` is in force, and `gateway` runs by it.
+    pub(super) fn took(&self, config: Arc<Config>, gateway: Arc<Gateway>, last: LastReload) {
+        let before = self.report();
+        let (loaded_at, generation) = (last.at, before.generation + 1);
         State::tell(true, loaded_at);
-        self.0.store(Arc::new(Report { config, loaded_at, generation, last: Some(last) }));
+        let earlier_secrets = before.secrets_but_for(&config);
+        self.0.store(Arc::new(Report { config, gateway, loaded_at, generation, last: Some(last), earlier_secrets }));
     }
 
     /// The one in force stays.
@@ -109,7 +128,25 @@ impl Report {
         self.last.as_ref().is_none_or(|last| last.problems.is_empty())
     }
 
-    /// For /readyz and for programs.
+    /// All that were in force so far, without those of `config`.
+    fn secrets_but_for(&self, config: &Config) -> Vec<Secret> {
+        let mut earlier: Vec<Secret> = Vec::new();
+        for secret in self.config.settings.known_secrets().chain(&self.earlier_secrets) {
+            let known = earlier.contains(secret) || config.settings.known_secrets().any(|other| other == secret);
+            if !known && earlier.len() < EARLIER {
+                earlier.push(secret.clone());
+            }
+        }
+        earlier
+    }
+
+    /// For /readyz, whoever asks: without names of files and keys.
+    pub fn in_short(&self) -> Value {
+        let codes = self.last.iter().flat_map(|last| &last.problems).map(|problem| problem.reason.code());
+        json!({ "good": self.good(), "codes": codes.collect::<Vec<_>>() })
+    }
+
+    /// For /readyz of this host, and for programs.
     pub fn as_json(&self) -> Value {
         let mut said = json!({
             "good": self.good(), "loaded_at": httpdate::fmt_http_date(self.loaded_at), "generation": self.generation,
@@ -166,5 +203,54 @@ impl From<Failure> for Problem {
             remedy: failure.remedy().to_owned(),
             detail: failure.detail,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(secret: &str) -> Arc<Config> {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        let text = format!(
+            "public_url = 'http://localhost:1'\nsecrets = ['0123456789abcdef0123456789abcdef']\n[[upstream]]\nurl = 'http://127.0.0.1:1'\n[[route]]\n\
+             [[provider]]\nissuer = 'http://127.0.0.1:2'\nclient_id = 'x'\nclient_secret = '{secret}'\n"
+        );
+        std::fs::write(file.path(), text).expect("write");
+        Arc::new(Config::load(Some(file.path()), &[]).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    /// Any will do: nobody asks it.
+    fn gateway() -> Arc<Gateway> {
+        let built = crate::assembly::context(config("any-secret")).and_then(Gateway::new);
+        Arc::new(built.unwrap_or_else(|failure| panic!("{failure}")))
+    }
+
+    fn last(problems: Vec<Problem>) -> LastReload {
+        let at = SystemTime::now();
+        LastReload { at, asked: Asked::Signal, problems, warnings: vec![], changed: vec![], waiting: vec![] }
+    }
+
+    #[test]
+    fn a_secret_that_was_rotated_is_still_known_and_only_so_many_are() {
+        let gateway = gateway();
+        let state = State::new(config("first-secret"), gateway.clone());
+        let took = |secret: &str| state.took(config(secret), gateway.clone(), last(Vec::new()));
+        took("second-secret");
+        took("first-secret");
+        assert_eq!(state.report().earlier_secrets, [Secret::new("second-secret")]);
+        (0..80).for_each(|n| took(&format!("secret-{n}")));
+        let earlier = &state.report().earlier_secrets;
+        assert_eq!((earlier.len(), &earlier[0]), (EARLIER, &Secret::new("secret-78")));
+    }
+
+    #[test]
+    fn other_machines_are_told_codes_and_no_paths() {
+        let state = State::new(config("a-secret"), gateway());
+        let problem = Problem::from(Failure::new(Reason::ConfigUnreadable, "/etc/doorward/gateway.toml: gone"));
+        state.refused(LastReload { changed: vec!["provider.issuer".into()], ..last(vec![problem]) });
+        let said = state.report().in_short();
+        assert_eq!(said, json!({ "good": false, "codes": [Reason::ConfigUnreadable.code()] }));
+        assert!(state.report().as_json().to_string().contains("/etc/doorward"));
     }
 }

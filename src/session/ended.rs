@@ -203,14 +203,19 @@ impl Ended {
         self.said.load(Acquire)
     }
 
-    /// How `session` ended by `now`; `None` where it did not.
+    /// How `session` ended by `now`; `None` where it did not. Counts that it was used after its end.
     pub fn ended(&self, session: &Session, now: u64) -> Option<Ending> {
-        if self.all.load(Relaxed) == 0 {
-            return None;
-        }
-        let ending = self.find(session, now)?;
+        let ending = self.look_at(session, now)?;
         metrics().ended_session_uses.with_label_values(&[ending.name()]).inc();
         Some(ending)
+    }
+
+    /// The same for explaining: it is no use of the session.
+    pub fn look_at(&self, session: &Session, now: u64) -> Option<Ending> {
+        match self.all.load(Relaxed) {
+            0 => None,
+            _ => self.find(session, now),
+        }
     }
 
     /// Whether the browser of `session` has got another, so that nothing may put this one into its place again.
@@ -261,7 +266,7 @@ impl Ended {
 
     /// Forgets what no session can be meant by any more, until `shutdown` turns true.
     pub async fn keep_swept(&self, shutdown: watch::Receiver<bool>) {
-        background::repeat(shutdown, |_| async {
+        background::repeat(Duration::ZERO, shutdown, |_| async {
             self.sweep(unix_seconds(SystemTime::now()));
             Some(SWEEP_EVERY)
         })

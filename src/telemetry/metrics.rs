@@ -77,6 +77,8 @@ pub struct Metrics {
     pub configuration_good: IntGauge,
     /// When the configuration in force was read, in seconds since 1970.
     pub configuration_loaded: IntGauge,
+    /// Configurations that requests go by, those included that are no longer in force.
+    pub configuration_generations: IntGauge,
     /// Log lines that were dropped because whoever reads standard error was too slow.
     pub log_lines_dropped: IntCounter,
 }
@@ -245,6 +247,10 @@ impl Metrics {
                 "doorward_configuration_loaded_timestamp_seconds",
                 "When the configuration in force was read.",
             ),
+            configuration_generations: gauge(
+                "doorward_configuration_generations",
+                "Configurations in memory: the one in force, and those by which connections from before still go.",
+            ),
             log_lines_dropped: counter(
                 "doorward_log_lines_dropped_total",
                 "Log lines dropped because standard error was read too slowly.",
@@ -287,6 +293,7 @@ impl Metrics {
             Box::new(metrics.reloads.clone()),
             Box::new(metrics.configuration_good.clone()),
             Box::new(metrics.configuration_loaded.clone()),
+            Box::new(metrics.configuration_generations.clone()),
             Box::new(metrics.log_lines_dropped.clone()),
         ]);
         metrics

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod audit;
+mod budget;
 mod line;
 pub mod logs;
 mod metrics;

@@ -1,7 +1,8 @@
 //! For a while, on an admin's wish: what became of every request, those that passed as well, so that one that passed can be
-//! explained. And how many decisions are traced at all, since a flood of refusals must not cost twice what it costs.
+//! explained.
 //!
-//! Promise: off, it costs a request one relaxed load; on, no more than some hundred are kept.
+//! Promise: off, it costs a request one relaxed load; on, no more than some hundred are kept, of [`ALL`] bytes in all, and
+//! some a second traced, however many are refused meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,14 +10,17 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::Refused;
+use super::budget::InASecond;
 use crate::clock::unix_seconds;
 
 /// Requests that are kept.
 const KEPT: usize = 256;
 /// The longest while.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Refusals that are traced within one second.
-const TRACES_A_SECOND: u64 = 50;
+/// Bytes of them.
+const ALL: usize = 2 * 1024 * 1024;
+/// Traced within one second.
+const TRACES_A_SECOND: u64 = 20;
 
 /// A request that passed, or that the gateway answered itself.
 #[derive(Clone, Debug)]
@@ -32,10 +36,15 @@ pub struct Recorded {
 pub struct Recording {
     /// Seconds since 1970; 0 where it is off.
     until: AtomicU64,
+    kept: Mutex<Kept>,
+    traced: InASecond,
+}
+
+#[derive(Default)]
+struct Kept {
     /// The newest first.
-    kept: Mutex<VecDeque<Arc<Recorded>>>,
-    /// The second, and in its lowest byte how many were traced within it.
-    traced: AtomicU64,
+    last: VecDeque<Arc<Recorded>>,
+    bytes: usize,
 }
 
 static RECORDING: LazyLock<Recording> = LazyLock::new(Recording::default);
@@ -48,7 +57,8 @@ pub fn recording() -> &'static Recording {
 impl Recording {
     /// Records for `time`, an hour at most, from `now` on; what was kept before is let go.
     pub fn start(&self, time: Duration, now: SystemTime) {
-        self.kept().clear();
+        let gone = std::mem::take(&mut *self.kept());
+        drop(gone);
         self.until.store(unix_seconds(now + time.min(LONGEST)), Ordering::Relaxed);
     }
 
@@ -73,33 +83,38 @@ impl Recording {
 
     pub fn note(&self, mut request: Refused, outcome: &'static str) {
         request.bound();
+        let (bytes, recorded) = (request.bytes(), Arc::new(Recorded { outcome, request }));
+        let mut gone = Vec::new();
         let mut kept = self.kept();
-        kept.push_front(Arc::new(Recorded { outcome, request }));
-        kept.truncate(KEPT);
+        kept.bytes += bytes;
+        kept.last.push_front(recorded);
+        while (kept.last.len() > KEPT || kept.bytes > ALL)
+            && let Some(oldest) = kept.last.pop_back()
+        {
+            kept.bytes -= oldest.request.bytes();
+            gone.push(oldest);
+        }
+        // What is let go of ends without anybody waiting for it.
+        drop(kept);
+        drop(gone);
     }
 
     /// The newest first.
     pub fn all(&self) -> Vec<Arc<Recorded>> {
-        self.kept().iter().cloned().collect()
+        self.kept().last.iter().cloned().collect()
     }
 
     /// The one with that reference, while it is kept.
     pub fn find(&self, reference: &str) -> Option<Arc<Recorded>> {
-        self.kept().iter().find(|one| one.request.reference.as_str() == reference).cloned()
+        self.kept().last.iter().find(|one| one.request.reference.as_str() == reference).cloned()
     }
 
     /// Whether one more decision may be traced in this second.
     pub fn may_trace(&self, now: SystemTime) -> bool {
-        let second = unix_seconds(now) << 8;
-        let counted = |kept: u64| match kept & !0xff == second {
-            true if kept & 0xff >= TRACES_A_SECOND => None,
-            true => Some(kept + 1),
-            false => Some(second | 1),
-        };
-        self.traced.fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted).is_ok()
+        self.traced.take(unix_seconds(now), TRACES_A_SECOND).is_some()
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Recorded>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -115,6 +115,7 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let text = tab.wait_for_text("To be written down").await;
     assert!(text.contains(scene.provider.issuer()), "{text}");
     look(&tab, "tried").await;
+    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
     let replace = |from: &str, to: &str| {
         format!(
             "document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})"
@@ -126,6 +127,15 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let text = tab.text().await;
     assert!(text.contains("Line 3") && text.contains("client_id"), "{text}");
     look(&tab, "not-taken").await;
+    // What was typed is not kept, and does not turn into the one in force.
+    tab.go(&scene.gateway.admin_url("/try")).await;
+    tab.script(&replace("********", "planted-secret-that-is-wrong")).await;
+    tab.click("main button").await;
+    tab.wait_for_text("DW-3202").await;
+    let left = tab.script("document.querySelector('textarea').value").await;
+    assert!(left.as_str().is_some_and(|left| left.contains("(type the secret again)")), "{left}");
+    tab.click("main button").await;
+    tab.wait_for_text("type it again").await;
     // The secret in force is for its own host.
     tab.go(&scene.gateway.admin_url("/try")).await;
     tab.script(&replace("http://127.0.0.2", "http://127.0.0.3")).await;
@@ -181,6 +191,12 @@ async fn a_request_is_explained_step_by_step_before_it_is_sent() {
     let text = tab.wait_for_text("DW-5001").await;
     assert!(text.contains("admins") && text.contains("staff"), "{text}");
     look(&tab, "explained").await;
+    // Nobody's choice, and a token in the form beside the person: neither is passed over.
+    tab.type_into("#user", "berta").await;
+    tab.script("document.querySelector('details').open = true").await;
+    tab.type_into("#token", "abc").await;
+    tab.click("main button").await;
+    tab.wait_for_text("a token is filled in").await;
     tab.script("document.querySelector('#groups').value = 'admins'").await;
     tab.click("main button").await;
     eventually("whoever is in the group passes", || async {
@@ -202,7 +218,7 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
         ask(&gateway, Method::GET, program, &[("host", "prometheus.example")]).await.expect(200);
     }
     assert!(ask(&gateway, Method::GET, "/readyz", &[("host", "pod.example")]).await.text().contains("\"ready\""));
-    for form in ["/doctor", "/doctor.json", "/try", "/explain"] {
+    for form in ["/doctor", "/doctor.json", "/try", "/explain", "/record", "/record.json"] {
         for forged in [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),
@@ -221,6 +237,9 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
         "nothing was examined"
     );
     assert_eq!(ask(&gateway, Method::POST, "/settings", &PROGRAM).await.expect(405).reason(), "DW-9106");
+    let unknown = ask(&gateway, Method::GET, "/explain/2222222222222.json", &[]).await;
+    unknown.expect(404);
+    assert!(unknown.text().contains("no request with this reference is kept"), "{}", unknown.text());
     assert_eq!(ask(&gateway, Method::DELETE, "/settings", &[]).await.expect(405).reason(), "DW-9106");
     assert_eq!(ask(&gateway, Method::GET, "/nothing", &[]).await.expect(404).reason(), "DW-9105");
     let large = "a=".to_owned() + &"x".repeat(100_000);
@@ -325,4 +344,55 @@ async fn what_a_stranger_sends_is_shown_and_not_interpreted() {
     assert_eq!(tab.script("document.scripts.length + document.querySelectorAll('main img').length").await, 0);
     tab.go(&gateway.admin_url("/refusals?reference=%3Cb%3Ebold%3C/b%3E")).await;
     assert!(tab.text().await.contains("<b>bold</b>"));
+}
+
+#[tokio::test]
+async fn recording_is_switched_by_a_button_and_what_passed_is_shown_as_such() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let browser = Browser::start().await;
+    let tab = browser.tab(&scene.gateway.admin_url("/explain")).await;
+    tab.click("#record button").await;
+    tab.wait_for_text("Stop recording").await;
+    person.open(&scene.gateway.url("/recorded-page")).await.expect(200);
+    let kept = eventually("it is recorded", || async {
+        let said = ask(&scene.gateway, Method::GET, "/record.json", &[]).await.json();
+        said["kept"].as_array()?.iter().find(|one| one["path"] == "/recorded-page").cloned()
+    })
+    .await;
+    let page = format!("/refusals/{}", kept["reference"].as_str().expect("a reference"));
+    let shown = ask(&scene.gateway, Method::GET, &page, &NAVIGATION).await.expect(200).text();
+    assert!(shown.contains("Recorded: 200") && shown.contains("Step by step") && !shown.contains("DW-"), "{shown}");
+    let listed = ask(&scene.gateway, Method::GET, "/explain", &NAVIGATION).await.text();
+    assert!(listed.contains("/recorded-page"), "{listed}");
+    tab.click("#record button").await;
+    tab.wait_for_text("Record for 10 minutes").await;
+    assert!(ask(&scene.gateway, Method::GET, "/record.json", &[]).await.json()["until"].is_null());
+}
+
+#[tokio::test]
+async fn the_form_explains_for_another_address_and_asks_nobody_where_it_says_so() {
+    let gateway = gateway_before("http://127.0.0.1:9", "").await;
+    let explained = async |form: &str| {
+        let url = gateway.admin_url("/explain");
+        Person::new().request(Method::POST, &url, &[], Some(form.to_owned())).await
+    };
+    let page = explained("url=/x&peer=192.0.2.77&offline=1").await.expect(200).text();
+    assert!(page.contains("from 192.0.2.77") && page.contains("checked"), "{page}");
+    assert!(explained("url=/x&peer=nowhere").await.expect(422).text().contains("is no IP address"));
+}
+
+#[tokio::test]
+async fn a_secret_that_was_rotated_stays_masked_in_what_is_still_kept() {
+    let scene = scene().await;
+    let secret = scene.client.secret.clone();
+    Person::new().fetch(&scene.gateway.url(&format!("/nowhere/{secret}"))).await.expect(401);
+    let kept = async || ask(&scene.gateway, Method::GET, "/refusals.json", &[]).await.text();
+    eventually("the refusal is kept", || async { kept().await.contains("/nowhere/").then_some(()) }).await;
+    let text = scene.gateway.config.text();
+    assert!(text.contains(&secret));
+    assert!(scene.gateway.reload_text(&text.replace(&secret, "another-secret-by-now")).await);
+    let kept = kept().await;
+    assert!(kept.contains("/nowhere/********") && !kept.contains(&secret), "{kept}");
 }

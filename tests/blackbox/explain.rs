@@ -361,7 +361,7 @@ async fn claims_and_people_are_judged_as_if_they_had_been_verified() {
         scene.explain(&["--url", "/ops", "--user", "bo", "--groups", "a,ops", "--email", "b@x.example"]);
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("yes allow.groups: expected `ops`; got `a`, `ops`"), "{out}");
-    assert!(out.contains("NO  allow.email_domains: expected `good.example`; got `b@x.example`"), "{out}");
+    assert!(out.contains("no  allow.email_domains: expected `good.example`; got `b@x.example`"), "{out}");
     let (code, out, _) = scene.explain(&["--url", "/ops", "--user", "bo", "--groups", ""]);
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("got an empty list"), "{out}");
@@ -416,6 +416,17 @@ async fn offline_nobody_is_asked_and_what_could_not_be_examined_is_named() {
         (&json!("refused"), &json!("DW-8009")),
         "{said:#}"
     );
+    // So does a `typ` or `alg` that is not taken.
+    for (header, wanted) in [
+        (json!({"alg": "ES256", "typ": "logout+jwt", "kid": "k1"}), "typ"),
+        (json!({"alg": "none", "typ": "at+jwt"}), "alg"),
+    ] {
+        let token = scene.key.sign(&header, &claims(json!({"iss": "http://127.0.0.2:9", "env": null})));
+        let file = scene.gateway.config.dir.path().join(random_word());
+        std::fs::write(&file, token).expect("a token");
+        let flags = ["--url", "/api", "--offline", "--token-file", &file.display().to_string()];
+        assert_eq!(scene.explain_json(&flags)["verdict"]["outcome"], "refused", "{wanted}");
+    }
     let (code, out, _) = scene.explain(&["--url", "/", "--offline", "--header", "Accept: text/html"]);
     assert_eq!(code, Some(1));
     assert!(out.contains("9 verdict: undecided") && out.contains("metadata is not at hand"), "{out}");
@@ -524,4 +535,97 @@ async fn a_request_that_passed_is_explained_while_everything_is_recorded() {
     scene.gateway.log_line(&["access", "/after"]).await;
     let all = told(&scene, "/record.json", |said| Some(said.clone())).await.to_string();
     assert!(!all.contains("/before") && !all.contains("/after"), "{all}");
+}
+
+/// All that the gateway counts, but for what it asks others by itself.
+async fn counted(scene: &Scene) -> Vec<String> {
+    let of_itself = |line: &&str| line.contains("fetch") || line.contains("_connections");
+    let metrics = scene.gateway.metrics().await;
+    metrics.lines().filter(|line| line.starts_with("doorward_") && !of_itself(line)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn what_is_explained_on_the_console_counts_as_no_use() {
+    let scene = Scene::start().await;
+    // One of each, so that the series are there.
+    scene.ask("GET", "/api", &[header("Authorization", &format!("Bearer {}", scene.account))]).await;
+    scene.ask("GET", "/", &[header("Accept", "text/html")]).await;
+    scene.gateway.log_line(&["access", "DW-3001"]).await;
+    scene.gateway.log_line(&["access", "/api"]).await;
+    // The use of a key has seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let before = counted(&scene).await;
+    let wrong_key = format!("{}x", scene.account);
+    let (token, cookie) = (scene.token(json!({})), format!("Cookie: {}\nAccept: text/html", scene.cookie()));
+    let foreign = scene.token(json!({"aud": "other"}));
+    for (url, sender, secret, headers) in [
+        ("/api", "token", scene.account.as_str(), ""),
+        ("/api", "token", &wrong_key, ""),
+        ("/api", "token", &token, ""),
+        ("/api", "token", &foreign, ""),
+        ("/", "nobody", "", "Accept: text/html"),
+        ("/fresh", "nobody", "", &cookie),
+        ("/oidc/login?return_to=/x", "nobody", "", ""),
+        ("/oidc/callback", "nobody", "", ""),
+        ("/oidc/callback?error=access_denied&state=a.b", "nobody", "", ""),
+        ("/logout", "nobody", "", ""),
+    ] {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("url", url), ("sender", sender), ("token", secret), ("headers", headers)])
+            .finish();
+        let to = scene.gateway.admin_url("/explain");
+        let page = Person::new().request(reqwest::Method::POST, &to, &[], Some(form)).await.expect(200).text();
+        assert_eq!(page.contains("what cannot be told"), url.contains("error="), "{url}: {page}");
+        assert_eq!(counted(&scene).await, before, "{url} as {sender}");
+    }
+}
+
+/// The console says what the library does with a head that it never sees; here it is held against what an app gets.
+#[tokio::test]
+async fn what_is_told_to_be_taken_off_is_what_the_app_does_not_get() {
+    let app = App::start().await;
+    let tables = "[[route]]\npath = \"/\"\naccess = \"public\"\n";
+    let gateway = Config::new().add(&upstream_table(&app.url())).add(tables).start().await;
+    for name in [
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "HTTP2-Settings",
+        "X-Mine-Too",
+        "X-Mine",
+        "Accept",
+        "Via",
+        "Max-Forwards",
+        "Proxy-Status",
+        "Upgrade-Insecure-Requests",
+        "Expires",
+        "X-Forwarded-User",
+        "Forwarded",
+        "Cookie",
+        "Origin",
+        "Proxy-Authentication-Info",
+        "Alt-Used",
+        "Cache-Control",
+    ] {
+        let (value, path) = ("trailers", format!("/{name}"));
+        let mut connection = Connection::open(gateway.address()).await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n{name}: {value}\r\nConnection: X-Mine-Too, close\r\n\r\n",
+            gateway.address()
+        );
+        assert_eq!(connection.send(head).await.reply().await.expect("an answer").status, 200, "{name}");
+        let seen = app.seen_at(&path);
+        let got = seen[0].all(&name.to_ascii_lowercase()).contains(&value);
+        let config = gateway.config.path().display().to_string();
+        let sent = format!("{name}: {value}");
+        let flags = ["explain", "--config", &config, "--json", "--url", &path, "--header", &sent, "--header"];
+        let (_, out, err) = doorward(&[&flags[..], &["Connection: X-Mine-Too, close"]].concat());
+        let said: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+        let told = said["steps"][6]["headers"].as_array().expect("headers");
+        let passed = told.iter().any(|one| one["name"] == name.to_ascii_lowercase() && one["fate"] == "passed");
+        assert_eq!(passed, got, "{name}: {told:?}");
+    }
 }

@@ -28,6 +28,7 @@ mod doctor;
 mod doctor_provider;
 mod every_token;
 mod explain;
+mod explain_people;
 mod federation;
 mod form_post;
 mod form_post_browsers;

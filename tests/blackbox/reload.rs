@@ -270,4 +270,48 @@ async fn a_provider_is_known_after_a_reload_without_being_asked_first() {
         another.sign_in(&scene.gateway.url("/page"), scene.provider.user("berta")).await;
     }
     person.fetch(&scene.gateway.url("/page")).await.expect(200);
+    // Nor afterwards, while its settings are the same; with others it is.
+    let asked = async |gateway: &Gateway| {
+        gateway.metric("doorward_provider_fetches_total", &["step=\"discovery\"", "outcome=\"ok\""]).await
+    };
+    assert_eq!(asked(&scene.gateway).await, 1.0);
+    let named = "[[provider]]\nname = \"renamed\"\n";
+    assert!(scene.gateway.reload(|config| config.tables = config.tables.replacen("[[provider]]\n", named, 1)).await);
+    eventually("it is asked", || async { (asked(&scene.gateway).await == 2.0).then_some(()) }).await;
+    // The metrics know it by its new name alone.
+    let ready = async |gateway: &Gateway, name: &str| {
+        gateway.metric("doorward_provider_ready", &[&format!("provider=\"{name}\"")]).await
+    };
+    assert_eq!((ready(&scene.gateway, "main").await, ready(&scene.gateway, "renamed").await), (0.0, 1.0));
+    assert!(!scene.gateway.metrics().await.contains("doorward_provider_ready{provider=\"main\"}"));
+}
+
+#[tokio::test]
+async fn what_the_doctor_finds_at_once_is_told_after_a_reload_too_and_once() {
+    let app = App::start().await;
+    let mut gateway = gateway_before(&app.url(), "").await;
+    let (first, open) = (gateway.config.path(), gateway.config.dir.path().join("client"));
+    let (first, second) = (format!("{:?} (mode", first), format!("{:?} (mode", open));
+    let [first, second] = [first, second].map(|place| place.replace('"', ""));
+    gateway.log_line(&["DW-9002", &first]).await;
+    std::fs::write(&open, random_word()).expect("a secret");
+    let key = format!("client_id = \"nobody\"\nclient_secret_file = {open:?}\n");
+    for tables in [gateway.config.tables.replace("client_id = \"nobody\"\n", &key), String::new()] {
+        let taken = gateway
+            .reload(|config| match tables.is_empty() {
+                true => config.tables.push_str(MORE),
+                false => config.tables = tables,
+            })
+            .await;
+        assert!(taken);
+        gateway.log_line(&["DW-9002", &second]).await;
+    }
+    // What is found by the next one comes after all that could be said twice.
+    let third = gateway.config.dir.path().join("another");
+    std::fs::write(&third, random_word()).expect("a secret");
+    let open = format!("{open:?}");
+    assert!(gateway.reload(|config| config.tables = config.tables.replace(&open, &format!("{third:?}"))).await);
+    gateway.log_line(&["DW-9002", "/another (mode"]).await;
+    let told = |place: &str| gateway.log_lines().iter().filter(|l| l.contains("DW-9002") && l.contains(place)).count();
+    assert_eq!((told(&first), told(&second)), (1, 1));
 }

@@ -5,17 +5,26 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::{SinkExt, StreamExt};
 use reqwest::Client;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::directory::fill_in;
-use crate::support::gateway::Gateway;
+use crate::support::app::App;
+use crate::support::forger::{self, Key};
+use crate::support::gateway::{Config, Gateway};
 use crate::support::person::Person;
 use crate::support::raw::Connection;
-use crate::support::setup::{scene, scene_with};
+use crate::support::setup::{scene, scene_with, upstream_table};
+use crate::support::tls::Authority;
 use crate::support::{eventually, in_time, random_word};
 
-type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
+type Socket = WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
 async fn socket(gateway: &Gateway, person: &Person) -> Socket {
     let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
@@ -28,7 +37,10 @@ async fn socket(gateway: &Gateway, person: &Person) -> Socket {
     .await
 }
 
-async fn echo(socket: &mut Socket, text: &'static str) -> Option<String> {
+async fn echo<S>(socket: &mut WebSocketStream<S>, text: &'static str) -> Option<String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     socket.send(Message::text(text)).await.ok()?;
     let answer = in_time("an echo or the end", socket.next()).await?.ok()?;
     answer.to_text().ok().map(str::to_owned)
@@ -149,7 +161,7 @@ async fn the_way_in_opens_stays_and_closes_by_reloads_with_one_password() {
 }
 
 /// 50 connections that ask without a pause, half of them with a session, while the configuration changes 200 times and
-/// every fifth is bad.
+/// every fifth is bad. Now and then there is another secret for sessions, and the provider has other settings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_reloads_under_load_fail_no_request() {
     const RELOADS: usize = 200;
@@ -188,6 +200,11 @@ async fn two_hundred_reloads_under_load_fail_no_request() {
             true => format!("{good}\n[[route]]\npath = \"/more{n}\"\ncolour = \"red\"\n"),
             false => format!("{good}\n[[route]]\npath = \"/more{n}\"\naccess = \"public\"\n"),
         };
+        let text = match n % 7 {
+            2 => text.replacen("secrets = [", &format!("secrets = [{:?}, ", random_word()), 1),
+            3 => text.replacen("[[provider]]\n", &format!("[[provider]]\ndisplay_name = \"Number {n}\"\n"), 1),
+            _ => text,
+        };
         assert_eq!(scene.gateway.reload_text(&text).await, !bad, "reload {n}");
     }
     let before = answered.load(Ordering::Relaxed);
@@ -201,5 +218,139 @@ async fn two_hundred_reloads_under_load_fail_no_request() {
     let outcome = async |label: &str| scene.gateway.metric("doorward_reloads_total", &[label]).await;
     assert!(outcome("outcome=\"ok\"").await >= (RELOADS * 4 / 5) as f64);
     assert!(outcome("outcome=\"DW-7002\"").await >= (RELOADS / 5) as f64);
+    // Held by the WebSocket alone, beside the one in force.
+    eventually("the others are let go of", || async {
+        (scene.gateway.metric("doorward_configuration_generations", &[]).await == 2.0).then_some(())
+    })
+    .await;
+    drop(long);
+    eventually("its one, too", || async {
+        (scene.gateway.metric("doorward_configuration_generations", &[]).await == 1.0).then_some(())
+    })
+    .await;
+    println!("{} requests over {RELOADS} reloads", answered.load(Ordering::Relaxed));
+}
+
+const API: &str = r#"
+[[provider]]
+issuer = "http://127.0.0.2:9"
+client_id = "nobody"
+client_secret = "SECRET"
+
+[[issuer]]
+name = "ci"
+issuer = "https://ci.example"
+jwks_file = "keys.json"
+audiences = ["api"]
+
+[[issuer]]
+name = "shared"
+issuer = "https://shared.example"
+secret = "SECRET"
+audiences = ["api"]
+
+[[route]]
+access = "public"
+
+[[route]]
+path = "/api"
+access = "bearer"
+
+[[route]]
+path = "/ws"
+access = "bearer"
+"#;
+
+/// A WebSocket over TLS, with a token.
+async fn socket_over_tls(
+    gateway: &Gateway,
+    authority: &Authority,
+    token: &str,
+) -> WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).expect("a certificate"))
+        .expect("an authority");
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let name = gateway.address().ip().into();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+    let mut request = gateway.url("/ws").replace("https://", "wss://").into_client_request().expect("a request");
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token"));
+    let (mut socket, _) = tokio_tungstenite::client_async(request, tls).await.expect("a WebSocket");
+    socket.next().await.expect("a greeting").expect("a greeting");
+    socket
+}
+
+/// Over TLS, by HTTP/1.1 and HTTP/2, on connections that stay and on new ones, with a token and without: each reload has
+/// another certificate for the listener, and other secrets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_certificates_and_secrets_fail_no_request_over_tls() {
+    const RELOADS: usize = 60;
+    let (authority, key, app) = (Authority::new(), Key::new("k1"), App::start().await);
+    let mut config = Config::new();
+    let folder = config.dir.path().to_owned();
+    std::fs::write(folder.join("keys.json"), json!({"keys": [key.jwk()]}).to_string()).expect("keys.json");
+    let other = |n: usize| {
+        let own = folder.join(n.to_string());
+        std::fs::create_dir(&own).expect("a folder");
+        let (certificate, private) = authority.leaf(&["127.0.0.1"]).write(&own);
+        let listen = format!("tls_certificate_file = {certificate:?}\ntls_key_file = {private:?}\n");
+        (listen, API.replace("SECRET", &random_word()) + &upstream_table(&app.url()))
+    };
+    config.public_url = format!("https://127.0.0.1:{}", config.port);
+    (config.listen, config.tables) = other(0);
+    let mut gateway = config.start().await;
+    let now = forger::now();
+    let claims = json!({"iss": "https://ci.example", "sub": "robot-7", "aud": "api", "exp": now + 600, "iat": now});
+    let token = key.sign(&json!({"alg": "ES256", "typ": "at+jwt", "kid": "k1"}), &claims);
+    let mut long = socket_over_tls(&gateway, &authority, &token).await;
+    let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");
+    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..16)
+        .map(|n| {
+            let (stop, answered, root, token) = (stop.clone(), answered.clone(), root.clone(), token.clone());
+            let url = gateway.url(if n % 2 == 0 { "/api" } else { "/x" });
+            let fresh = move || {
+                let client = Client::builder().no_proxy().tls_certs_only([root.clone()]);
+                let client = if n % 4 < 2 { client.http1_only() } else { client.http2_prior_knowledge() };
+                client.build().expect("a client")
+            };
+            tokio::spawn(async move {
+                let (mut client, mut failed) = (fresh(), Vec::new());
+                while !stop.load(Ordering::Relaxed) {
+                    if n % 8 >= 4 {
+                        client = fresh();
+                    }
+                    match client.get(&url).bearer_auth(&token).send().await {
+                        Ok(answer) if answer.status() == 200 => match answer.bytes().await {
+                            Ok(_) => drop(answered.fetch_add(1, Ordering::Relaxed)),
+                            Err(error) => failed.push(error.to_string()),
+                        },
+                        Ok(answer) => failed.push(answer.text().await.unwrap_or_default()),
+                        Err(error) => failed.push(format!("{error:?}")),
+                    }
+                }
+                failed
+            })
+        })
+        .collect();
+    for n in 1..=RELOADS {
+        let (listen, tables) = other(n);
+        let taken = gateway.reload(|config| (config.listen, config.tables) = (listen, tables)).await;
+        assert!(taken, "reload {n}");
+    }
+    let before = answered.load(Ordering::Relaxed);
+    eventually("requests go on", || async { (answered.load(Ordering::Relaxed) > before + 50).then_some(()) }).await;
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let failed = client.await.expect("a client");
+        assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answered.load(Ordering::Relaxed), failed.first());
+    }
+    assert_eq!(echo(&mut long, "still").await.as_deref(), Some("still"));
     println!("{} requests over {RELOADS} reloads", answered.load(Ordering::Relaxed));
 }

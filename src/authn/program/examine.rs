@@ -27,6 +27,18 @@ pub enum Sent {
     Assumed,
 }
 
+/// What shows that a token which nobody sent is good.
+pub enum Proof {
+    /// Its issuer's keys; newer ones are asked for as always.
+    Keys,
+    /// Those that are at hand.
+    KeysAtHand,
+    /// Nothing: there are no keys. Whatever needs none is examined.
+    None,
+    /// It has none; these are taken to be its claims, verified.
+    Claims(Map<String, Value>),
+}
+
 /// What there is to see of a credential.
 #[derive(Debug)]
 pub struct Credential {
@@ -75,11 +87,28 @@ impl Programs {
         self.completed(Sent::Assumed, form, examined, wanted)
     }
 
-    /// Who a token with these claims would be, and whether that counts where `wanted` is asked for: [`Programs::judge`] for
-    /// claims that are taken to be verified.
-    pub fn judge_assumed(&self, claims: &Map<String, Value>, wanted: &Wanted, now: u64) -> Result<Program, Failure> {
-        let further = |verified: &Verified| self.check_further(verified, wanted);
-        self.program_of(self.issuers.judge_assumed(claims, wanted.issuers.as_deref(), now, further)?)
+    /// [`Programs::judge`] for a request that nobody sent: it is no use of a key or token, and nothing is counted or
+    /// remembered of it.
+    pub async fn rehearse(
+        &self,
+        authorization: &HeaderValue,
+        proof: &Proof,
+        wanted: &Wanted,
+        now: u64,
+    ) -> Result<Program, Failure> {
+        let taken = wanted.issuers.as_deref();
+        let credential = || self.credential_in(authorization);
+        let judged = match proof {
+            Proof::Claims(claims) => self.issuers.judge_assumed(claims, taken, now)?,
+            _ if ServiceAccounts::looks_like_key(&credential()?) => {
+                return self.check_account(self.accounts.look_at(&credential()?, now)?, wanted);
+            }
+            Proof::None => self.issuers.judge_unsigned(&credential()?, taken, now)?,
+            Proof::Keys => self.issuers.rehearse(&credential()?, taken, now, true).await?,
+            Proof::KeysAtHand => self.issuers.rehearse(&credential()?, taken, now, false).await?,
+        };
+        self.check_further(&judged.verified, wanted)?;
+        self.program_of(judged)
     }
 
     /// The token in `authorization`, where there is one.

@@ -28,7 +28,7 @@ impl Judge<'_> {
             };
             let key = key.key(if route.access == Access::Public { "access" } else { "allow" });
             let message = format!(
-                "this route leads {who} to the gateway's own console at {}: who was refused, all settings, what the doctor finds",
+                "this route leads {who}, to the gateway's own console at {}: who was refused, all settings, what the doctor finds",
                 settings.admin.address
             );
             let hint = "set `allow` to the admins, as in allow.groups = [\"admins\"], with `access` as it comes";

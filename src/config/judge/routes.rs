@@ -36,7 +36,18 @@ impl Judge<'_> {
         for (index, upstream) in upstreams.iter().enumerate().filter(|_| !routes.is_empty()) {
             let named = |route: &Route| route.upstream.as_deref().map_or(index == 0, |name| name == upstream.name);
             if !routes.iter().any(named) {
-                self.warn(&KeyPath::of("upstream").index(index), format!("no route leads to `{}`", upstream.name));
+                let whole = "the route `/` that goes without saying is there only while there is no [[route]]";
+                let hint = format!("write it: [[route]] with path = \"/\" and upstream = \"{}\"", upstream.name);
+                let root = |route: &Route| {
+                    route.host.is_none()
+                        && route.exact.is_none()
+                        && route.path.as_deref().is_none_or(|path| path == "/")
+                };
+                let more = if routes.iter().any(root) { String::new() } else { format!("; {whole}; {hint}") };
+                self.warn(
+                    &KeyPath::of("upstream").index(index),
+                    format!("no route leads to `{}`{more}", upstream.name),
+                );
             }
         }
     }

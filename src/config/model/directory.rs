@@ -20,7 +20,7 @@ pub const GROUPS: &str = "groups";
 pub const SUBJECT: &str = "subject";
 
 /// A directory in which people have a name and a password, asked by LDAP; docs/ldap.md has examples.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
     /// Name in metrics, logs and `provider` of a route.

@@ -162,7 +162,7 @@ pub struct ClaimMap {
 pub const ANY_TENANT: &str = "*";
 
 /// One OpenID provider.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
     /// Name used by routes, in metrics and in logs.

@@ -3,8 +3,6 @@
 //! Promise: it is made where a request was refused, or while an admin has everything recorded; of a flood of refusals
 //! only some a second are traced. No token, cookie or query is in it.
 
-use std::time::SystemTime;
-
 use pingora_proxy::Session;
 
 use super::super::Gateway;
@@ -13,14 +11,10 @@ use super::{Scene, canonical, refused_form};
 use crate::authn::Program;
 use crate::clock::unix_seconds;
 use crate::examined::{Fate, Field, Step};
-use crate::telemetry::recording;
 
 impl Gateway {
     /// The steps of the request that `session` and `way` are of.
-    pub(in crate::gateway) fn trace(&self, session: &Session, way: &Way, now: SystemTime) -> Vec<Step> {
-        if !recording().may_trace(now) {
-            return Vec::new();
-        }
+    pub(in crate::gateway) fn trace(&self, session: &Session, way: &Way) -> Vec<Step> {
         let head = session.req_header();
         let (Some(request), Some(origin)) = (&way.request, &way.origin) else {
             return match &way.outcome {

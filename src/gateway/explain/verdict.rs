@@ -104,12 +104,16 @@ impl Verdict {
         }
     }
 
-    /// Undecided where only the provider's metadata is missing, and it was not asked for.
+    /// Undecided where only what nobody was asked for is missing: the provider's metadata, or newer keys.
     pub(super) fn unless_asked(self, offline: bool) -> Verdict {
-        match offline && self.code == Some(Reason::ProviderNotReady.code()) {
-            true => Verdict::undecided("sent to sign in; the provider's metadata is not at hand"),
-            false => self,
+        let said = |reason: Reason| offline && self.code == Some(reason.code());
+        if said(Reason::ProviderNotReady) {
+            return Verdict::undecided("sent to sign in; the provider's metadata is not at hand");
         }
+        if said(Reason::TokenKey) {
+            return Verdict::undecided(format!("{}; its issuer was not asked for newer keys", self.detail));
+        }
+        self
     }
 
     /// `401 DW-4001, WWW-Authenticate: …`.

@@ -11,17 +11,24 @@ use crate::gateway::request::CanonicalRequest;
 
 impl Routes {
     /// The routes of `settings`, from which these were made, in the order in which they are looked at, and what keeps each
-    /// from governing `request`. Which one governs is what [`Routes::find`] said.
-    pub fn examine(&self, request: &CanonicalRequest, settings: &Settings, found: Option<usize>) -> Vec<Check> {
+    /// from governing `request`. Which one governs is what [`Routes::find`] said;
+    /// `written` says where each stands.
+    pub fn examine(
+        &self,
+        request: &CanonicalRequest,
+        settings: &Settings,
+        written: impl Fn(usize) -> String,
+        found: Option<usize>,
+    ) -> Vec<Check> {
         let mut order: Vec<(usize, &model::Route)> = settings.route.iter().enumerate().collect();
         order.sort_by_key(|(index, route)| specificity(*index, route));
         let mut passed = false;
         let look = |(index, route): (usize, &model::Route)| {
-            let check = Check::of(format!("route `{}`", self[index].name), format!("[[route]] {}", index + 1));
+            let check = Check::of(format!("route `{}`", self[index].name), written(index));
             let check = check.expected(place(route));
             if found == Some(index) {
                 passed = true;
-                return check.got("governs").met(true);
+                return check.got("matches, and is the most specific").met(true);
             }
             let why = self.why_not(index, route, request, &request.method);
             match (why, passed) {
@@ -119,7 +126,7 @@ mod tests {
                         .iter()
                         .find(|(index, route)| routes.why_not(*index, route, &request, &request.method).is_none());
                     assert_eq!(first.map(|(index, _)| *index), found, "{method} {host}{path}");
-                    let governs = routes.examine(&request, &settings, found);
+                    let governs = routes.examine(&request, &settings, |index| index.to_string(), found);
                     assert_eq!(governs.iter().any(|check| check.found == Found::Holds), found.is_some());
                 }
             }

@@ -47,6 +47,13 @@ impl Queue {
         self.bytes
     }
 
+    /// Gives the memory of its places back where all are empty.
+    pub(super) fn shrink(&mut self) {
+        if self.len() == 0 {
+            *self = Queue::default();
+        }
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Kept>> {
         self.nodes.iter().filter_map(|node| node.kept.as_ref())
     }

@@ -104,6 +104,13 @@ impl Answers {
         self.lately.lock().unwrap_or_else(PoisonError::into_inner).knows(digest, now)
     }
 
+    /// Lets go of all of them.
+    pub fn clear(&self) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        *orders = Orders::default();
+        self.known.pin().clear();
+    }
+
     pub fn keep(&self, digest: Digest, answer: Answer, now: SystemTime) {
         // Also where the configuration lets no answer be kept; not where the token is over.
         if answer.claims.is_some() && answer.until >= now {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Cached, Issuer, Issuers};
 use crate::examined::Check;
-use crate::jwt::Verified;
 use crate::jwt::token::Unverified;
 use crate::jwt::verify::Unproven;
 use crate::reason::{Failure, Reason};
@@ -96,6 +95,28 @@ impl Issuers {
         self.list.get(*self.by_iss.get(iss)?)
     }
 
+    /// [`Issuers::judge`] for a token that nobody sent: nothing is counted, and it is neither looked for in the cache nor
+    /// put there. `ask`: whether newer keys may be asked for.
+    pub async fn rehearse(
+        &self,
+        token: &[u8],
+        taken: Option<&[bool]>,
+        now: u64,
+        ask: bool,
+    ) -> Result<Arc<Cached>, Failure> {
+        if !self.introspecting.is_empty() && !Unverified::looks_like_one(token) {
+            return self
+                .introspected(token, taken, now)
+                .await
+                .map(|(cached, _)| cached)
+                .map_err(|(failure, _)| failure);
+        }
+        let verified = self.verify_jwt(token, taken, now, ask).await;
+        let (verified, generation) = verified.map_err(|(failure, _)| failure)?;
+        self.list[verified.issuer].policy.judge(&verified, now)?;
+        Ok(Arc::new(Cached { verified, generation }))
+    }
+
     /// What would become of a token with these claims, were it signed as its issuer signs: for `explain`, which says that
     /// nothing was verified. `iss` and `sub` must be there; without `exp` it is good for a while.
     pub fn judge_assumed(
@@ -103,16 +124,18 @@ impl Issuers {
         claims: &Map<String, Value>,
         taken: Option<&[bool]>,
         now: u64,
-        further: impl Fn(&Verified) -> Result<(), Failure>,
     ) -> Result<Arc<Cached>, Failure> {
-        let token = self.unsigned(claims, now)?;
-        let read = self.read(token.as_bytes())?;
+        self.judge_unsigned(self.unsigned(claims, now)?.as_bytes(), taken, now)
+    }
+
+    /// What would become of `token`, were its signature good.
+    pub fn judge_unsigned(&self, token: &[u8], taken: Option<&[bool]>, now: u64) -> Result<Arc<Cached>, Failure> {
+        let read = self.read(token)?;
         let index = self.index_of(read.iss())?;
         self.check_taken(index, taken)?;
         let policy = &self.list[index].policy;
         let verified = policy.assumed(&read, &self.headers)?;
         policy.judge(&verified, now)?;
-        further(&verified)?;
         Ok(Arc::new(Cached { verified, generation: 0 }))
     }
 

@@ -47,7 +47,7 @@ impl KeySource {
             spelling: metadata.map(|metadata| metadata.issuer.clone()),
             keys: self.keys.load().set.listed(),
             fetched_at,
-            next: fetched_at.filter(|_| fetches).map(|at| at + self.refresh_every),
+            next: fetched_at.filter(|_| fetches).map(|at| at + self.times.refresh_every),
             usable_until: at(self.usable_until.load(Ordering::Relaxed)).filter(|_| fetches),
             trouble: self.trouble.load_full().map(|trouble| Failure::clone(&trouble)),
         }

@@ -396,4 +396,26 @@ async fn a_reload_keeps_the_keys_of_an_issuer_that_is_asked_at_the_same_place() 
     other.inherit(&before);
     assert!(same.current(now()).is_ok() && same.spelling().is_some());
     assert!(other.current(now()).is_err());
+    // Asked lately by the same settings, it is not asked again; by others it is.
+    let fresh_until = |source: &KeySource| source.fresh_until.load(SeqCst);
+    assert!(fresh_until(&same) > now() && fresh_until(&same) == fresh_until(&before));
+    let oftener = source(&fake.issuer, "refresh_every = '1m'");
+    oftener.inherit(&same);
+    assert!(oftener.current(now()).is_ok() && fresh_until(&oftener) == 0);
+    let asked = fake.seen("/keys").len();
+    let (stop, stopping) = watch::channel(false);
+    let keeping = [same, oftener].map(|source| tokio::spawn(source.keep_fresh(stopping.clone())));
+    until("the one is asked again", || fake.seen("/keys").len() > asked).await;
+    stop.send_replace(true);
+    futures::future::join_all(keeping).await;
+    assert_eq!(fake.seen("/keys").len(), asked + 1, "and the other is not");
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_no_key_after_a_reload() {
+    let secret = |word: &str| source("https://ci.example", &format!("secret = '{}'", word.repeat(12)));
+    let (before, after) = (secret("old"), secret("new"));
+    after.inherit(&before);
+    let set = |source: &KeySource| source.current(now()).map(|keys| keys.set.clone()).expect("keys");
+    assert!(set(&after) == set(&secret("new")) && set(&after) != set(&before));
 }

@@ -154,3 +154,16 @@ fn threads_that_read_and_write_at_once_find_only_what_belongs_to_the_token() {
     let stats = cache.stats();
     assert!(stats.bytes <= 64 * 1024 && stats.hits > 0, "{stats:?}");
 }
+
+#[test]
+fn what_is_emptied_gives_its_memory_back_and_can_be_filled_again() {
+    let (maker, cache) = (Maker::new(), TokenCache::new(1 << 20));
+    let empty = cache.stats().bytes;
+    for _ in 0..2 {
+        (0..40).chain(0..40).for_each(|n| maker.offer(&cache, n, FAR));
+        assert!(cache.stats().entries == 40 && cache.stats().bytes > empty);
+        cache.clear();
+        assert_eq!((cache.stats().entries, cache.stats().bytes), (0, empty));
+        assert!(cache.get(maker.token(1, FAR).0.as_bytes()).is_none());
+    }
+}

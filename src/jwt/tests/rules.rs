@@ -265,7 +265,7 @@ fn the_detail_says_expected_and_got_in_one_sentence() {
         ("", json!({"nbf": NOW + 500}), "not valid for another 500 s"),
         ("", json!({"nonce": "n"}), "it is an ID token, which is made for signing in; this takes access tokens"),
         ("", json!({"cnf": {}}), "it is bound to a key (cnf), which this gateway does not check"),
-        ("typ = [\"at+jwt\"]", json!({}), "type is 'JWT'; accepted is 'at+jwt'"),
+        ("typ = [\"at+jwt\"]", json!({}), "type is 'JWT' or absent; accepted is 'at+jwt'"),
         ("required_scopes = [\"w\"]", json!({}), "scope 'w' is needed; it has 'runs:read', 'runs:write'"),
         ("required_scopes = [\"w\"]", json!({"scope": ""}), "scope 'w' is needed; there is none"),
         (

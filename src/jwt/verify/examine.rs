@@ -76,7 +76,7 @@ impl Policy {
                 .judged(&said.as_ref().map(drop).map_err(Failure::clone)),
         );
         let Ok(said) = said.or_else(|_| self.nobody(token)) else { return (checks, None) };
-        checks.extend(self.examine_rights(&said));
+        checks.extend(self.examine_rights(&said, token.typ().is_some()));
         (checks, Some(Unproven(said)))
     }
 
@@ -138,8 +138,8 @@ impl Policy {
         checks
     }
 
-    /// What [`Policy::judge`] asks for beside the times.
-    pub(in crate::jwt) fn examine_rights(&self, said: &Verified) -> Vec<Check> {
+    /// What [`Policy::judge`] asks for beside the times. `typed`: whether the header has a `typ`.
+    pub(in crate::jwt) fn examine_rights(&self, said: &Verified, typed: bool) -> Vec<Check> {
         let accepted = || self.audiences.iter().map(|audience| &**audience);
         let mut checks = vec![
             Check::of("type (typ)", "RFC 9068 §2.1, RFC 8725 §3.11")
@@ -151,7 +151,7 @@ impl Policy {
                         false => "",
                     }
                 ))
-                .got(kind(&said.kind))
+                .got(kind(&said.kind, typed))
                 .judged(&self.check_type(&Verified { bound: false, ..said.clone() }, self.id_tokens)),
             Check::of("binding (cnf)", "RFC 7800 §3.1")
                 .expected(if self.bound_tokens { "any" } else { "none" })
@@ -211,8 +211,9 @@ impl Policy {
     }
 }
 
-fn kind(kind: &Kind) -> String {
+fn kind(kind: &Kind, typed: bool) -> String {
     match kind {
+        Kind::Jwt if !typed => "absent, taken as 'JWT'".into(),
         Kind::AccessToken => "'at+jwt'".into(),
         Kind::Jwt => "'JWT'".into(),
         Kind::IdToken => "an ID token".into(),

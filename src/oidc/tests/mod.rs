@@ -5,6 +5,7 @@ mod client_auth;
 mod faults;
 mod flows;
 mod logout;
+mod reload;
 mod sign_in;
 pub(crate) mod support;
 mod tokens;

@@ -1,0 +1,90 @@
+//! `doorward explain` for somebody who types their first request into it: what was assumed is said, a name that is none is
+//! an error, and the remedy is that of the place where people sign in.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::support::gateway::{Config, doorward};
+use crate::support::setup::upstream_table;
+
+const TABLES: &str = r#"
+[ldap]
+address = ["ldap://127.0.0.1:9"]
+base_dn = "dc=example"
+bind_dn = "cn=search"
+bind_password = "a-password-of-the-gateway"
+
+[[issuer]]
+name = "ci"
+issuer = "https://ci.example"
+secret = "a-shared-secret-of-more-than-32-letters"
+audiences = ["api"]
+
+[[route]]
+
+[[route]]
+path = "/ops"
+allow.groups = ["ops"]
+
+[[route]]
+path = "/api"
+access = "bearer"
+"#;
+
+/// Exit code, output and errors of `doorward explain FILE` with `flags`.
+fn explain(flags: &[&str]) -> (Option<i32>, String, String) {
+    let config = Config::new().add(&upstream_table("http://127.0.0.1:9")).add(TABLES);
+    std::fs::write(config.path(), config.text()).expect("gateway.toml");
+    let file = config.path().display().to_string();
+    doorward(&[&["explain", &file, "--offline"], flags].concat())
+}
+
+#[test]
+fn whose_directory_says_nothing_of_groups_is_sent_to_the_directory_and_not_to_a_provider() {
+    let (code, out, err) = explain(&["--url", "/ops", "--user", "anna"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("DW-5003") && out.contains("`ldap.attributes`"), "{out}");
+    assert!(!out.contains("Have the provider"), "{out}");
+}
+
+#[test]
+fn a_provider_that_is_none_is_wrong_usage_and_the_names_are_told() {
+    let (code, _, err) = explain(&["--url", "/", "--user", "anna", "--provider", "nope"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("no provider `nope`") && err.contains("`ldap`"), "{err}");
+    let (code, out, err) = explain(&["--url", "/", "--user", "anna", "--provider", "ldap"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
+fn a_person_is_taken_to_have_a_browser_and_that_is_said() {
+    let (_, out, _) = explain(&["--url", "/", "--user", "anna"]);
+    assert!(out.contains("taken as a browser's request"), "{out}");
+    assert!(!out.contains("- cookie"), "nobody gave one: {out}");
+    let (_, out, _) = explain(&["--url", "/", "--user", "anna", "--header", "Cookie: mine=1"]);
+    assert!(out.contains("- cookie") || out.contains("= cookie"), "{out}");
+    let (_, out, _) = explain(&["--url", "/", "--user", "anna", "--header", "Accept: application/json"]);
+    assert!(!out.contains("taken as"), "{out}");
+    let (_, out, _) = explain(&["--url", "/"]);
+    assert!(out.contains("taken as a program's request"), "{out}");
+}
+
+#[test]
+fn routes_that_were_not_chosen_did_not_fail_and_are_named_as_errors_name_them() {
+    let (_, out, _) = explain(&["--url", "/ops", "--user", "anna", "--groups", "ops"]);
+    assert!(out.contains("governs      route `/ops`") && out.contains("(route[1], gateway.toml:"), "{out}");
+    assert!(out.contains("not this one route `/api`") && !out.contains("NO "), "{out}");
+    assert!(out.contains("yes allow.groups: expected `ops`; got `ops` (route[1].allow"), "{out}");
+}
+
+#[test]
+fn a_type_that_a_token_does_not_have_is_not_made_up() {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let token = format!(
+        "{}.{}.AAAA",
+        part(r#"{"alg":"HS256"}"#),
+        part(r#"{"iss":"https://ci.example","sub":"a","aud":"api","exp":1}"#)
+    );
+    let (_, out, _) = explain(&["--url", "/api", "--token", &token]);
+    assert!(out.contains("got absent, taken as 'JWT'"), "{out}");
+}
