@@ -57,8 +57,14 @@ fn benches(c: &mut Criterion) {
         let mut request = HeaderMap::new();
         request.insert(header::COOKIE, HeaderValue::from_str(&field).expect("value"));
         let ended = Ended::new(limits.absolute.0);
-        let judge =
-            SessionRules { cookies: &cookies, keys: &keys, limits: &limits, ended: Some(&ended), restore: false };
+        let judge = SessionRules {
+            cookies: &cookies,
+            keys: &keys,
+            limits: &limits,
+            ended: Some(&ended),
+            restore: false,
+            counted: true,
+        };
         let person = session(groups).identity;
         let name = |part: &str| format!("{part}, {groups} groups, cookie of {} bytes", sealed.len());
         c.bench_function(&name("find the cookie"), |b| b.iter(|| cookies.find_session(black_box(&request))));

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::reason::Failure;
-use crate::words::cut;
+use crate::words::shorten;
 
 /// What became of one check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -180,13 +180,13 @@ impl Step {
         self.said.truncate(MOST);
         self.checks.truncate(MOST);
         self.headers.truncate(MOST);
-        self.said.iter_mut().for_each(|said| cut(said, LONGEST));
+        self.said.iter_mut().for_each(|said| shorten(said, LONGEST));
         for check in &mut self.checks {
             let texts = [&mut check.what, &mut check.source, &mut check.expected, &mut check.got, &mut check.detail];
-            texts.into_iter().for_each(|text| cut(text, LONGEST));
+            texts.into_iter().for_each(|text| shorten(text, LONGEST));
         }
         for field in &mut self.headers {
-            [&mut field.name, &mut field.value].into_iter().for_each(|text| cut(text, LONGEST));
+            [&mut field.name, &mut field.value].into_iter().for_each(|text| shorten(text, LONGEST));
         }
     }
 }

@@ -107,12 +107,10 @@ impl HttpClient {
             Some(path) => {
                 let named = |failure| pem::named(path, failure);
                 let pem = pem::read(path)?;
+                // Judged first, without the words of a library that may quote the file.
+                pem::certificates(&pem).map_err(named)?;
                 let found = reqwest::Certificate::from_pem_bundle(pem.as_bytes());
-                let found = found.map_err(|error| named(unusable(deepest(&error))))?;
-                if found.is_empty() {
-                    return Err(named(unusable("it holds no PEM certificate")));
-                }
-                Some(found)
+                Some(found.map_err(|_| named(unusable("a certificate in it cannot be read")))?)
             }
         };
         let trust = Trust { authorities, identity: identity.cloned() };

@@ -47,6 +47,7 @@ pub mod server;
 pub mod service_accounts;
 pub mod session;
 pub mod telemetry;
+pub mod trust;
 pub mod way_in;
 pub mod words;
 pub mod x509;

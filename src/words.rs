@@ -1,15 +1,17 @@
 //! Somebody else's text in our sentences: shown so that it can do no harm, or not shown at all.
 
+use std::borrow::Cow;
+
 /// Somebody else's text for a log line: at most 500 characters, with whatever could start a line, move the cursor or
 /// turn the direction of writing escaped.
 pub fn in_words(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(512) + 2);
-    out.push('`');
-    for (count, c) in text.chars().enumerate() {
-        if count == 500 {
-            out.push('…');
-            break;
-        }
+    format!("`{}`", harmless(&cut(text, 500)))
+}
+
+/// A text with whatever could start a line, move the cursor or turn the direction of writing escaped.
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
         let turns =
             matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
         if c.is_control() || turns {
@@ -18,8 +20,15 @@ pub fn in_words(text: &str) -> String {
             out.push(c);
         }
     }
-    out.push('`');
     out
+}
+
+/// At most `most` characters; that there were more is seen.
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Somebody else's text for an answer to them, in single quotes: short, and nothing but what RFC 6750 §3 lets an
@@ -45,10 +54,9 @@ pub fn all_in_quotes<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 }
 
 /// Cuts `text` behind `longest` characters, and gives back the room of the rest.
-pub fn cut(text: &mut String, longest: usize) {
-    if let Some((end, _)) = text.char_indices().nth(longest) {
-        text.truncate(end);
-        text.push('…');
+pub fn shorten(text: &mut String, longest: usize) {
+    if let Cow::Owned(cut) = cut(text, longest) {
+        *text = cut;
     }
     text.shrink_to_fit();
 }
@@ -58,13 +66,14 @@ pub fn counted(number: usize, one: &str, more: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { more })
 }
 
-/// An address without user, password and query, which only its owner should see.
+/// An address without user, password, query and fragment, which only its owner should see.
 pub fn plain_address(url: &url::Url) -> String {
     let mut url = url.clone();
     // Fails only for addresses without a host, which have no user either.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
+    url.set_fragment(None);
     url.to_string()
 }
 
@@ -75,5 +84,23 @@ pub fn json_fault(error: &serde_json::Error) -> &'static str {
         serde_json::error::Category::Syntax => "a syntax error at the end",
         serde_json::error::Category::Data => "another type at the end",
         serde_json::error::Category::Eof => "cut off at the end",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_write_moves_no_cursor_and_is_no_longer_than_it_may_be() {
+        assert_eq!(in_words("a\u{1b}[2J\u{9b}31m\r\n\u{202e}b"), "`a\\u{1b}[2J\\u{9b}31m\\u{d}\\u{a}\\u{202e}b`");
+        assert_eq!((cut("grün", 3).as_ref(), cut("grün", 4).as_ref()), ("grü…", "grün"));
+        assert_eq!(in_words(&"x".repeat(501)), format!("`{}…`", "x".repeat(500)));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_its_owner_alone_should_see() {
+        let url = "https://u:p@a.example:8443/x?code=1#t".parse().expect("an address");
+        assert_eq!(plain_address(&url), "https://a.example:8443/x");
     }
 }

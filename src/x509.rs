@@ -27,8 +27,7 @@ impl Certificate {
     /// `None` where `der` is no certificate.
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let names = certificate.subject_alternative_name().ok().flatten();
-        let names = names.iter().flat_map(|extension| &extension.value.general_names).filter_map(name).collect();
+        let names = names(&certificate);
         let validity = certificate.validity();
         Some(Certificate {
             names,
@@ -45,9 +44,24 @@ impl Certificate {
     }
 }
 
+/// The names that clients go by, in small letters: the subject's common name is none of them any more (RFC 9525 §2).
+pub fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    names.iter().flat_map(|extension| &extension.value.general_names).filter_map(name).collect()
+}
+
+/// Whether one of `names` is that of `host`; a star stands for one label (RFC 9525 §6.3).
+pub fn covers(names: &[String], host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(rest) => host.split_once('.').is_some_and(|(label, domain)| !label.is_empty() && domain == rest),
+        None => *name == host,
+    })
+}
+
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
         GeneralName::IPAddress(bytes) => {
             let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
             v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from)).ok().map(|address| address.to_string())
@@ -90,5 +104,21 @@ mod tests {
         assert_eq!(read.not_before, UNIX_EPOCH + Duration::from_secs(1_577_836_800));
         assert_eq!(read.not_after, UNIX_EPOCH + Duration::from_secs(1_609_459_200));
         assert_eq!(Certificate::read(b"no certificate"), None);
+    }
+
+    #[test]
+    fn a_star_stands_for_one_label() {
+        let names = ["*.a.example".to_owned(), "10.0.0.1".to_owned(), "::1".to_owned()];
+        for (host, wanted) in [
+            ("x.a.example", true),
+            ("X.A.example", true),
+            ("a.example", false),
+            ("x.y.a.example", false),
+            ("10.0.0.1", true),
+            ("[::1]", true),
+            ("b.example", false),
+        ] {
+            assert_eq!(covers(&names, host), wanted, "{host}");
+        }
     }
 }

@@ -8,12 +8,14 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::guard::Asked;
 use super::shell::Shell;
 use super::words::{ago, span, stamp};
 use super::{Scene, answer};
 use crate::clock::unix_seconds;
 use crate::config::Config;
-use crate::doctor::{Finding, Report, Scope, Weight, examine};
+use crate::config::values::{AppScheme, AppUrl};
+use crate::doctor::{Finding, Report, Scope, Weight, app_address, examine};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::rfc3339;
 use crate::words::counted;
@@ -63,7 +65,7 @@ impl Doctor {
 
     /// Examines the deployment that `config` describes, whoever goes on waiting. [`Reason::ConsoleBusy`] where an
     /// examination is under way.
-    fn begin(self: &Arc<Self>, config: Arc<Config>) -> Result<JoinHandle<()>, Failure> {
+    fn begin(self: &Arc<Self>, config: Arc<Config>, scope: Scope) -> Result<JoinHandle<()>, Failure> {
         let began = SystemTime::now();
         let mut state = self.state();
         if let Some(since) = state.since {
@@ -73,7 +75,7 @@ impl Doctor {
         drop(state);
         let under_way = UnderWay(Arc::clone(self));
         Ok(tokio::spawn(async move {
-            let report = examine(&config, &Scope::default()).await;
+            let report = examine(&config, &scope).await;
             let took = began.elapsed().unwrap_or_default();
             let examined = Examined { at: SystemTime::now(), took, report };
             under_way.0.state().last = Some(Arc::new(examined));
@@ -172,6 +174,8 @@ struct DoctorPage {
     shell: Shell,
     /// How long one has been under way.
     running: Option<String>,
+    /// Whether there is one to look for somebody in.
+    directory: bool,
     last: Option<Last>,
 }
 
@@ -181,10 +185,32 @@ struct Last {
     report: ShownReport,
 }
 
+/// What the form asks for beside the usual. Of what answers at an address no more is shown than status, server and title.
+fn scope(asked: &Asked) -> Result<Scope, Failure> {
+    let field = |name: &str| asked.form(name).map(str::trim).filter(|text| !text.is_empty());
+    let closed = match field("app_address") {
+        Some(text) => {
+            let unusable = |why: String| Failure::new(Reason::ConsoleForm, format!("app_address: {why}"));
+            let address = app_address(text).map_err(|why| unusable(why.to_string()))?;
+            match address {
+                AppUrl::Tcp { scheme: AppScheme::Http | AppScheme::Https, .. } => vec![address],
+                _ => return Err(unusable("expected http:// or https://".to_owned())),
+            }
+        }
+        None => Vec::new(),
+    };
+    Ok(Scope {
+        closed,
+        identity_headers: field("identity_headers").is_some(),
+        sample_user: field("sample_user").map(str::to_owned),
+        ..Scope::default()
+    })
+}
+
 pub(super) fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let doctor = &scene.admin.doctor;
     if scene.asked.is_post() {
-        match doctor.begin(Arc::clone(&scene.in_force.config)) {
+        match doctor.begin(Arc::clone(&scene.in_force.config), scope(scene.asked)?) {
             // Whoever presses twice wants to see the one that runs.
             Ok(_) => {}
             Err(busy) if busy.reason == Reason::ConsoleBusy => {}
@@ -198,6 +224,7 @@ pub(super) fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let page = DoctorPage {
         shell,
         running: running.map(|since| span(scene.now.duration_since(since).unwrap_or_default())),
+        directory: scene.in_force.config.settings.ldap.is_some(),
         last: doctor.last().map(|last| Last {
             when: format!("{} ({})", ago(last.at, scene.now), stamp(last.at)),
             took: super::words::brief(last.took.as_secs_f64()),
@@ -211,7 +238,7 @@ pub(super) fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
 pub(super) async fn for_programs(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
     let doctor = &scene.admin.doctor;
     if scene.asked.is_post() {
-        let _ = doctor.begin(Arc::clone(&scene.in_force.config))?.await;
+        let _ = doctor.begin(Arc::clone(&scene.in_force.config), scope(scene.asked)?)?.await;
     }
     Ok(answer::json(StatusCode::OK, &doctor.as_json()))
 }

@@ -14,11 +14,13 @@ use super::{Scene, answer, secrets};
 use crate::config::trial::{Trial, block, block_to_keep, with_provider};
 use crate::config::values::{FORGOTTEN, MASK, Secret};
 use crate::config::{Config, ConfigError, ConfigErrors};
-use crate::doctor::{Report, examine_provider};
+use crate::doctor::{ONE_PROVIDER, Report, examine_provider};
 use crate::reason::{Failure, Reason};
 
 /// Longest wait for the provider, below what a proxy in front waits.
 const LONGEST: Duration = Duration::from_secs(45);
+// What the doctor found in its time is shown.
+const _: () = assert!(ONE_PROVIDER.as_secs() < LONGEST.as_secs());
 /// What a new provider begins with.
 const NEW: &str = "[[provider]]\nname = \"\"\nissuer = \"https://\"\nclient_id = \"\"\nclient_secret = \"\"\n";
 

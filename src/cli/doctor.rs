@@ -31,6 +31,13 @@ pub(super) struct Command {
     /// Address of an app at which nobody but the gateway should be answered; may be given several times
     #[arg(long, value_name = "URL", value_parser = app_address)]
     app_address: Vec<AppUrl>,
+    /// Ask each app once with identity headers of the made-up `doorward-doctor`, to see whether it believes whoever reaches
+    /// it; an app that makes accounts by itself may make one of that name
+    #[arg(long)]
+    try_identity_headers: bool,
+    /// Somebody who should be found in the directory; no password is asked for, and nothing of the entry is printed
+    #[arg(long, value_name = "NAME")]
+    sample_user: Option<String>,
 }
 
 fn parts() -> impl TypedValueParser<Value = Part> {
@@ -46,7 +53,12 @@ pub(super) fn main(command: Command) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let mut scope = Scope { closed: command.app_address, ..Scope::default() };
+    let mut scope = Scope {
+        closed: command.app_address,
+        identity_headers: command.try_identity_headers,
+        sample_user: command.sample_user,
+        ..Scope::default()
+    };
     if !command.only.is_empty() {
         scope.parts = command.only;
     }

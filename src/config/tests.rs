@@ -399,15 +399,16 @@ fn every_whole_configuration_in_docs_is_good() {
 fn the_parts_of_configurations_about_directories_and_the_way_in_are_good() {
     let place = with_files();
     let head = "public_url = \"https://app.example.com\"\nsecrets = [\"0123456789abcdef0123456789abcdef\"]\n\
-        [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n\
-        [[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudiences = [\"a\"]\n";
+        [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
+    let issuer = "[[issuer]]\nname = \"ci\"\nissuer = \"https://ci.example.com\"\naudiences = [\"a\"]\n";
     let ldap = "[ldap]\naddress = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=com\"\n\
         bind_dn = \"cn=reader,dc=example,dc=com\"\nbind_password_file = \"ldap.secret\"\n";
     let parts: Vec<_> = ["ldap.md", "way-in.md"].iter().flat_map(|page| blocks(page)).collect();
     assert!(parts.len() > 5, "{}", parts.len());
     for part in parts.iter().filter(|part| !part.contains("public_url =")) {
         let ldap = if part.contains("[ldap]") { "" } else { ldap };
-        match place.load(&format!("{head}{ldap}{part}"), &[]) {
+        let issuer = if part.contains("bearer") { issuer } else { "" };
+        match place.load(&format!("{head}{issuer}{ldap}{part}"), &[]) {
             Ok(config) => assert_eq!(config.warnings, [""; 0], "{part}"),
             Err(errors) => panic!("{part}\n{errors}"),
         }

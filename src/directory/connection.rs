@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
     use crate::config::model::Directory;
-    use crate::directory::trust;
+    use crate::trust;
 
     /// A server that says `answers`, one for each message that comes, and keeps the connection open.
     async fn server(answers: &'static [&'static [u8]]) -> u16 {
@@ -317,7 +317,7 @@ mod tests {
             addresses: vec![DirectoryAddress { host: "127.0.0.1".into(), port, tls: false }],
             last_good: AtomicUsize::new(0),
             start_tls,
-            tls: start_tls.then(|| trust::client(&settings).expect("TLS")),
+            tls: start_tls.then(|| trust::client(settings.ca_file.as_deref()).expect("TLS")),
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_millis(300),
         }

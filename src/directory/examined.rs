@@ -2,11 +2,12 @@
 //! what is read of them is there.
 
 use super::connection::Query;
-use super::{Directory, too_long};
+use super::name::Name;
+use super::{Directory, Looked, too_long};
 use crate::config::model::{EMAIL, GROUPS, USER};
 use crate::ldap::filter::{Filling, Filter};
 use crate::ldap::message::{Entry, SIZE_LIMIT_EXCEEDED, SUCCESS, Scope};
-use crate::reason::Failure;
+use crate::reason::{Failure, Reason};
 
 /// Entries that are looked at.
 const SAMPLE: i32 = 5;
@@ -22,17 +23,21 @@ pub struct Examined {
     pub absent: Vec<(&'static str, String)>,
     /// Groups that are found, up to five, where they are searched for.
     pub groups: Option<usize>,
+    /// What became of somebody who was looked for by name: how many groups they would sign in with.
+    pub sample: Option<Result<usize, Failure>>,
 }
 
 impl Directory {
     /// Tries out what signing in needs, up to whether anybody is there.
-    pub async fn examined(&self) -> Result<Examined, Failure> {
+    ///
+    /// `user` is looked for as at a sign-in, up to the password, which is not asked for.
+    pub async fn examined(&self, user: Option<&str>) -> Result<Examined, Failure> {
         let longest = self.pool.longest();
-        let examined = tokio::time::timeout(longest, self.examine());
+        let examined = tokio::time::timeout(longest, self.examine(user));
         examined.await.unwrap_or_else(|_| Err(too_long(longest)))
     }
 
-    async fn examine(&self) -> Result<Examined, Failure> {
+    async fn examine(&self, user: Option<&str>) -> Result<Examined, Failure> {
         let sight = self.look(None).await?;
         let anybody = match &self.settings.user_filter {
             // Whoever has any value there.
@@ -51,7 +56,25 @@ impl Directory {
             }
             None => None,
         };
-        Ok(Examined { how: sight.said, people: people.len(), absent, groups })
+        let sample = match user {
+            Some(user) => Some(self.looked_for(user).await),
+            None => None,
+        };
+        Ok(Examined { how: sight.said, people: people.len(), absent, groups, sample })
+    }
+
+    /// With how many groups `user` would sign in. Failures say nothing of the entry but what is wrong with it.
+    async fn looked_for(&self, user: &str) -> Result<usize, Failure> {
+        let entry = match self.find(&Name::parse(user)?).await? {
+            Looked::One(entry) => entry,
+            Looked::None(said) => return Err(Failure::new(Reason::DirectoryNobody, said)),
+            Looked::Several => return Err(Failure::new(Reason::NameAmbiguous, "more than one entry")),
+        };
+        let identity = self.identity(&entry).await.map_err(|mut failure| {
+            failure.detail = failure.detail.replace(&format!("{:?}", entry.dn), "the entry");
+            failure
+        })?;
+        Ok(identity.groups.map_or(0, |groups| groups.len()))
     }
 
     async fn sample(&self, key: &str, base: &str, filter: &Filter, names: &[String]) -> Result<Vec<Entry>, Failure> {

@@ -11,7 +11,6 @@ mod examined;
 pub mod name;
 mod person;
 mod pool;
-mod trust;
 mod verified;
 
 use std::collections::BTreeSet;

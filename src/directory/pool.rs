@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Found, Query, Way};
-use super::trust;
 use crate::config::model::{Directory, DirectoryAddress};
 use crate::config::values::Secret;
 use crate::ldap::message::{CONFIDENTIALITY_REQUIRED, SUCCESS};
 use crate::reason::{Failure, Reason};
+use crate::trust;
 
 /// Connections bound as `bind_dn`, or anonymous ones.
 pub struct Pool {
@@ -31,7 +31,7 @@ impl Pool {
                 addresses,
                 last_good: AtomicUsize::new(0),
                 start_tls: settings.start_tls,
-                tls: tls.then(|| trust::client(settings)).transpose()?,
+                tls: tls.then(|| trust::client(settings.ca_file.as_deref())).transpose()?,
                 connect_timeout: settings.connect_timeout.0,
                 timeout: settings.timeout.0,
             },

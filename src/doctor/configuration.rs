@@ -24,7 +24,11 @@ const EXAMPLES: [&str; 5] = ["changeme", "change-me", "change_me", "example", "p
 
 pub fn check(config: &Arc<Config>, report: &mut Report) {
     for warning in &config.warnings {
-        report.found(Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone()));
+        let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone());
+        report.found(match warning.contains("has no effect") {
+            true => finding.change("Take the setting away, or add what it is about."),
+            false => finding,
+        });
     }
     quick(config, report);
 }
@@ -103,13 +107,21 @@ fn guessable(config: &Config, report: &mut Report) {
         let secret = provider.client_secret.as_ref()?;
         Some((format!("`client_secret` of provider {}", provider.name), secret, Some(provider.client_id.as_str())))
     });
-    for (name, secret, client_id) in own.chain(of_providers) {
+    let of_issuers = settings
+        .issuer
+        .iter()
+        .filter_map(|issuer| Some((format!("`secret` of issuer {}", issuer.name), issuer.secret.as_ref()?, None)));
+    for (name, secret, client_id) in own.chain(of_providers).chain(of_issuers) {
         if let Some(why) = weakness(secret, client_id) {
-            // Whoever guesses the first seals sessions; the second is the provider's to accept.
+            // Whoever guesses ours seals sessions, and an issuer's, signs tokens; a client's is the provider's to accept.
             let weight = if client_id.is_none() { Weight::Broken } else { Weight::Warning };
             let seen = format!("{name} {why}");
             let finding = Finding::new(weight, Reason::SecretGuessable, PLACE, seen);
             report.found(match client_id {
+                None if name != "`secrets`" => finding.change(
+                    "Make one with `openssl rand -base64 32`, here and where the issuer signs with it; tokens that the old one \
+                     signed are refused then.",
+                ),
                 None => {
                     finding.change("Make one with `openssl rand -base64 32`; sessions that the old one sealed end.")
                 }
@@ -152,6 +164,25 @@ mod tests {
         ] {
             assert!(weakness(&Secret::new(text), client_id).is_some_and(|said| said.contains(why)), "{text}");
         }
+    }
+
+    #[test]
+    fn the_secret_that_tokens_are_signed_with_is_judged_as_well() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("gateway.toml");
+        let text = "public_url = 'https://a.example'\nsecrets = ['W7x2nJq0bT1mZr9sKc5vYd8hLf3gPa6e']\n[[provider]]\n\
+                    issuer = 'https://i.example'\nclient_id = 'c'\n[[issuer]]\nname = 'ci'\nissuer = 'ci'\naudiences = ['a']\n\
+                    algorithms = ['HS256']\nsecret = 'changeme-changeme-changeme-changeme'\n[[upstream]]\n\
+                    url = 'http://127.0.0.1:9'\n[[route]]\naccess = 'bearer'\n";
+        std::fs::write(&file, text).expect("written");
+        let config = Config::load(Some(&file), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut report = Report::default();
+        guessable(&config, &mut report);
+        assert_eq!(report.findings.len(), 1, "{report:?}");
+        let found = &report.findings[0];
+        assert_eq!((found.weight, found.reason), (Weight::Broken, Reason::SecretGuessable));
+        assert!(found.seen.contains("issuer ci") && found.change.contains("signs with it"), "{found:?}");
+        assert!(!found.seen.contains("changeme-"), "{found:?}");
     }
 
     #[test]

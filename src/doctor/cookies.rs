@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Finding, Report, Weight};
 use crate::claims::NeededClaims;
 use crate::config::Config;
-use crate::config::model::Settings;
+use crate::config::model::{ResponseMode, Settings};
 use crate::config::values::Secret;
 use crate::identity::{Authentication, Claims, Identity};
 use crate::keys::Keyring;
@@ -35,11 +35,16 @@ pub fn check(config: &Arc<Config>, report: &mut Report) {
     reach(settings, report);
     let cookies = Cookies::new(&settings.session, &settings.public_url);
     report.good(PLACE, "attributes", attributes(settings, &cookies));
+    flows(settings, report);
     budget(settings, &cookies, report);
 }
 
+/// What browsers go by. Loading refuses a domain that is not above the public host, and a name with a prefix,
+/// and warns of plain http.
 fn attributes(settings: &Settings, cookies: &Cookies) -> String {
     let secure = match settings.public_url.scheme() {
+        "https" if settings.session.cookie_domain.is_none() => "Secure, by its name from this host alone",
+        "https" if settings.session.cookie_domain.is_none() => "Secure, and by `__Host-` no other host's to set",
         "https" => "Secure",
         _ => "without Secure, since `public_url` is http",
     };
@@ -48,6 +53,26 @@ fn attributes(settings: &Settings, cookies: &Cookies) -> String {
         None => format!("for {} alone", settings.public_url.host_str().unwrap_or_default()),
     };
     format!("`{}` is {secure}, SameSite=Lax, {place}", cookies.session())
+}
+
+/// Whether the cookie of a sign-in comes back with the provider's answer. Loading refuses where it would not, so this says
+/// why it does.
+fn flows(settings: &Settings, report: &mut Report) {
+    let posted = settings.provider.iter().filter(|provider| provider.response_mode() == ResponseMode::FormPost);
+    let posted: Vec<_> = posted.map(|provider| format!("`{}`", provider.name)).collect();
+    if settings.provider.len() > posted.len() {
+        let said = "the provider's answer comes by a link, with which browsers send Lax cookies";
+        report.good(PLACE, "SameSite", said);
+    }
+    if posted.is_empty() {
+        return;
+    }
+    let said = format!(
+        "the answer of {} is a form of another site, with which browsers send no Lax cookie: it is posted once more from \
+         this site",
+        posted.join(", ")
+    );
+    report.good(PLACE, "SameSite", said);
 }
 
 /// A cookie for a domain that only one host of is served.
@@ -157,12 +182,16 @@ fn told(weight: Weight, settings: &Settings, seen: String) -> Finding {
 mod tests {
     use super::*;
 
-    fn examined(tables: &str) -> Report {
+    fn settings(tables: &str) -> Settings {
         let text = format!(
             "public_url = 'https://a.example.com'\nsecrets = ['x']\n[[provider]]\nissuer = 'https://i.example'\n\
              client_id = 'c'\n{tables}"
         );
-        let settings: Settings = toml::from_str(&text).expect("toml");
+        toml::from_str(&text).expect("toml")
+    }
+
+    fn examined(tables: &str) -> Report {
+        let settings = settings(tables);
         let cookies = Cookies::new(&settings.session, &settings.public_url);
         let mut report = Report::default();
         reach(&settings, &mut report);
@@ -187,6 +216,23 @@ mod tests {
         ] {
             let found = examined(tables).findings;
             assert!(found.iter().any(|one| one.weight == weight && one.change.contains(change)), "{tables}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn why_the_cookie_of_a_sign_in_comes_back_is_said_for_each_flow() {
+        for (more, wanted) in [
+            ("", &["by a link"][..]),
+            ("response_mode = 'form_post'", &["posted once more"]),
+            (
+                "[[provider]]\nname = 'b'\nissuer = 'https://b.example'\nclient_id = 'c'\nauth_method = 'implicit'",
+                &["by a link", "the answer of `b`"],
+            ),
+        ] {
+            let mut report = Report::default();
+            flows(&settings(more), &mut report);
+            assert_eq!(report.good.len(), wanted.len(), "{report:?}");
+            assert!(wanted.iter().all(|words| report.good.iter().any(|good| good.said.contains(words))), "{report:?}");
         }
     }
 

@@ -2,20 +2,32 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
 use super::wire::{self, Peer};
-use super::{Finding, Report, Weight};
+use super::{Finding, ONE_APP, Report, Scope, Weight};
 use crate::config::Config;
 use crate::config::model::{self, DirectoryAddress, EMAIL, GROUPS, Settings, USER};
 use crate::directory::{Directory, Examined};
 use crate::reason::{Failure, Reason};
 
-pub async fn check(config: &Arc<Config>, report: &mut Report) {
+pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
     let settings = &config.settings;
     let Some(own) = &settings.ldap else { return };
-    let mut answers = Vec::new();
-    for address in &own.address {
-        answers.push((address.clone(), at(settings, own, address).await));
+    // Beside each other: one that is dead hides nothing of the others.
+    let mut asked = JoinSet::new();
+    for (index, address) in own.address.iter().cloned().enumerate() {
+        let (config, own, user) = (Arc::clone(config), own.clone(), scope.sample_user.clone());
+        asked.spawn(async move {
+            let answer = timeout(ONE_APP, at(&config.settings, &own, &address, user.as_deref())).await;
+            let slow = || ("LDAP", Failure::new(Reason::DirectoryUnreachable, format!("nothing within {ONE_APP:?}")));
+            (index, address, answer.unwrap_or_else(|_| Err(slow())))
+        });
     }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(index, ..)| *index);
+    let answers: Vec<_> = answers.into_iter().map(|(_, address, answer)| (address, answer)).collect();
     let some_answer = answers.iter().any(|(_, answer)| answer.is_ok());
     let mut told = false;
     for (address, answer) in answers {
@@ -26,6 +38,7 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
                 told = true;
                 report.good(place.clone(), "", format!("{address}: {}", examined.how));
                 judge(settings, own, &examined, &place, report);
+                sample(own, &examined, &place, report);
             }
             Ok(_) => report.good(place, "", format!("{address} answers")),
             Err((step, failure)) => {
@@ -38,7 +51,12 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
 }
 
 /// What the directory at that one of its addresses says, or the step that failed.
-async fn at(settings: &Settings, own: &model::Directory, address: &str) -> Result<Examined, (&'static str, Failure)> {
+async fn at(
+    settings: &Settings,
+    own: &model::Directory,
+    address: &str,
+    user: Option<&str>,
+) -> Result<Examined, (&'static str, Failure)> {
     let read = DirectoryAddress::parse(address);
     let read = read.map_err(|(why, _)| ("address", Failure::new(Reason::ConfigInvalid, why)))?;
     let peer = Peer::Tcp { host: read.host.clone(), port: read.port, tls: None };
@@ -50,7 +68,7 @@ async fn at(settings: &Settings, own: &model::Directory, address: &str) -> Resul
     };
     let directory = Directory::new(&alone).map_err(|failure| ("TLS", failure))?;
     let directory = directory.ok_or_else(|| ("address", Failure::from(Reason::ConfigInvalid)))?;
-    directory.examined().await.map_err(|failure| (step_of(&failure), failure))
+    directory.examined(user).await.map_err(|failure| (step_of(&failure), failure))
 }
 
 /// Which step a failure is about.
@@ -65,10 +83,7 @@ fn step_of(failure: &Failure) -> &'static str {
 }
 
 fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place: &str, report: &mut Report) {
-    let by = match &own.user_filter {
-        Some(filter) => format!("`user_filter` {filter}"),
-        None => format!("`user_attribute` {}", own.user_attribute.join(" or ")),
-    };
+    let by = found_by(own);
     if examined.people == 0 {
         // One that is only tested keeps nobody out.
         let weight = if own.login { Weight::Broken } else { Weight::Warning };
@@ -111,6 +126,47 @@ fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place
     }
 }
 
+/// What became of the one who was looked for by name. Who it is stays between whoever asks and the directory.
+fn sample(own: &model::Directory, examined: &Examined, place: &str, report: &mut Report) {
+    const STEP: &str = "sample user";
+    let by = found_by(own);
+    match &examined.sample {
+        None if own.login => {
+            report.skipped(place, STEP, "whether a certain person is found: `--sample-user NAME` looks for one");
+        }
+        None => {}
+        Some(Ok(groups)) => {
+            let groups = format!("{groups} group{}", if *groups == 1 { "" } else { "s" });
+            report.good(
+                place,
+                STEP,
+                format!("{by} finds exactly one entry for the name, which signs in with {groups}"),
+            );
+        }
+        Some(Err(failure)) => {
+            let finding = Finding::of(Weight::Warning, failure, place).at(STEP);
+            let seen = format!("{by}, asked for the name that was given: {}", failure.detail);
+            let change = match failure.reason {
+                Reason::DirectoryNobody => format!(
+                    "Compare the name with the entry's {by}, see that the entry is below `base_dn` {:?} and that `bind_dn` \
+                     may see it; or name the attribute that holds what people type.",
+                    own.base_dn
+                ),
+                _ => finding.change.clone(),
+            };
+            report.found(Finding { seen, ..finding }.change(change));
+        }
+    }
+}
+
+/// What people are looked for by.
+fn found_by(own: &model::Directory) -> String {
+    match &own.user_filter {
+        Some(filter) => format!("`user_filter` {filter}"),
+        None => format!("`user_attribute` {}", own.user_attribute.join(" or ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +187,7 @@ mod tests {
             people,
             absent: absent.iter().map(|claim| (*claim, "x".to_owned())).collect(),
             groups,
+            sample: None,
         };
         assert_eq!(judged("", "", &examined(5, &[GROUPS], None)), []);
         assert_eq!(judged("", "", &examined(0, &[], None)), [(Weight::Broken, Reason::DirectoryNobody, "people")]);

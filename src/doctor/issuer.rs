@@ -1,18 +1,15 @@
 //! An issuer of tokens, step by step: its metadata, its keys and its clock.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use openidconnect::HttpResponse;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use url::Url;
 
 use super::provider::judge_keys;
 use super::skew::{self, Skew};
 use super::subject::Subject;
 use super::visit::Visit;
-use super::{Finding, Report, Weight};
+use super::{Finding, ONE_PROVIDER, Report, Weight, beside, within};
 use crate::config::Config;
 use crate::config::model::{Issuer, TokenAlgorithm};
 use crate::files;
@@ -22,12 +19,9 @@ use crate::reason::{Failure, Reason};
 
 /// Largest file with keys, as the gateway reads it.
 const LARGEST_KEYS: u64 = 1024 * 1024;
-/// For one issuer in all.
-const PATIENCE: Duration = Duration::from_secs(50);
 
 pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
-    let mut running = JoinSet::new();
-    for (index, issuer) in config.settings.issuer.iter().enumerate() {
+    let checks = config.settings.issuer.iter().enumerate().map(|(index, issuer)| {
         let subject = Subject {
             settings: config.settings.clone(),
             origins: Some(config.origins.clone()),
@@ -35,18 +29,11 @@ pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
             index,
             name: issuer.name.clone(),
         };
-        running.spawn(async move {
-            let mut report = Report::default();
-            if timeout(PATIENCE, examine(&subject, &mut report)).await.is_err() {
-                let why = format!("the rest, for it took longer than {} s", PATIENCE.as_secs());
-                report.skipped(subject.place(), "", why);
-            }
-            (index, report)
-        });
-    }
-    let mut found = running.join_all().await;
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().for_each(|(_, one)| report.merge(one));
+        let place = subject.place();
+        let check = async move |report: &mut Report| examine(&subject, report).await;
+        (place.clone(), within(ONE_PROVIDER, place, check))
+    });
+    report.merge(beside(checks).await);
 }
 
 async fn examine(subject: &Subject, report: &mut Report) {

@@ -99,7 +99,12 @@ fn memory(cache: u64, limit: u64, report: &mut Report) {
         mib(cache),
         mib(OTHER_MEMORY)
     );
-    report.found(Finding::new(Weight::Warning, Reason::MemoryTooLittle, PLACE, seen).at("memory"));
+    let fits = match mib(limit.saturating_sub(OTHER_MEMORY)) {
+        0 => String::new(),
+        fits => format!(", or set `bearer.cache_bytes = \"{fits}MiB\"`"),
+    };
+    let change = format!("Raise the memory limit to {} MiB{fits}.", mib(needed) + 1);
+    report.found(Finding::new(Weight::Warning, Reason::MemoryTooLittle, PLACE, seen).at("memory").change(change));
 }
 
 fn clock(now: SystemTime, report: &mut Report) {

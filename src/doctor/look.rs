@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::trust;
 use crate::x509::Certificate;
 
 /// What a server shows of itself: its certificate, and those it sends along.
@@ -29,15 +30,13 @@ pub(super) async fn look(stream: TcpStream, host: &str) -> Shown {
     let Ok(name) = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()) else {
         return failed(format!("`{host}` is no name that a certificate could hold"));
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let looker = Arc::new(Looker { provider: Arc::clone(&provider), seen: Mutex::default() });
-    let config = match ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
-        Ok(builder) => {
-            let verifier: Arc<dyn ServerCertVerifier> = looker.clone();
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-        }
+    let builder = match trust::begun() {
+        Ok(builder) => builder,
         Err(error) => return failed(error.to_string()),
     };
+    let looker = Arc::new(Looker { provider: Arc::clone(builder.crypto_provider()), seen: Mutex::default() });
+    let verifier: Arc<dyn ServerCertVerifier> = looker.clone();
+    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     let ended = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let seen = std::mem::take(&mut *looker.seen.lock().unwrap_or_else(PoisonError::into_inner));
     match ended {

@@ -3,8 +3,8 @@
 //! Each check is a module with one `check`, which adds to a [`Report`] what it found and what it found good. The same
 //! [`examine`] serves `doorward doctor` and the console; what is [quick](examine_quickly) also runs at each start.
 //!
-//! Promise: nothing is changed anywhere, nobody is signed in, and no secret, token or cookie is in a report. An
-//! examination ends within its time, and says what it did not get to.
+//! Promise: nothing is changed anywhere, unless [`Scope::identity_headers`] has apps asked as somebody; nobody is signed
+//! in, and no secret, token or cookie is in a report. An examination ends within its time, and says what it did not get to.
 
 mod certificate;
 mod client;
@@ -27,12 +27,13 @@ mod text;
 mod unloaded;
 mod upstream;
 mod visit;
+mod way;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use report::{Finding, Report, Said, Weight};
@@ -41,6 +42,13 @@ pub use upstream::address as app_address;
 
 use crate::config::values::AppUrl;
 use crate::config::{Config, Settings};
+use crate::reason::Reason;
+
+/// For one provider or issuer in all.
+pub const ONE_PROVIDER: Duration = Duration::from_secs(40);
+
+/// For one app, or one address of a directory, in all.
+const ONE_APP: Duration = Duration::from_secs(25);
 
 /// A part of an examination, in the order in which a report tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +102,8 @@ impl Part {
     fn patience(self) -> Duration {
         Duration::from_secs(match self {
             // A dozen requests, each with the provider's own time limit.
-            Part::Provider | Part::Issuer => 60,
-            _ => 30,
+            Part::Provider | Part::Issuer => ONE_PROVIDER.as_secs() + 10,
+            _ => ONE_APP.as_secs() + 5,
         })
     }
 
@@ -107,8 +115,8 @@ impl Part {
             Part::Provider => provider::check(config, report).await,
             Part::Issuer => issuer::check(config, report).await,
             Part::Cookies => cookies::check(config, report),
-            Part::Directory => directory::check(config, report).await,
-            Part::Upstream => upstream::check(config, &scope.closed, report).await,
+            Part::Directory => directory::check(config, scope, report).await,
+            Part::Upstream => upstream::check(config, scope, report).await,
             Part::SelfAttack => self_attack::check(config, report).await,
             Part::Limits => limits::check(config, report),
             Part::Running => running::check(config, report).await,
@@ -122,40 +130,71 @@ pub struct Scope {
     pub parts: Vec<Part>,
     /// Addresses of apps at which nobody but the gateway should be answered.
     pub closed: Vec<AppUrl>,
+    /// Whether apps are asked with identity headers of a person who does not exist. Apps that make accounts by themselves
+    /// may make one.
+    pub identity_headers: bool,
+    /// Somebody who is looked for in the directory.
+    pub sample_user: Option<String>,
 }
 
 impl Default for Scope {
     fn default() -> Scope {
-        Scope { parts: Part::ALL.into(), closed: Vec::new() }
+        Scope { parts: Part::ALL.into(), closed: Vec::new(), identity_headers: false, sample_user: None }
     }
 }
 
 /// Examines the deployment that `config` describes. The parts run beside each other; the report has the heaviest finding
 /// first, and otherwise the order of [`Part::ALL`].
 pub async fn examine(config: &Arc<Config>, scope: &Scope) -> Report {
-    let mut running = JoinSet::new();
-    for part in Part::ALL.into_iter().filter(|part| scope.parts.contains(part)) {
+    let parts = Part::ALL.into_iter().filter(|part| scope.parts.contains(part));
+    let checks = parts.map(|part| {
         let (config, scope) = (Arc::clone(config), scope.clone());
-        running.spawn(async move { (part, bounded(part, &config, &scope).await) });
-    }
-    let mut found = Vec::new();
-    while let Some(ended) = running.join_next().await {
-        // A part that panicked found nothing that could be told.
-        found.extend(ended);
-    }
-    found.sort_by_key(|(part, _)| *part as u8);
-    let mut report = Report::default();
-    found.into_iter().for_each(|(_, part)| report.merge(part));
+        let place = part.name().to_owned();
+        let check = async move |report: &mut Report| part.check(&config, &scope, report).await;
+        (place.clone(), within(part.patience(), place, check))
+    });
+    let mut report = beside(checks).await;
     report.sort();
     report
 }
 
-/// What a part found, within its time.
-async fn bounded(part: Part, config: &Arc<Config>, scope: &Scope) -> Report {
+/// What each of several examinations found, in their order; they run beside each other. One that breaks off with a panic is
+/// told under its place, and takes nothing of the others along.
+async fn beside<F>(checks: impl IntoIterator<Item = (String, F)>) -> Report
+where
+    F: Future<Output = Report> + Send + 'static,
+{
+    let running: Vec<_> = checks.into_iter().map(|(place, check)| (place, Task(tokio::spawn(check)))).collect();
     let mut report = Report::default();
-    let patience = part.patience();
-    if timeout(patience, part.check(config, scope, &mut report)).await.is_err() {
-        report.skipped(part.name(), "", format!("the rest, for it took longer than {} s", patience.as_secs()));
+    for (place, mut task) in running {
+        match (&mut task.0).await {
+            Ok(found) => report.merge(found),
+            Err(_) => {
+                let seen = "this part of the examination ended unexpectedly, and what it had found is lost";
+                let finding = Finding::new(Weight::Warning, Reason::Internal, place, seen);
+                report.found(
+                    finding.change("Report it with what standard error says; the other parts are not touched by it."),
+                );
+            }
+        }
+    }
+    report
+}
+
+/// Ends with whoever waits for it.
+struct Task(JoinHandle<Report>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What `check` found within its time.
+async fn within(patience: Duration, place: String, check: impl AsyncFnOnce(&mut Report)) -> Report {
+    let mut report = Report::default();
+    if timeout(patience, check(&mut report)).await.is_err() {
+        report.skipped(place, "", format!("the rest, for it took longer than {} s", patience.as_secs()));
     }
     report
 }
@@ -187,5 +226,20 @@ mod tests {
     fn the_parts_are_told_in_the_order_of_their_list() {
         let order: Vec<u8> = Part::ALL.iter().map(|part| *part as u8).collect();
         assert_eq!(order, (0..Part::ALL.len() as u8).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_is_told_and_takes_nothing_along() {
+        let good = |place: &'static str| async move {
+            let mut report = Report::default();
+            report.good(place, "", "well");
+            assert_ne!(place, "second", "as a mistake of ours would");
+            report
+        };
+        let report = beside(["first", "second", "third"].map(|place| (place.to_owned(), good(place)))).await;
+        let told: Vec<_> = report.good.iter().map(|said| said.place.as_str()).collect();
+        assert_eq!(told, ["first", "third"]);
+        let found: Vec<_> = report.findings.iter().map(|one| (one.place.as_str(), one.weight, one.reason)).collect();
+        assert_eq!(found, [("second", Weight::Warning, Reason::Internal)]);
     }
 }

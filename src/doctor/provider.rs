@@ -3,17 +3,14 @@
 //! What is fetched is judged by the code that judges it for sign-ins, so that the two cannot disagree; here are the words.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 use url::Url;
 
 use super::repair::{Hints, working};
 use super::skew::{self, Skew};
 use super::subject::Subject;
 use super::visit::{Missed, Visit};
-use super::{Finding, Report, Weight, client};
+use super::{Finding, ONE_PROVIDER, Report, Weight, beside, client, within};
 use crate::config::model::{AuthMethod, Provider as ProviderSettings, TokenAlgorithm};
 use crate::config::{Config, Settings};
 use crate::issuer_metadata::{document, issuer, list, openid_configuration};
@@ -22,12 +19,8 @@ use crate::oidc::{Learnt, Trial};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
 
-/// For one provider in all.
-const PATIENCE: Duration = Duration::from_secs(50);
-
 pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
-    let mut running = JoinSet::new();
-    for (index, provider) in config.settings.provider.iter().enumerate() {
+    let checks = config.settings.provider.iter().enumerate().map(|(index, provider)| {
         let subject = Subject {
             settings: config.settings.clone(),
             origins: Some(config.origins.clone()),
@@ -35,11 +28,9 @@ pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
             index,
             name: provider.name.clone(),
         };
-        running.spawn(async move { (index, examined(&subject).await) });
-    }
-    let mut found = running.join_all().await;
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().for_each(|(_, one)| report.merge(one));
+        (subject.place(), async move { examined(&subject).await })
+    });
+    report.merge(beside(checks).await);
 }
 
 /// See [`super::examine_provider`].
@@ -55,12 +46,7 @@ pub(super) async fn one(settings: &Settings, name: &str) -> Report {
 
 /// What there is to find at one provider, within its time.
 async fn examined(subject: &Subject) -> Report {
-    let mut report = Report::default();
-    if timeout(PATIENCE, examine(subject, &mut report)).await.is_err() {
-        let why = format!("the rest, for it took longer than {} s", PATIENCE.as_secs());
-        report.skipped(subject.place(), "", why);
-    }
-    report
+    within(ONE_PROVIDER, subject.place(), async |report: &mut Report| examine(subject, report).await).await
 }
 
 async fn examine(subject: &Subject, report: &mut Report) {

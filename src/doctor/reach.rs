@@ -2,33 +2,24 @@
 //!
 //! What is found here explains; whether a server is reached is decided by the request that follows.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use base64::Engine as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use url::{Host, Url};
+use url::Url;
 
 use super::look::{Shown, look};
+use super::way::{self, NoAddress, PATIENCE};
 use super::{Finding, Report, Weight};
 use crate::http_client::proxy_for;
 use crate::reason::Reason;
 
-/// Longest wait for a name, a connection or a handshake.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Most bytes of a proxy's answer.
 const MAX_HEAD: usize = 8 * 1024;
-
-/// Where a connection goes.
-#[derive(Clone, Debug)]
-struct Peer {
-    host: String,
-    addresses: Vec<SocketAddr>,
-}
 
 /// The proxy that is asked instead.
 #[derive(Clone, Debug)]
@@ -70,18 +61,17 @@ pub(super) async fn reach(url: &Url, place: &str, reason: Reason, report: &mut R
         ),
         None => change,
     };
-    let peer = match resolved(&host, port).await {
-        Ok(peer) => peer,
-        Err((seen, change)) => return Err(broken("DNS", seen).change(about(change))),
+    let addresses = match way::addresses(&host, port).await {
+        Ok(addresses) => addresses,
+        Err(why) => return Err(broken("DNS", why.told(&host)).change(about(mended(&host, &why)))),
     };
-    if peer.host.parse::<IpAddr>().is_err() {
-        let shown: Vec<_> = peer.addresses.iter().map(|address| address.ip().to_string()).collect();
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() {
+        let shown: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
         report.good(place, "DNS", format!("{host} is {}", shown.join(", ")));
     }
-    let tried = connections(&peer).await;
-    let works: Vec<SocketAddr> = tried.iter().filter(|(_, error)| error.is_none()).map(|(one, _)| *one).collect();
-    let failed = |(address, error): &(SocketAddr, Option<io::Error>)| Some((*address, refusal(error.as_ref()?)));
-    let failures: Vec<_> = tried.iter().filter_map(failed).collect();
+    let tried = connections(&addresses).await;
+    let works: Vec<SocketAddr> = tried.iter().filter(|(_, why)| why.is_none()).map(|(one, _)| *one).collect();
+    let failures: Vec<_> = tried.iter().filter_map(|(address, why)| Some((*address, why.as_deref()?))).collect();
     let told = failures.iter().map(|(address, why)| format!("{address} {why}")).collect::<Vec<_>>().join("; ");
     let Some(address) = works.first().copied() else {
         let change =
@@ -104,7 +94,7 @@ pub(super) async fn shown(reached: &Reached, url: &Url) -> Shown {
     let host = url.host_str().unwrap_or_default();
     let failed = |why: String| Shown { chain: Vec::new(), failure: Some(why) };
     let looked = timeout(PATIENCE, async {
-        let stream = TcpStream::connect(reached.address).await.map_err(|error| error.to_string())?;
+        let stream = way::connect(reached.address).await?;
         let stream = match &reached.proxy {
             Some(proxy) if proxy.tls => return Err("the proxy speaks TLS itself".to_owned()),
             Some(proxy) => proxy.tunnel(stream, url).await?,
@@ -119,66 +109,28 @@ pub(super) async fn shown(reached: &Reached, url: &Url) -> Shown {
     }
 }
 
-/// The addresses of `host`, or what was seen and what to change.
-async fn resolved(host: &str, port: u16) -> Result<Peer, (String, String)> {
-    let peer = |addresses| Peer { host: host.trim_matches(['[', ']']).to_owned(), addresses };
-    if let Ok(Host::Ipv4(ip)) = Host::parse(host) {
-        return Ok(peer(vec![SocketAddr::new(ip.into(), port)]));
-    }
-    if let Ok(Host::Ipv6(ip)) = Host::parse(host) {
-        return Ok(peer(vec![SocketAddr::new(ip.into(), port)]));
-    }
-    let silent = format!("the name service said nothing about `{host}`");
-    let mend =
-        "make the name service that the gateway's host uses answer (/etc/resolv.conf; in a container its network)";
-    match timeout(PATIENCE, lookup_host((host, port))).await {
-        Err(_) => Err((format!("{silent} in {} s", PATIENCE.as_secs()), mend.to_owned())),
-        // What the resolver itself calls temporary: no name server answered, or none could say.
-        Ok(Err(error)) if error.to_string().contains("Temporary failure") => {
-            Err((format!("{silent}: {error}"), mend.to_owned()))
+/// What to change where `host` has no addresses.
+fn mended(host: &str, why: &NoAddress) -> String {
+    match why {
+        NoAddress::Silent(_) => {
+            "make the name service that the gateway's host uses answer (/etc/resolv.conf; in a container its network)"
+                .into()
         }
-        Ok(Err(error)) => Err(unknown(host, &error.to_string())),
-        Ok(Ok(found)) => {
-            let mut addresses: Vec<SocketAddr> = found.collect();
-            addresses.dedup();
-            match addresses.is_empty() {
-                true => Err(unknown(host, "no addresses")),
-                false => Ok(peer(addresses)),
-            }
+        NoAddress::Unknown(_) => {
+            format!("correct the host `{host}` in the address, or make it known where the gateway runs")
         }
     }
 }
 
-fn unknown(host: &str, why: &str) -> (String, String) {
-    let change = format!("correct the host `{host}` in the address, or make it known where the gateway runs");
-    (format!("`{host}` does not exist for the name service here: {why}"), change)
-}
-
-/// Every address, with why no connection could be made there.
-async fn connections(peer: &Peer) -> Vec<(SocketAddr, Option<io::Error>)> {
+/// Every address, with why no connection could be made there; all at once.
+async fn connections(addresses: &[SocketAddr]) -> Vec<(SocketAddr, Option<String>)> {
     let mut trying = JoinSet::new();
-    for (index, address) in peer.addresses.iter().copied().enumerate() {
-        trying.spawn(async move {
-            let outcome = match timeout(PATIENCE, TcpStream::connect(address)).await {
-                Ok(outcome) => outcome.err(),
-                Err(_) => Some(ErrorKind::TimedOut.into()),
-            };
-            (index, address, outcome)
-        });
+    for (index, address) in addresses.iter().copied().enumerate() {
+        trying.spawn(async move { (index, address, way::connect(address).await.err()) });
     }
     let mut tried = trying.join_all().await;
     tried.sort_by_key(|(index, ..)| *index);
     tried.into_iter().map(|(_, address, outcome)| (address, outcome)).collect()
-}
-
-fn refusal(error: &io::Error) -> String {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "refuses: nothing listens there".to_owned(),
-        ErrorKind::TimedOut => {
-            format!("says nothing in {} s: another address is meant, or a firewall is between", PATIENCE.as_secs())
-        }
-        _ => format!("cannot be connected to: {error}"),
-    }
 }
 
 impl Proxy {

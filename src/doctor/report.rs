@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::reason::{Failure, Reason};
-use crate::words::counted;
+use crate::words::{counted, harmless};
 
 /// How much a finding weighs. The heavier is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,7 +97,14 @@ pub struct Said {
     pub said: String,
 }
 
-/// What an examination found.
+impl Said {
+    fn of(place: String, step: &'static str, said: String) -> Said {
+        Said { place: in_line(&place), step, said: in_line(&said) }
+    }
+}
+
+/// What an examination found. Much of it was said by others, and may end on a terminal: nothing in it moves a cursor or
+/// begins a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub findings: Vec<Finding>,
@@ -109,15 +116,17 @@ pub struct Report {
 
 impl Report {
     pub fn found(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        let Finding { place, seen, change, .. } = &finding;
+        let (place, seen, change) = (in_line(place), in_line(seen), in_line(change));
+        self.findings.push(Finding { place, seen, change, ..finding });
     }
 
     pub fn good(&mut self, place: impl Into<String>, step: &'static str, said: impl Into<String>) {
-        self.good.push(Said { place: place.into(), step, said: said.into() });
+        self.good.push(Said::of(place.into(), step, said.into()));
     }
 
     pub fn skipped(&mut self, place: impl Into<String>, step: &'static str, why: impl Into<String>) {
-        self.skipped.push(Said { place: place.into(), step, said: why.into() });
+        self.skipped.push(Said::of(place.into(), step, why.into()));
     }
 
     /// Adds what `other` found.
@@ -182,6 +191,11 @@ impl Report {
     }
 }
 
+/// Texts of several lines are of our own libraries, and one is as good.
+fn in_line(text: &str) -> String {
+    harmless(&text.replace('\n', " "))
+}
+
 fn title(finding: &Finding) -> &'static str {
     finding.reason.info().title
 }
@@ -214,5 +228,18 @@ mod tests {
         assert!(text.contains("change: Take it away.") && text.contains("good public_url, DNS: resolves"), "{text}");
         assert_eq!(report.as_json()["worst"], "broken");
         assert_eq!(report.as_json()["findings"][1]["change"], "Take it away.");
+    }
+
+    #[test]
+    fn what_others_said_does_nothing_to_a_terminal() {
+        let mut report = Report::default();
+        let hostile = "\u{1b}[2J\u{9b}31m\rgood\nbroken\u{202e}";
+        report.found(Finding::new(Weight::Hint, Reason::NoRoute, hostile, hostile).change(hostile));
+        report.good(hostile, "", hostile);
+        report.skipped(hostile, "", hostile);
+        let text = report.as_text();
+        assert!(text.lines().all(|line| !line.starts_with("broken")), "{text}");
+        assert!(!text.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'), "{text:?}");
+        assert!(text.matches("\\u{1b}[2J").count() == 7, "{text}");
     }
 }

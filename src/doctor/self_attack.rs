@@ -7,9 +7,12 @@
 mod arrows;
 mod target;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use self::arrows::Arrow;
 use self::target::{Seen, Target};
@@ -20,6 +23,8 @@ use crate::reason::Reason;
 use crate::words::counted;
 
 const PLACE: &str = "self-attack";
+/// Below what the part may take in all, so that what was found until then is told.
+const PATIENCE: Duration = Duration::from_secs(24);
 /// Routes that are attacked; those further behind are told to be left out.
 const MOST_ROUTES: usize = 40;
 /// Whence it is attacked: addresses that are nobody's (RFC 5737, RFC 3849), so that no proxy can be there.
@@ -33,12 +38,9 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
     };
     let settings = &config.settings;
     let mut sum = Sum::default();
-    for route in settings.route.iter().take(MOST_ROUTES) {
-        // A second kind of address tells something only where kinds are listed.
-        let strangers = if settings.listen.trusted_proxies.is_empty() { 1 } else { STRANGERS.len() };
-        for client in STRANGERS.into_iter().take(strangers) {
-            attack(&target, settings, route, client, &mut sum).await;
-        }
+    // What was found until then is told.
+    if timeout(PATIENCE, attack_all(&target, settings, &mut sum)).await.is_err() {
+        sum.unfinished = true;
     }
     if settings.route.len() > MOST_ROUTES {
         report.skipped(
@@ -53,14 +55,31 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
     sum.tell(settings, report);
 }
 
+async fn attack_all(target: &Target, settings: &Settings, sum: &mut Sum) {
+    for route in settings.route.iter().take(MOST_ROUTES) {
+        // A second kind of address tells something only where kinds are listed.
+        let strangers = if settings.listen.trusted_proxies.is_empty() { 1 } else { STRANGERS.len() };
+        for client in STRANGERS.into_iter().take(strangers) {
+            attack(target, settings, route, client, sum).await;
+        }
+    }
+}
+
 /// What was tried, and what came of it.
 #[derive(Default)]
 struct Sum {
     forged: usize,
-    refused: usize,
+    /// Requests that were answered, by whomever, and those that were not.
+    answered: usize,
+    unanswered: usize,
+    /// Why one of those was not.
+    silence: Option<String>,
+    /// Time ran out.
+    unfinished: bool,
     /// Routes on which the app could be seen.
     seen: BTreeSet<String>,
-    unseen: BTreeSet<String>,
+    /// Routes on which it could not, and why not.
+    unseen: BTreeMap<String, String>,
     /// Route, and what of the client's the app saw.
     passed: Vec<(String, String)>,
     /// Where a request without a session reached the app.
@@ -71,7 +90,7 @@ struct Sum {
 async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpAddr, sum: &mut Sum) {
     let place = route.place();
     let Some(aim) = target::aim(settings, route) else {
-        sum.unseen.insert(place);
+        sum.unseen.insert(place, "no method of it has an answer that shows what the app saw".to_owned());
         return;
     };
     if route.access != Access::Public && !route.preflight {
@@ -79,7 +98,7 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
         let strangers = [("without a session", String::new()), ("with a forged session", target.forged_session())];
         for (what, cookie) in strangers {
             for arrow in arrows::all(settings) {
-                if let Seen::App(_) = target.send(client, &aim, &cookie, &arrow).await {
+                if let Some(_app) = sum.noted(target.send(client, &aim, &cookie, &arrow).await) {
                     sum.entered.push((place.clone(), what));
                 }
             }
@@ -89,25 +108,24 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
         Access::Public => String::new(),
         _ => target.own_session(route).unwrap_or_default(),
     };
-    let Seen::App(honest) = target.send(client, &aim, &cookie, &Arrow::nothing()).await else {
-        sum.unseen.insert(place);
-        return;
+    let honest = match target.send(client, &aim, &cookie, &Arrow::nothing()).await {
+        Seen::App(honest) => honest,
+        other => {
+            sum.unseen.insert(place, why_unseen(route, &other));
+            return;
+        }
     };
     sum.seen.insert(place.clone());
     for arrow in arrows::all(settings) {
         sum.forged += arrow.forged;
-        match target.send(client, &aim, &cookie, &arrow).await {
-            Seen::App(seen) => {
-                let through = seen.iter().filter(|line| !honest.contains(line));
-                sum.passed.extend(through.map(|line| (place.clone(), format!("`{}: {}`", line.0, line.1))));
-            }
-            Seen::Gateway => sum.refused += 1,
-            Seen::Nothing => {}
+        if let Some(seen) = sum.noted(target.send(client, &aim, &cookie, &arrow).await) {
+            let through = seen.iter().filter(|line| !honest.contains(line));
+            sum.passed.extend(through.map(|line| (place.clone(), format!("`{}: {}`", line.0, line.1))));
         }
     }
     if route.access == Access::Public && route.host.is_none() {
         let other = target::Aim { host: arrows::HOST.to_owned(), ..aim };
-        if let Seen::App(seen) = target.send(client, &other, &cookie, &Arrow::nothing()).await
+        if let Some(seen) = sum.noted(target.send(client, &other, &cookie, &Arrow::nothing()).await)
             && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
             && !sum.any_host.contains(&place)
         {
@@ -116,11 +134,45 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
     }
 }
 
+/// Why an honest request did not come to the app.
+fn why_unseen(route: &Route, seen: &Seen) -> String {
+    match (route.access, seen) {
+        (Access::Bearer, _) => {
+            "what the app sees of a request with a token: only programs with one reach it, and none is made up here"
+                .to_owned()
+        }
+        (_, Seen::Nothing(why)) => format!("an honest request got no answer: {why}"),
+        (_, Seen::Gateway(status)) => {
+            format!("the gateway answered an honest request itself, with status {status}, so the app was not seen")
+        }
+        (_, Seen::App(_)) => String::new(),
+    }
+}
+
 impl Sum {
+    /// Counts what became of a request; what the app saw of it, where it reached the app.
+    fn noted(&mut self, seen: Seen) -> Option<Vec<(String, String)>> {
+        match seen {
+            Seen::App(seen) => {
+                self.answered += 1;
+                return Some(seen);
+            }
+            Seen::Gateway(_) => self.answered += 1,
+            Seen::Nothing(why) => {
+                self.unanswered += 1;
+                self.silence.get_or_insert(why);
+            }
+        }
+        None
+    }
+
     fn tell(self, settings: &Settings, report: &mut Report) {
         for (route, what) in self.entered.iter().collect::<BTreeSet<_>>() {
             let seen = format!("a request {what} reached the app on {route}");
-            report.found(Finding::new(Weight::Broken, Reason::ForgedHeadersPass, PLACE, seen).at("session"));
+            report.found(Finding::new(Weight::Broken, Reason::ForgedHeadersPass, PLACE, seen).at("session").change(
+                "Keep people from this app until it is mended (stop the gateway, or take the route away), and report it: \
+                 no setting of the gateway should allow that.",
+            ));
         }
         if let Some((route, line)) = self.passed.first() {
             let lines: BTreeSet<_> = self.passed.iter().map(|(_, line)| line.as_str()).collect();
@@ -143,16 +195,31 @@ impl Sum {
         }
         for route in &self.any_host {
             let seen = format!("asked for the host {}, the app on {route} saw that name", arrows::HOST);
-            report.found(Finding::new(Weight::Hint, Reason::HostIsAnybodys, PLACE, seen).at("host"));
-        }
-        for route in self.unseen.difference(&self.seen) {
-            report.skipped(
-                PLACE,
-                "",
-                format!("{route}: only programs with a token of its issuers reach the app there"),
+            let change = format!(
+                "Set `host = \"{}\"` of the route, or a fixed `host_header` of its upstream.",
+                settings.public_url.host_str().unwrap_or_default()
             );
+            report.found(Finding::new(Weight::Hint, Reason::HostIsAnybodys, PLACE, seen).at("host").change(change));
         }
-        if self.passed.is_empty() && self.entered.is_empty() {
+        for (route, why) in self.unseen.iter().filter(|(route, _)| !self.seen.contains(*route)) {
+            report.skipped(PLACE, "", format!("{route}: {why}"));
+        }
+        self.conclude(report);
+    }
+
+    /// That nothing came through is said of what was tried and answered alone.
+    fn conclude(&self, report: &mut Report) {
+        if self.unfinished {
+            let tried = format!("the rest, for it took longer than {} s", PATIENCE.as_secs());
+            report.skipped(PLACE, "", format!("{tried}; {} requests were answered until then", self.answered));
+        }
+        if self.unanswered > 0 {
+            let all = self.answered + self.unanswered;
+            let why = self.silence.as_deref().unwrap_or_default();
+            report.skipped(PLACE, "headers", format!("{} of {all} requests got no answer: {why}", self.unanswered));
+        }
+        let whole = !self.unfinished && self.unanswered == 0 && !self.seen.is_empty();
+        if whole && self.passed.is_empty() && self.entered.is_empty() {
             let said = format!(
                 "{} on {}, none reached the app; names that only your app knows go into `drop` of \
                  [headers]",
@@ -219,5 +286,42 @@ mod tests {
         let report = examined("[[route]]\naccess = 'public'\n").await;
         let found: Vec<_> = report.findings.iter().map(|finding| (finding.weight, finding.reason)).collect();
         assert_eq!(found, [(Weight::Hint, Reason::HostIsAnybodys)]);
+    }
+
+    #[tokio::test]
+    async fn routes_whose_app_was_not_seen_are_not_called_good() {
+        let bearer =
+            "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n[[route]]\naccess = 'bearer'\n";
+        let report = examined(bearer).await;
+        assert_eq!((report.findings, report.good), (Vec::new(), Vec::new()));
+        assert!(report.skipped.iter().any(|said| said.said.contains("with a token")), "{:?}", report.skipped);
+    }
+
+    #[test]
+    fn what_was_not_answered_is_not_called_good() {
+        let told = |sum: Sum| {
+            let mut report = Report::default();
+            let settings: Settings = toml::from_str("public_url = 'https://a.example'").expect("toml");
+            sum.tell(&settings, &mut report);
+            report
+        };
+        let sum = || Sum { forged: 9, answered: 9, seen: BTreeSet::from(["/".to_owned()]), ..Sum::default() };
+        assert_eq!(told(sum()).good.len(), 1);
+        let mut silent = sum();
+        silent.noted(Seen::Nothing("closed".to_owned()));
+        for (sum, why) in [
+            (silent, "1 of 10 requests got no answer: closed"),
+            (Sum { unfinished: true, ..sum() }, "longer than"),
+            (
+                Sum { seen: BTreeSet::new(), unseen: [("/".to_owned(), "no answer".to_owned())].into(), ..sum() },
+                "no answer",
+            ),
+        ] {
+            let report = told(sum);
+            assert!(report.good.is_empty() && report.skipped[0].said.contains(why), "{report:?}");
+        }
+        // What was found before time ran out is told.
+        let found = Sum { unfinished: true, entered: vec![("/".to_owned(), "without a session")], ..sum() };
+        assert_eq!(told(found).worst(), Some(Weight::Broken));
     }
 }

@@ -1,5 +1,7 @@
 //! Pages that were not meant for a program: what they say, without their markup.
 
+use crate::words::cut;
+
 /// Bytes of a page that are read.
 const LONGEST: usize = 256 * 1024;
 
@@ -16,7 +18,7 @@ pub(super) fn title(body: &[u8]) -> Option<String> {
     let start = lower.find("<title")?;
     let start = start + lower[start..].find('>')? + 1;
     let end = start + lower[start..].find("</title")?;
-    Some(cut(&plain(&page[start..end]), 200)).filter(|title| !title.is_empty())
+    Some(cut(&plain(&page[start..end]), 200).into_owned()).filter(|title| !title.is_empty())
 }
 
 /// What a page says, in one line: no markup, no scripts and no styles.
@@ -75,14 +77,6 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     Some(unescaped(value))
 }
 
-/// At most `most` characters.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
 fn readable(body: &[u8]) -> String {
     String::from_utf8_lossy(&body[..body.len().min(LONGEST)]).into_owned()
 }
@@ -126,7 +120,6 @@ mod tests {
         assert_eq!(words(b"plain"), "plain");
         assert_eq!(words(b"a <b"), "a");
         assert_eq!(title(b"<p>none</p>"), None);
-        assert_eq!(cut("grün", 3), "grü…");
     }
 
     #[test]

@@ -1,31 +1,44 @@
 //! The apps: whether they answer, where they send people, and whom they believe.
 //!
-//! Each is asked as the gateway would ask it, once without and once with identity headers of [`NOBODY`]. An app that makes
-//! accounts by itself may make one of that name.
+//! Each is asked as the gateway would ask it for somebody who is not signed in; where that is wanted once more, with
+//! identity headers of [`NOBODY`]. An app that makes accounts by itself may then make one of that name.
 
 use std::sync::Arc;
 
 use url::Url;
 
 use super::wire::{self, Failed, Heard, Peer, Tls};
-use super::{Finding, Report, Weight};
+use super::{Finding, ONE_APP, Report, Scope, Weight, beside, within};
 use crate::config::Config;
 use crate::config::model::{Route, Settings, Upstream};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::Reason;
 
+/// Why an app was not asked as somebody.
+const UNASKED: &str = "whether it believes identity headers: with `--try-identity-headers`, or its box on the console, it \
+                       is asked once as the made-up `doorward-doctor`, for whom it may make an account";
 /// Whom the app is told of.
 const NOBODY: &str = "doorward-doctor";
 
-/// `closed` are addresses of apps at which nobody but the gateway should be answered.
-pub async fn check(config: &Arc<Config>, closed: &[AppUrl], report: &mut Report) {
-    for upstream in &config.settings.upstream {
-        examine(&config.settings, upstream, report).await;
-    }
-    for address in closed {
-        open(address, report).await;
-    }
+/// All of them beside each other: one that is dead hides nothing of the others.
+pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
+    let as_somebody = scope.identity_headers;
+    let apps = config.settings.upstream.iter().map(|upstream| {
+        let (config, upstream, place) = (Arc::clone(config), upstream.clone(), place(upstream));
+        let check = async move |report: &mut Report| {
+            examine(&config.settings, &upstream, as_somebody, report).await;
+        };
+        (place.clone(), within(ONE_APP, place, check))
+    });
+    let closed = scope.closed.iter().map(|address| {
+        let (address, place) = (address.clone(), format!("app address {address}"));
+        let check = async move |report: &mut Report| open(&address, report).await;
+        (place.clone(), within(ONE_APP, place, check))
+    });
+    let (apps, closed) = tokio::join!(beside(apps), beside(closed));
+    report.merge(apps);
+    report.merge(closed);
 }
 
 fn place(upstream: &Upstream) -> String {
@@ -46,7 +59,7 @@ fn peer_at(url: &AppUrl, tls: Tls) -> Peer {
     }
 }
 
-async fn examine(settings: &Settings, upstream: &Upstream, report: &mut Report) {
+async fn examine(settings: &Settings, upstream: &Upstream, as_somebody: bool, report: &mut Report) {
     let peer = peer(upstream);
     if let AppUrl::Tcp { scheme: AppScheme::H2c, .. } = upstream.url {
         return match wire::reach(&peer).await {
@@ -60,13 +73,17 @@ async fn examine(settings: &Settings, upstream: &Upstream, report: &mut Report) 
         Err(failed) => return report.found(unreached(upstream, &failed)),
     };
     let before = report.findings.len();
-    report.findings.extend(redirect(settings, upstream, &plain));
+    redirect(settings, upstream, &plain).into_iter().for_each(|finding| report.found(finding));
     if matches!(plain.status, 400 | 403 | 421) && upstream.host_header == "preserve" {
         let own = wire::get(&target, &upstream.url.to_string().replace("http://", "").replace("https://", ""), &[]);
-        report.findings.extend(refuses_host(settings, upstream, &plain, wire::ask(&peer, &own).await.ok().as_ref()));
+        let own = wire::ask(&peer, &own).await.ok();
+        refuses_host(settings, upstream, &plain, own.as_ref()).into_iter().for_each(|finding| report.found(finding));
     }
     if report.findings.len() == before {
         report.good(place(upstream), "HTTP", format!("{} answers with status {}", upstream.url, plain.status));
+    }
+    if !as_somebody {
+        return report.skipped(place(upstream), "identity", UNASKED);
     }
     let told = wire::ask(&peer, &request(settings, upstream, &target, &somebody(settings))).await;
     match told {
@@ -220,12 +237,13 @@ fn believed(upstream: &Upstream, plain: &Heard, told: &Heard, report: &mut Repor
     report.found(finding.at("identity").change(change));
 }
 
-/// Whether somebody answers at an address of the app at which nobody should.
+/// Whether somebody answers at an address of the app at which nobody should. Any address can be named, so nothing of the
+/// answer's text is told.
 async fn open(address: &AppUrl, report: &mut Report) {
     let place = format!("app address {address}");
     let host = address.to_string().split_once("://").map(|(_, host)| host.to_owned()).unwrap_or_default();
     let seen = match wire::ask(&peer_at(address, Tls::default()), &wire::get("/", &host, &[])).await {
-        Ok(heard) => format!("expected no answer, got {}", heard.described()),
+        Ok(heard) => format!("expected no answer, got {}", heard.named()),
         Err(failed) if matches!(failed.step, "TLS" | "HTTP" | "answer") => {
             format!("expected no connection, and it takes them ({}: {})", failed.step, failed.why)
         }

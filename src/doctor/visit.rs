@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, LOCATION};
 use openidconnect::HttpResponse;
-use url::{Position, Url};
+use url::Url;
 
 use super::look::Shown;
 use super::reach::{Proxy, Reached, reach, shown};
@@ -13,8 +13,8 @@ use super::skew::{Skew, skew};
 use super::{Finding, Report, Weight, text};
 use crate::http_client::{HttpClient, HttpError, media_type, require_json, require_success};
 use crate::reason::Reason;
-use crate::words::in_words;
-use crate::x509::Certificate;
+use crate::words::{cut, in_words, plain_address};
+use crate::x509::{Certificate, covers};
 
 /// A certificate that ends before this is named.
 const SOON: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -74,7 +74,7 @@ impl Visit<'_> {
             self.certificate(&shown(&reached, url).await, report);
         }
         self.judge(&answer, url)?;
-        report.good(&self.place, "HTTP", format!("{} answers with JSON", without_query(url)));
+        report.good(&self.place, "HTTP", format!("{} answers with JSON", plain_address(url)));
         Ok(Fetched { skew: skew(&answer, asked_at, answered_at), body: answer.into_body() })
     }
 
@@ -97,7 +97,7 @@ impl Visit<'_> {
                 Missed::of(self.broken("HTTP", error.to_string()).change(change))
             }
             (HttpError::TooLarge, _) => {
-                let finding = self.broken("HTTP", format!("{error}, at {}", without_query(url)));
+                let finding = self.broken("HTTP", format!("{error}, at {}", plain_address(url)));
                 Missed::of(Finding { reason: self.malformed, ..finding })
             }
             (HttpError::Broken(_), _) => {
@@ -143,7 +143,7 @@ impl Visit<'_> {
         } else if leaf.not_before > now {
             let seen = format!("the certificate of {host} begins on {}; now it is {}", day(leaf.not_before), day(now));
             (seen, "set this machine's clock, or have the provider use a certificate that is valid".to_owned())
-        } else if !leaf.names.iter().any(|name| covers(name, host)) {
+        } else if !covers(&leaf.names, host) {
             let seen = format!("the certificate is for {}, and not for `{host}`", all(&leaf.names));
             (
                 seen,
@@ -198,13 +198,13 @@ impl Visit<'_> {
 
     /// Whether the answer is a JSON document.
     fn judge(&self, answer: &HttpResponse, url: &Url) -> Result<(), Box<Missed>> {
-        let address = without_query(url);
+        let address = plain_address(url);
         if let Err(error) = require_success(answer) {
             let target = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
             let redirect = target.filter(|_| answer.status().is_redirection()).and_then(|to| url.join(to).ok());
             let (step, seen) = match &redirect {
                 Some(to) => {
-                    ("redirect", format!("{address} leads to {}, and no redirect is followed", without_query(to)))
+                    ("redirect", format!("{address} leads to {}, and no redirect is followed", plain_address(to)))
                 }
                 None => ("HTTP status", format!("{error}, at {address}{}", said(answer))),
             };
@@ -249,7 +249,7 @@ fn said(answer: &HttpResponse) -> String {
         _ => Some(String::from_utf8_lossy(answer.body()).trim().to_owned()),
     };
     text.filter(|text| !text.is_empty())
-        .map_or_else(String::new, |text| format!(", saying {}", in_words(&text::cut(&text, 200))))
+        .map_or_else(String::new, |text| format!(", saying {}", in_words(&cut(&text, 200))))
 }
 
 /// The authority that the last of the certificates names.
@@ -268,33 +268,6 @@ fn all(names: &[String]) -> String {
     }
 }
 
-/// Whether a name of a certificate is good for `host` (RFC 6125 §6.4.3): for an explanation alone.
-fn covers(name: &str, host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    match name.strip_prefix("*.") {
-        Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
-        None => name.eq_ignore_ascii_case(host),
-    }
-}
-
 fn day(time: SystemTime) -> String {
     httpdate::fmt_http_date(time)
-}
-
-pub(super) fn without_query(url: &Url) -> &str {
-    &url[..Position::AfterPath]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_a_certificate_covers_itself_and_a_star_one_label() {
-        assert!(covers("login.example", "LOGIN.example") && covers("*.example", "login.example"));
-        assert!(covers("127.0.0.2", "127.0.0.2") && covers("::1", "[::1]"));
-        for (name, host) in [("*.example", "example"), ("*.example", "a.b.example"), ("a.example", "b.example")] {
-            assert!(!covers(name, host), "{name} {host}");
-        }
-    }
 }

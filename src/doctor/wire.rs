@@ -3,22 +3,15 @@
 //! Promise: it ends within its time, reads no more than it needs, follows nothing, and a failure names the step.
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use crate::pem;
+use super::way::{self, PATIENCE};
+use crate::trust;
 
-/// For each step.
-pub const PATIENCE: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are looked at.
 const MOST: usize = 64 * 1024;
 
@@ -76,12 +69,15 @@ impl Heard {
         Some(Heard { status, headers: lines.filter_map(pair).collect(), body: bytes[end + 4..].to_vec() })
     }
 
+    /// Status and server, and nothing of the text.
+    pub fn named(&self) -> String {
+        let server = self.header("server").map(|server| format!(", `Server: {}`", short(server)));
+        format!("status {}{}", self.status, server.unwrap_or_default())
+    }
+
     /// Status, server and title, for people who are to recognise what answers.
     pub fn described(&self) -> String {
-        let mut said = format!("status {}", self.status);
-        if let Some(server) = self.header("server") {
-            said.push_str(&format!(", `Server: {}`", short(server)));
-        }
+        let mut said = self.named();
         let page = String::from_utf8_lossy(&self.body);
         let title = page.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
         if let Some((title, _)) = title {
@@ -126,18 +122,15 @@ async fn connect(peer: &Peer) -> Result<Box<dyn Stream>, Failed> {
         }
         Peer::Tcp { host, port, tls } => (host.trim_matches(['[', ']']), *port, tls),
     };
-    let addresses: Vec<SocketAddr> = timed("DNS", tokio::net::lookup_host((host, port))).await?.collect();
-    if addresses.is_empty() {
-        return Err(failed("DNS", format!("{host} has no address")));
-    }
+    let addresses = way::addresses(host, port).await.map_err(|why| failed("DNS", why.told(host)))?;
     let mut last = failed("TCP", "no address");
     for address in addresses {
-        match timed("TCP", TcpStream::connect(address)).await {
+        match way::connect(address).await {
             Ok(stream) => {
                 let Some(tls) = tls else { return Ok(Box::new(stream)) };
                 return secure(stream, tls, host).await;
             }
-            Err(failure) => last = failed("TCP", format!("{address}: {}", failure.why)),
+            Err(why) => last = failed("TCP", format!("{address} {why}")),
         }
     }
     Err(last)
@@ -146,28 +139,12 @@ async fn connect(peer: &Peer) -> Result<Box<dyn Stream>, Failed> {
 async fn secure(stream: TcpStream, tls: &Tls, host: &str) -> Result<Box<dyn Stream>, Failed> {
     let file = tls.ca_file.clone();
     // Reading the system's authorities takes tens of milliseconds.
-    let config = tokio::task::spawn_blocking(move || client(file.as_deref())).await;
-    let config = config.map_err(|_| failed("TLS", "stopped"))?.map_err(|why| failed("TLS", why))?;
+    let config = tokio::task::spawn_blocking(move || trust::client(file.as_deref())).await;
+    let config = config.map_err(|_| failed("TLS", "stopped"))?.map_err(|failure| failed("TLS", failure.detail))?;
     let name = tls.server_name.clone().unwrap_or_else(|| host.to_owned());
     let name = ServerName::try_from(name).map_err(|_| failed("TLS", "no name that a certificate could have"))?;
-    let stream = timed("TLS", TlsConnector::from(Arc::new(config)).connect(name, stream)).await?;
+    let stream = timed("TLS", TlsConnector::from(config).connect(name, stream)).await?;
     Ok(Box::new(stream))
-}
-
-fn client(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
-    let Some(file) = ca_file else {
-        let builder = builder.with_platform_verifier().map_err(|error| error.to_string())?;
-        return Ok(builder.with_no_client_auth());
-    };
-    let mut roots = RootCertStore::empty();
-    let found = pem::read(file).and_then(|text| pem::certificates(&text)).map_err(|failure| failure.detail)?;
-    for certificate in found {
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Sends `request` over `stream` and reads the answer until the peer ends it, its length is reached, or enough came.

@@ -14,6 +14,10 @@ use crate::oidc::{Provider, Wish};
 use crate::pages::ProviderButton;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+use crate::words::cut;
+
+/// Characters of a visitor's text that are told.
+const LONGEST: usize = 200;
 
 /// Sign-ins that one browser may have open; the oldest gives way.
 const MAX_ATTEMPTS: usize = 5;
@@ -35,7 +39,7 @@ pub fn login(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     let hint = visit.parameter("login_hint")?.filter(|hint| is_hint(hint));
     let asked = visit.parameter("asked")?.and_then(|sealed| open_demand(context, &return_to, &sealed));
     let wish = Wish { login_hint: hint, ..asked.unwrap_or_default() };
-    let unknown = |text: &str| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(text)));
+    let unknown = |text: &str| Failure::new(Reason::ProviderUnknown, format!("{:?}", cut(text, LONGEST)));
     let named = match visit.parameter("provider")? {
         name if by_password(context, name.as_deref()) => {
             return Ok(Answer::redirect(context, &password::href(&return_to))?);
@@ -100,7 +104,7 @@ fn wanted_address(context: &Context, visit: &Visit<'_>) -> Result<String, Failur
         (None, Some(text)) => (context.own_address(&text), text),
     };
     address.map(|address| context.onward(&address).to_owned()).ok_or_else(|| {
-        let detail = format!("{:?}", cut(&text));
+        let detail = format!("{:?}", cut(&text, LONGEST));
         Failure::new(Reason::ReturnAddress, detail)
     })
 }
@@ -380,8 +384,4 @@ pub(super) fn attempt_id(context: &Context, visit: &Visit<'_>) -> Result<String,
 /// Counts a step of signing in or out.
 pub(super) fn count(step: &str, reason: Option<Reason>) {
     metrics().sign_ins.with_label_values(&[step, reason.map_or("ok", Reason::code)]).inc();
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(200).collect()
 }

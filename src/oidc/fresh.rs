@@ -17,6 +17,7 @@ use crate::issuer_metadata::{discovery_failed, openid_configuration};
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
+use crate::words::plain_address;
 
 /// Between two fetches of the keys for the sake of unknown key ids.
 const KEYS_AT_MOST_EVERY: Duration = Duration::from_secs(5);
@@ -106,7 +107,7 @@ impl Provider {
         let keys = async {
             let body = self.http.get_json(&metadata.jwks_uri, None).await;
             let failed = |error: HttpError| {
-                let detail = format!("keys: {error}, at {}", without_query(&metadata.jwks_uri));
+                let detail = format!("keys: {error}, at {}", plain_address(&metadata.jwks_uri));
                 Failure::new(Reason::KeysFailed, detail).remedied_by(error.remedy(Address::Member("jwks_uri")))
             };
             KeySet::parse(&body.map_err(failed)?)
@@ -236,9 +237,4 @@ impl Provider {
         metrics().provider_fetches.with_label_values(&[self.name(), step, label]).inc();
         outcome
     }
-}
-
-/// An address as it may stand in a line of the log.
-pub(super) fn without_query(url: &url::Url) -> String {
-    url.as_str().split('?').next().unwrap_or_default().to_owned()
 }

@@ -9,7 +9,7 @@ use openidconnect::{
 };
 
 use super::attempt::{Attempt, Begun, Wish, unix_seconds};
-use super::fresh::{Sender, without_query};
+use super::fresh::Sender;
 use super::id_token::{self, Expected, VerifiedIdToken};
 use super::provider::{Provider, SignedIn, Snapshot};
 use super::response::Granted;
@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::issuer_metadata::difference;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
-use crate::words::in_words;
+use crate::words::{in_words, plain_address};
 
 impl Provider {
     /// Begins a sign-in: `state` (prefixed by `id` and a dot) and `nonce` always, and PKCE S256 wherever a code comes,
@@ -200,7 +200,7 @@ impl Provider {
         let verified = self.with_keys(snapshot, verify, of_keys, Sender::Known).await;
         verified.map_err(|failure| match failure.reason {
             Reason::IdTokenKey => {
-                let at = without_query(&snapshot.metadata.jwks_uri);
+                let at = plain_address(&snapshot.metadata.jwks_uri);
                 let seen = format!(", fetched {} from {at}", self.age_of_keys(expected.now));
                 failure.and_seen(&seen)
             }

@@ -13,7 +13,7 @@ macro_rules! doctor {
             "`chmod 600` it, and give it to the gateway's user.";
         SecretGuessable = "DW-9003", 0, Admin, "A secret can be guessed",
             "It is the client id, an example, or is made of a few characters that repeat.",
-            "Make a new one: at the provider for a client, with `openssl rand -base64 32` for `secrets`.";
+            "Make a new one: at the provider for a client, with `openssl rand -base64 32` for `secrets` and for `secret` of an issuer.";
         PublicUrlUnreachable = "DW-9011", 0, Admin, "The public URL cannot be reached from here",
             "Its name does not resolve, nobody listens at its port, or the network does not lead back to this host.",
             "Correct `public_url`, or the DNS entry, port mapping or firewall that is named; open the address in a browser to see whether only the way from here is missing.";

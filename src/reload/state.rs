@@ -220,10 +220,20 @@ mod tests {
         Arc::new(Config::load(Some(file.path()), &[]).unwrap_or_else(|e| panic!("{e}")))
     }
 
-    /// Any will do: nobody asks it.
-    fn gateway() -> Arc<Gateway> {
-        let built = crate::assembly::context(config("any-secret")).and_then(Gateway::new);
-        Arc::new(built.unwrap_or_else(|failure| panic!("{failure}")))
+    /// The gateway of `config`.
+    fn of(config: &Arc<Config>) -> Arc<Gateway> {
+        let context = crate::assembly::context(config.clone()).unwrap_or_else(|e| panic!("{e}"));
+        Arc::new(Gateway::new(context).unwrap_or_else(|e| panic!("{e}")))
+    }
+
+    fn took(state: &State, secret: &str) {
+        let config = config(secret);
+        state.took(config.clone(), of(&config), last(Vec::new()));
+    }
+
+    fn new(secret: &str) -> State {
+        let config = config(secret);
+        State::new(config.clone(), of(&config))
     }
 
     fn last(problems: Vec<Problem>) -> LastReload {
@@ -233,20 +243,18 @@ mod tests {
 
     #[test]
     fn a_secret_that_was_rotated_is_still_known_and_only_so_many_are() {
-        let gateway = gateway();
-        let state = State::new(config("first-secret"), gateway.clone());
-        let took = |secret: &str| state.took(config(secret), gateway.clone(), last(Vec::new()));
-        took("second-secret");
-        took("first-secret");
+        let state = new("first-secret");
+        took(&state, "second-secret");
+        took(&state, "first-secret");
         assert_eq!(state.report().earlier_secrets, [Secret::new("second-secret")]);
-        (0..80).for_each(|n| took(&format!("secret-{n}")));
+        (0..80).for_each(|n| took(&state, &format!("secret-{n}")));
         let earlier = &state.report().earlier_secrets;
         assert_eq!((earlier.len(), &earlier[0]), (EARLIER, &Secret::new("secret-78")));
     }
 
     #[test]
     fn other_machines_are_told_codes_and_no_paths() {
-        let state = State::new(config("a-secret"), gateway());
+        let state = new("a-secret");
         let problem = Problem::from(Failure::new(Reason::ConfigUnreadable, "/etc/doorward/gateway.toml: gone"));
         state.refused(LastReload { changed: vec!["provider.issuer".into()], ..last(vec![problem]) });
         let said = state.report().in_short();

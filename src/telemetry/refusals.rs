@@ -17,7 +17,7 @@ use super::{Access, Reference, rfc3339};
 use crate::clock::unix_seconds;
 use crate::examined::{Found, Step};
 use crate::reason::Reason;
-use crate::words::cut;
+use crate::words::shorten;
 
 /// Kept of one reason.
 const OF_ONE: usize = 24;
@@ -64,10 +64,10 @@ pub struct Refused {
 impl Refused {
     /// Cuts long texts.
     pub(super) fn bound(&mut self) {
-        cut(&mut self.method, LONGEST_METHOD);
+        shorten(&mut self.method, LONGEST_METHOD);
         let texts = [&mut self.detail, &mut self.host, &mut self.path, &mut self.route];
         let others = [&mut self.user, &mut self.remedy, &mut self.issuer, &mut self.provider];
-        texts.into_iter().chain(others.into_iter().flatten()).for_each(|text| cut(text, LONGEST));
+        texts.into_iter().chain(others.into_iter().flatten()).for_each(|text| shorten(text, LONGEST));
         if let Some(trace) = &mut self.trace {
             Step::bound(trace);
         }

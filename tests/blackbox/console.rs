@@ -9,6 +9,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, NAVIGATION, Person};
 use crate::support::provider::Provider;
+use crate::support::raw::RawApp;
 use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
 
 /// Every page that can be opened.
@@ -246,6 +247,24 @@ async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     let person = Person::new();
     let refused = person.request(Method::POST, &gateway.admin_url("/try"), &PROGRAM, Some(large)).await;
     assert_eq!(refused.expect(400).reason(), "DW-9104");
+}
+
+#[tokio::test]
+async fn the_doctor_s_form_asks_for_what_the_command_line_does() {
+    let body =
+        "HTTP/1.1 200 OK\r\nServer: inner\r\nContent-Length: 22\r\nConnection: close\r\n\r\n<title>Payroll</title>";
+    let inner = RawApp::start(body, true).await;
+    let gateway = gateway_before(&inner.url(), "").await;
+    let person = Person::new();
+    let ask = async |form: &[(&str, &str)]| person.post(&gateway.admin_url("/doctor.json"), form).await;
+    let report = ask(&[("app_address", &inner.url())]).await.expect(200).text();
+    assert!(report.contains("DW-9053") && report.contains("Server: inner"), "{report}");
+    assert!(!report.contains("Payroll"), "{report}");
+    assert!(report.contains("--try-identity-headers"), "an app is asked as somebody by wish alone: {report}");
+    for address in ["unix:/run/app.sock", "h2c://127.0.0.1:9", "file:///etc/passwd", "nonsense"] {
+        let refused = ask(&[("app_address", address)]).await;
+        assert_eq!((refused.status, refused.reason().as_str()), (400, "DW-9104"), "{address}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::PATIENCE;
 use crate::support::app::App;
+use crate::support::forger::Forger;
 use crate::support::free_port;
 use crate::support::gateway::Config;
 use crate::support::person::Person;
@@ -235,12 +236,13 @@ async fn believing() -> std::net::SocketAddr {
 async fn an_app_that_believes_whoever_reaches_it_has_to_be_reached_by_the_gateway_alone() {
     let app = believing().await;
     let config = deployment(&format!("http://{app}"), ROUTES);
-    let report = examine(&config, "upstream", &[]).await;
+    let told = ["--try-identity-headers"];
+    let report = examine(&config, "upstream", &told).await;
     report.is_well();
     report.says_good("this machine alone reaches it");
     // The same app by a name that tells nothing of the sort.
     let open = format!("http://0.0.0.0:{}", app.port());
-    let report = examine(&deployment(&open, ROUTES), "upstream", &[]).await;
+    let report = examine(&deployment(&open, ROUTES), "upstream", &told).await;
     report.names("DW-9052", "hint", "identity", "--app-address");
     assert!(report.named("DW-9052")["seen"].as_str().is_some_and(|seen| seen.contains("401") && seen.contains("200")));
     let closed = format!("http://127.0.0.1:{}", free_port());
@@ -249,6 +251,80 @@ async fn an_app_that_believes_whoever_reaches_it_has_to_be_reached_by_the_gatewa
     report.says_good("nobody answers");
     assert_eq!(report.code, 4);
     examine(&config, "upstream", &["--app-address", &closed]).await.is_well();
+}
+
+#[tokio::test]
+async fn no_app_hears_of_somebody_unless_that_is_asked_for() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let app = RawApp::start(answer, true).await;
+    let config = deployment(&app.url(), ROUTES);
+    let named = |requests: String| requests.to_ascii_lowercase().contains("x-forwarded-user");
+    let report = examine(&config, "", &[]).await;
+    assert!(!app.received().is_empty() && !named(app.received()));
+    let unasked = report.list("skipped").iter().find(|said| said["step"] == "identity").expect("it is said");
+    assert!(unasked["said"].as_str().is_some_and(|said| said.contains("--try-identity-headers")), "{unasked}");
+    examine(&config, "upstream", &["--try-identity-headers"]).await.says_good("change nothing");
+    assert!(named(app.received()));
+}
+
+#[tokio::test]
+async fn what_apps_and_providers_say_moves_no_cursor_of_the_terminal() {
+    let hostile = "\u{1b}[2J\u{9b}31m\u{1b}]0;owned\u{7}";
+    let page = format!("<title>{hostile}</title>");
+    let answer = format!(
+        "HTTP/1.1 302 Found\r\nServer: {hostile}\r\nLocation: http://elsewhere.example/{hostile}\r\nContent-Length: \
+         {}\r\nConnection: close\r\n\r\n{page}",
+        page.len()
+    );
+    let app = RawApp::start(answer, true).await;
+    let forger = Forger::start().await;
+    let said = serde_json::json!({"error": "invalid_client", "error_description": hostile}).to_string();
+    let refusal = said.clone();
+    forger.answers(move |_, _| (401, refusal.clone()));
+    let mut config = forger.config(&app.url(), "");
+    config.public_url = app.url();
+    let mut seen = String::new();
+    for broken_metadata in [None, Some(said.as_str()), Some(page.as_str())] {
+        if let Some(body) = broken_metadata {
+            forger.instead("metadata", 500, "", body);
+        }
+        let mut command = tokio::process::Command::from(config.subcommand("doctor"));
+        command.args(["--app-address", &app.url(), "--only", "public-url,provider,upstream"]).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").expect("the doctor");
+        seen += &String::from_utf8_lossy(&output.stdout);
+    }
+    assert!(seen.contains("[2J"), "what they say is shown: {seen}");
+    assert!(!seen.contains(|c: char| c != '\n' && c.is_control()), "{seen:?}");
+}
+
+#[tokio::test]
+async fn somebody_who_should_be_found_in_the_directory_is_looked_for_by_name() {
+    let slapd = Slapd::start_with(Setup::default()).await;
+    let at = |table: &str| deployment("http://127.0.0.1:9", &format!("{ROUTES}{table}"));
+    let config = at(&slapd.table());
+    let report = examine(&config, "directory", &["--sample-user", "ada"]).await;
+    report.is_well();
+    report.says_good("exactly one entry");
+    assert!(!report.json.to_string().contains("Lovelace"), "{:#}", report.json);
+    let report = examine(&config, "directory", &["--sample-user", "nobody.of.that.name"]).await;
+    report.names("DW-9041", "warning", "sample user", "user_attribute");
+    let everybody = at(&format!("{}user_filter = \"(|(uid={{user}})(objectClass=person))\"\n", slapd.table()));
+    let report = examine(&everybody, "directory", &["--sample-user", "ada"]).await;
+    let found = report.list("findings").iter().find(|finding| finding["step"] == "sample user").expect("a finding");
+    assert!(found["seen"].as_str().is_some_and(|seen| seen.contains("more than one entry")), "{found:#}");
+}
+
+#[tokio::test]
+async fn an_app_that_is_dead_hides_nothing_of_the_others() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let silent = format!("http://{}", silent.local_addr().expect("an address"));
+    let app = App::start().await;
+    let more = (0..8).map(|number| format!("[[upstream]]\nname = \"dead{number}\"\nurl = {silent:?}\n"));
+    let tables = format!("{}[[upstream]]\nname = \"last\"\nurl = {:?}\n{ROUTES}", more.collect::<String>(), app.url());
+    let report = examine(&deployment(&silent, &tables), "upstream", &[]).await;
+    let dead = report.list("findings").iter().filter(|finding| finding["code"] == "DW-2104").count();
+    assert_eq!(dead, 9, "{:#}", report.json);
+    report.says_good("answers with status 200");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! and told.
 
 use super::Judge;
-use crate::config::model::{Access, Route};
+use crate::config::model::{Access, BasicWith, Route};
 use crate::config::origin::KeyPath;
 
 impl Judge<'_> {
@@ -62,24 +62,56 @@ impl Judge<'_> {
         }
     }
 
-    /// Tables about people where nobody signs in, and about tokens where none is taken.
+    /// Tables about people where nobody signs in, about tokens where none is taken, and so on.
     fn idle_tables(&mut self) {
         let settings = self.settings;
         let takes_tokens = |route: &Route| matches!(route.access, Access::Bearer | Access::SignedInOrBearer);
-        let tokens = settings.federation.is_some() || settings.route.iter().any(takes_tokens);
-        let people = !self.ways_to_sign_in().is_empty();
-        let of_sessions = ["idle", "absolute", "max_bytes", "cookie_name", "cookie_domain"];
-        let of_sign_in = ["attempt_lifetime", "provider_logout", "after_logout"];
-        let of_tokens = ["cache_bytes", "max_token_bytes", "realm"];
+        let tokens = settings.route.iter().any(takes_tokens);
+        let people = !self.ways_to_sign_in().is_empty() || settings.restore.enabled;
+        let providers = !settings.provider.is_empty();
+        let typed = settings.ldap.as_ref().is_some_and(|directory| directory.login);
+        let passwords =
+            typed || settings.restore.enabled || settings.route.iter().any(|route| route.basic == BasicWith::Directory);
+        let nobody = "nobody signs in: there is no provider and no directory";
+        let no_tokens = "no route takes tokens (`access = \"bearer\"` or \"signed-in-or-bearer\")";
         for (table, names, used, why) in [
-            ("session", &of_sessions[..], people, "nobody signs in: there is no provider and no directory"),
-            ("sign_in", &of_sign_in[..], people, "nobody signs in: there is no provider and no directory"),
-            ("bearer", &of_tokens[..], tokens, "no route takes tokens"),
+            ("session", &["idle", "absolute", "max_bytes", "cookie_name", "cookie_domain"][..], people, nobody),
+            ("session", &["refresh"], providers, "there is no provider that could renew a session"),
+            ("sign_in", &["attempt_lifetime", "after_logout"], people, nobody),
+            ("sign_in", &["provider_logout"], providers, "there is no provider whose session could end"),
+            ("attempts", &["per_account", "per_address", "window"], passwords, "no password is typed here"),
+            (
+                "bearer",
+                &["cache_bytes", "max_token_bytes", "realm"],
+                tokens || settings.federation.is_some(),
+                no_tokens,
+            ),
+            (
+                "federation",
+                &["issuers", "audiences", "skip_audience_validation", "subject_claim", "token_lifetime"],
+                tokens,
+                no_tokens,
+            ),
+            (
+                "headers",
+                &["lists", "text", "max_value_bytes"],
+                people || tokens,
+                "nobody is known whose values could be written: nobody signs in, and no route takes tokens",
+            ),
         ] {
             for key in names.iter().map(|name| KeyPath::of(table).key(name)).filter(|_| !used) {
                 if self.is_set(&key) {
                     self.warn(&key, format!("has no effect: {why}"));
                 }
+            }
+        }
+        let (issuers, accounts) = (settings.issuer.len(), settings.service_account.len());
+        let federated = settings.federation.is_some();
+        for (list, count, key, used) in
+            [("issuer", issuers, "issuer", tokens || federated), ("service_account", accounts, "name", tokens)]
+        {
+            for index in (0..count).filter(|_| !used) {
+                self.warn(&KeyPath::of(list).index(index).key(key), format!("has no effect: {no_tokens}"));
             }
         }
     }
@@ -158,8 +190,26 @@ mod tests {
         let open = "public_url = 'https://a.example'\n[[upstream]]\nurl = 'http://127.0.0.1:3000'\n[[route]]\n\
                     access = 'public'\n";
         warns(&format!("{open}[session]\nidle = '1h'\n"), "session.idle", "nobody signs in");
-        warns(&format!("{open}[sign_in]\nprovider_logout = false\n"), "sign_in.provider_logout", "nobody signs in");
+        warns(
+            &format!("{open}[sign_in]\nprovider_logout = false\n"),
+            "sign_in.provider_logout",
+            "there is no provider",
+        );
         warns(&with("", "", "[bearer]\ncache_bytes = '1MiB'\n"), "bearer.cache_bytes", "no route takes tokens");
+        warns(&format!("{open}[attempts]\nwindow = '1m'\n"), "attempts.window", "no password is typed");
+        warns(&format!("{open}[headers]\ntext = 'base64'\n"), "headers.text", "nobody signs in");
+        let issuer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n";
+        warns(&with("", "", issuer), "issuer.issuer", "no route takes tokens");
+        warns(
+            &with(
+                "",
+                "",
+                &format!("{issuer}[federation]\naudiences = ['a']\nallow = {{ emails = ['a@b.example'] }}\n"),
+            ),
+            "federation.audiences",
+            "no route takes",
+        );
+        warns(&with("", "", "[[service_account]]\nname = 'ci'\n"), "service_account.name", "no route takes tokens");
         quiet(open);
     }
 }

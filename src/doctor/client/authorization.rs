@@ -8,7 +8,7 @@ use url::{Position, Url};
 use crate::doctor::text;
 use crate::oidc::{At, AuthorizationResponse, known_words};
 use crate::reason::{Failure, Reason};
-use crate::words::in_words;
+use crate::words::{cut, in_words};
 
 /// Errors that say: the client is known, and nobody is signed in (Core §3.1.2.6).
 const NOBODY_SIGNED_IN: [&str; 4] =
@@ -173,7 +173,7 @@ fn refused(what: &str, said: &str) -> Seen {
     };
     let words = match said.is_empty() {
         true => String::new(),
-        false => format!(": {}", in_words(&text::cut(said, LONGEST))),
+        false => format!(": {}", in_words(&cut(said, LONGEST))),
     };
     let detail = format!("the authorization endpoint answers with {what} instead of sending the browser back{words}");
     Seen::Refused(Failure::new(reason, detail).remedied_by(known.map(|(_, remedy)| remedy)))

@@ -30,10 +30,10 @@ const LONGEST: usize = 256 * 1024;
 pub enum Seen {
     /// The app saw it, with these headers; names in small letters.
     App(Vec<(String, String)>),
-    /// The gateway answered itself.
-    Gateway,
-    /// There was no answer.
-    Nothing,
+    /// The gateway answered itself, with this status.
+    Gateway(u16),
+    /// There was no answer, and why.
+    Nothing(String),
 }
 
 /// Where a request is sent.
@@ -118,8 +118,8 @@ impl Target {
         let peer = Peer::Tcp { host: self.address.ip().to_string(), port: self.address.port(), tls: None };
         match wire::ask(&peer, request.as_bytes()).await {
             Ok(heard) if heard.header(SEEN).is_some() => Seen::App(headers(&heard.body)),
-            Ok(_) => Seen::Gateway,
-            Err(_) => Seen::Nothing,
+            Ok(heard) => Seen::Gateway(heard.status),
+            Err(failed) => Seen::Nothing(format!("{}: {}", failed.step, failed.why)),
         }
     }
 
