@@ -141,7 +141,7 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     tab.go(&scene.gateway.admin_url("/try")).await;
     tab.script(&replace("http://127.0.0.2", "http://127.0.0.3")).await;
     tab.click("main button").await;
-    tab.wait_for_text("only for the issuer's host").await;
+    tab.wait_for_text("only for the issuer as it is in force").await;
     let shown = Person::new().open(&scene.gateway.admin_url("/settings")).await;
     assert!(shown.text().contains(scene.provider.issuer()), "nothing was stored");
 }
@@ -256,7 +256,10 @@ async fn the_doctor_s_form_asks_for_what_the_command_line_does() {
     let inner = RawApp::start(body, true).await;
     let gateway = gateway_before(&inner.url(), "").await;
     let person = Person::new();
-    let ask = async |form: &[(&str, &str)]| person.post(&gateway.admin_url("/doctor.json"), form).await;
+    let ask = async |form: &[(&str, &str)]| {
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        person.request(Method::POST, &gateway.admin_url("/doctor.json"), &PROGRAM, Some(form)).await
+    };
     let report = ask(&[("app_address", &inner.url())]).await.expect(200).text();
     assert!(report.contains("DW-9053") && report.contains("Server: inner"), "{report}");
     assert!(!report.contains("Payroll"), "{report}");
@@ -395,7 +398,7 @@ async fn the_form_explains_for_another_address_and_asks_nobody_where_it_says_so(
     let gateway = gateway_before("http://127.0.0.1:9", "").await;
     let explained = async |form: &str| {
         let url = gateway.admin_url("/explain");
-        Person::new().request(Method::POST, &url, &[], Some(form.to_owned())).await
+        Person::new().request(Method::POST, &url, &PROGRAM, Some(form.to_owned())).await
     };
     let page = explained("url=/x&peer=192.0.2.77&offline=1").await.expect(200).text();
     assert!(page.contains("from 192.0.2.77") && page.contains("checked"), "{page}");

@@ -574,7 +574,11 @@ async fn what_is_explained_on_the_console_counts_as_no_use() {
             .extend_pairs([("url", url), ("sender", sender), ("token", secret), ("headers", headers)])
             .finish();
         let to = scene.gateway.admin_url("/explain");
-        let page = Person::new().request(reqwest::Method::POST, &to, &[], Some(form)).await.expect(200).text();
+        let page = Person::new()
+            .request(reqwest::Method::POST, &to, &[("x-doorward-console", "1")], Some(form))
+            .await
+            .expect(200)
+            .text();
         assert_eq!(page.contains("what cannot be told"), url.contains("error="), "{url}: {page}");
         assert_eq!(counted(&scene).await, before, "{url} as {sender}");
     }
