@@ -13,13 +13,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
+use crate::files;
 use crate::reason::{Failure, Reason};
+
+/// The authorities of a whole system take a quarter of it.
+const LARGEST: u64 = 1024 * 1024;
 
 /// The text of the file at `path`; a failure names it. PEM is ASCII, and what is not UTF-8 is a remark between its
 /// sections.
 pub fn read(path: impl AsRef<Path>) -> Result<String, Failure> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|error| named(path, unusable(error.to_string())))?;
+    let bytes = files::read(path, LARGEST).map_err(|error| named(path, unusable(error.to_string())))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -25,7 +25,7 @@ use self::watched::Watched;
 use crate::assembly::successor;
 use crate::background::stopped;
 use crate::certificate::{self, Certificate};
-use crate::config::{Config, ConfigErrors, Settings, changed, nobody_listens};
+use crate::config::{Config, ConfigErrors, Settings, changed, looser, nobody_listens};
 use crate::gateway::listener::Connections;
 use crate::gateway::{Current, Gateway};
 use crate::reason::{Failure, Reason};
@@ -203,7 +203,8 @@ impl Reloader {
             Ok(candidate) => {
                 let changed = self.changes(&candidate.config, &read.files, &read.watched);
                 let waiting = candidate.waiting.clone();
-                let warnings = candidate.config.warnings.clone();
+                let mut warnings = candidate.config.warnings.clone();
+                warnings.extend(looser(&self.state.report().config, &candidate.config));
                 self.watched = read.watched.only(own(&read.files));
                 self.in_force = self.watched.clone();
                 self.take(candidate, LastReload { changed, waiting, warnings, ..last }).await;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Scene;
 use super::recorded::Switch;
 use super::shell::Shell;
+use crate::config::values::FORGOTTEN;
 use crate::examined::{Check, Fate, Found, Step};
 use crate::explain::{Explanation, Outcome, Person, Request, Verdict, Who, explain};
 use crate::reason::Failure;
@@ -161,6 +162,7 @@ pub(super) async fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure
         Ok(request) => explain(&scene.in_force.gateway, &request).await,
         Err(wrong) => Err(wrong),
     };
+    page.form.headers = without_proofs(&page.form.headers);
     let status = if explained.is_ok() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     match explained {
         Ok(explanation) => page.shown = Some(Shown::of(explanation)),
@@ -213,6 +215,22 @@ fn sender(form: &Form, token: bool) -> Result<&str, String> {
     }
 }
 
+/// The headers as they are shown again: what proves who somebody is, is not.
+fn without_proofs(headers: &str) -> String {
+    let proves = |name: &str| {
+        let name = name.trim().to_ascii_lowercase();
+        let words = ["authorization", "cookie", "token", "secret", "key", "password", "signature"];
+        words.iter().any(|word| name.contains(word))
+    };
+    let shown = headers.lines().map(|line| match line.split_once(':') {
+        Some((name, value)) if proves(name) && !value.trim().is_empty() => format!("{}: {FORGOTTEN}", name.trim()),
+        Some(_) => line.to_owned(),
+        // No header, and perhaps the rest of one.
+        None => String::new(),
+    });
+    shown.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
     let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let header = |line: &str| match line.split_once(':') {
@@ -220,6 +238,9 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
         None => Err(format!("`{line}` is no header; write `Name: value`, one a line")),
     };
     let lines = form.headers.lines().map(str::trim).filter(|line| !line.is_empty());
+    if form.headers.contains(FORGOTTEN) {
+        return Err("a header that was typed is not kept: type it again".into());
+    }
     let peer = some(&form.peer).map(|peer| peer.parse().map_err(|_| format!("`{peer}` is no IP address")));
     let peer = peer.transpose()?;
     let who = match sender(form, scene.asked.form("token").is_some_and(|token| !token.trim().is_empty()))? {
@@ -253,6 +274,14 @@ fn request(scene: &Scene<'_>, form: &Form) -> Result<Request, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_that_proves_who_somebody_is_is_not_shown_again() {
+        let typed = "Accept: text/html\nAuthorization: Bearer hunter2\ncookie:a=hunter2\n X-Api-Key : hunter2\nhunter2";
+        let shown = without_proofs(typed);
+        assert!(!shown.contains("hunter2") && shown.starts_with("Accept: text/html\nAuthorization: (type"), "{shown}");
+        assert_eq!(without_proofs(""), "");
+    }
 
     #[test]
     fn what_is_filled_in_sends_the_request_or_is_an_error() {

@@ -129,7 +129,11 @@ fn named(host: &[u8], settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// Whether a form came from a page of the console. Programs that say nothing of where they come from are no browsers.
+/// By this header programs say that they mean the console.
+const OF_PROGRAMS: &str = "x-doorward-console";
+
+/// Whether a form came from a page of the console, or from a program that means it. A program that says nothing may be one
+/// that was led here: the gateway itself posts to whatever address a provider's metadata name.
 fn own_page(headers: &HeaderMap, host: &[u8]) -> Result<(), Failure> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let refused = |seen: String| Err(Failure::new(Reason::ConsoleCrossSite, seen));
@@ -138,7 +142,14 @@ fn own_page(headers: &HeaderMap, host: &[u8]) -> Result<(), Failure> {
         Some(site) => return refused(format!("sec-fetch-site: {}", crate::words::in_words(site))),
         None => {}
     }
-    let Some(origin) = text("origin") else { return Ok(()) };
+    let Some(origin) = text("origin") else {
+        return match text(OF_PROGRAMS) {
+            Some("1") => Ok(()),
+            _ => refused(
+                "neither `Sec-Fetch-Site` nor `Origin` of a browser, nor `X-Doorward-Console: 1` of a program".into(),
+            ),
+        };
+    };
     // A route with `host_header = "upstream"` tells us our own name, and the browser's beside it.
     let asked = [Some(host), headers.get("x-forwarded-host").map(|value| value.as_bytes())];
     let whose = origin.split_once("://").map(|(_, rest)| rest.to_ascii_lowercase());
@@ -206,7 +217,7 @@ mod tests {
             own_page(&headers, b"127.0.0.1:9090").map_err(|failure| failure.reason)
         };
         for fine in [
-            &[][..],
+            &[("x-doorward-console", "1")][..],
             &[("sec-fetch-site", "same-origin"), ("origin", "null")],
             &[("sec-fetch-site", "none")],
             &[("origin", "http://127.0.0.1:9090")],
@@ -217,6 +228,10 @@ mod tests {
         for forged in [
             &[("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:9090")][..],
             &[("sec-fetch-site", "same-site")],
+            &[],
+            &[("x-doorward-console", "")],
+            &[("x-doorward-console", "1"), ("origin", "http://evil.example")],
+            &[("x-doorward-console", "1"), ("sec-fetch-site", "cross-site")],
             &[("origin", "null")],
             &[("origin", "http://evil.example")],
             &[("origin", "http://127.0.0.1:9091")],

@@ -2,6 +2,7 @@
 //! force, then examined by the doctor. Nothing is stored.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -12,7 +13,7 @@ use super::shell::Shell;
 use super::{Scene, answer, secrets};
 use crate::config::trial::{Trial, block, block_to_keep, with_provider};
 use crate::config::values::{FORGOTTEN, MASK, Secret};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::doctor::{ONE_PROVIDER, Report, examine_provider};
 use crate::reason::{Failure, Reason};
 
@@ -73,7 +74,7 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
     let _turn = scene.admin.trying.try_lock().map_err(|_| busy())?;
     let (chosen, text) = (scene.asked.form("provider"), scene.asked.form("block").unwrap_or_default());
     let text = text.replace("\r\n", "\n");
-    let trial = with_provider(&scene.in_force.config, chosen, &text);
+    let trial = judged(&scene.in_force.config, chosen, &text).await?;
     let tried = match &trial {
         Ok(trial) => examined(trial).await,
         Err(ConfigErrors(errors, warnings)) => {
@@ -86,7 +87,7 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
         shell: scene.shell("try"),
         providers,
         chosen: chosen.unwrap_or_default().to_owned(),
-        block: masked(&text),
+        block: masked(&text).unwrap_or_default(),
         tried: Some(tried),
     };
     let status = if found_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
@@ -95,6 +96,21 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
     let typed = typed_secrets(&text);
     let tried = trial.iter().flat_map(|trial| trial.config.settings.known_secrets());
     Ok(answer::with_body(html, |body| secrets::without(body, tried.chain(&typed))))
+}
+
+/// Judging reads files, which may take their time: aside, and no longer than the provider may take.
+async fn judged(
+    config: &Arc<Config>,
+    chosen: Option<&str>,
+    text: &str,
+) -> Result<Result<Trial, ConfigErrors>, Failure> {
+    let (config, chosen, text) = (Arc::clone(config), chosen.map(str::to_owned), text.to_owned());
+    let judging = tokio::task::spawn_blocking(move || with_provider(&config, chosen.as_deref(), &text));
+    match tokio::time::timeout(LONGEST, judging).await {
+        Ok(Ok(trial)) => Ok(trial),
+        Ok(Err(_)) => Err(Failure::new(Reason::Internal, "judging the block ended before its end")),
+        Err(_) => Err(Failure::new(Reason::ConsoleBusy, format!("judging the block took longer than {LONGEST:?}"))),
+    }
 }
 
 async fn examined(trial: &Trial) -> Tried {
@@ -128,7 +144,7 @@ fn wrong(error: ConfigError) -> Wrong {
 
 /// The text as it is shown again: what was typed as a secret is not, and what stands in its place says so. A mask that was
 /// left as it was goes on meaning the secret in force.
-fn masked(text: &str) -> String {
+fn masked(text: &str) -> Option<String> {
     let mut shown = String::with_capacity(text.len());
     let mut from = 0;
     for value in secret_values(text) {
@@ -137,7 +153,18 @@ fn masked(text: &str) -> String {
         from = value.end;
     }
     shown.push_str(&text[from..]);
-    shown
+    // A key may be written with escapes, which only reading undoes.
+    let whole = match toml::from_str::<toml::Table>(text) {
+        Ok(table) => {
+            let (mut typed, mut left) = (Vec::new(), Vec::new());
+            read_secrets(&toml::Value::Table(table), false, &mut typed);
+            let again = toml::from_str::<toml::Table>(&shown).ok()?;
+            read_secrets(&toml::Value::Table(again), false, &mut left);
+            left.iter().all(|left| matches!(left.expose(), "" | FORGOTTEN) || !typed.contains(left))
+        }
+        Err(_) => !shown.contains("\\u") && !shown.contains("\\U") && !shown.contains("\\x"),
+    };
+    whole.then_some(shown)
 }
 
 /// What was typed as a secret: as it stands there, and as TOML reads it.
@@ -236,16 +263,20 @@ mod tests {
             "extra = { client_secret = 'hunter2', name = 'x' }",
             "secrets = [\"hunter2\",\n\"hunter2-too\"]",
         ] {
-            let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n"));
+            let shown = masked(&format!("[[provider]]\n{typed}\nclient_id = \"app\"\n")).expect("shown");
             assert!(!shown.contains("hunter2") && shown.contains(FORGOTTEN), "{typed}: {shown}");
             assert!(shown.contains("client_id"), "{typed}: {shown}");
         }
-        assert_eq!(masked(NEW), NEW);
+        assert_eq!(masked(NEW).as_deref(), Some(NEW));
         // A mask that nobody touched is the secret in force; what follows it was written by somebody.
         for kept in ["client_secret = \"********\"\n", "client_secret = '********'  # environment DOORWARD_X\n"] {
-            assert_eq!(masked(kept), kept);
+            assert_eq!(masked(kept).as_deref(), Some(kept));
         }
-        assert!(!masked("client_secret = \"********\"hunter2").contains("hunter2"));
+        assert!(!masked("client_secret = \"********\"hunter2").is_some_and(|shown| shown.contains("hunter2")));
+        // What cannot be cut out for certain is not shown at all.
+        for typed in ["\"client_\\u0073ecret\" = \"hunt\\u0065r2\"", "\"client_\\u0073ecret\" = \"hunter2"] {
+            assert_eq!(masked(typed), None, "{typed}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::model::Route;
 use super::origin::KeyPath;
 use super::shape::{Kind, Shape, Table};
 use super::tree::{Node, Plain};
@@ -41,6 +42,32 @@ pub fn nobody_listens(after: &Settings, running: &Settings) -> Option<String> {
             after.public_url
         )
     })
+}
+
+/// What `after` no longer has of what kept people out: a sentence each. A file that was read half written looks so.
+pub fn looser(before: &Config, after: &Config) -> Vec<String> {
+    let name = |route: &Route| {
+        let path = route.exact.as_deref().or(route.path.as_deref()).unwrap_or("/").to_owned();
+        (route.host.clone().unwrap_or_default(), path)
+    };
+    let told = |what: &str, (host, path): (String, String)| {
+        format!("{what} {host}{path}: was that meant, or is a file half written?")
+    };
+    let routes = &after.settings.route;
+    let mut sentences = Vec::new();
+    for old in &before.settings.route {
+        let same: Vec<_> = routes.iter().filter(|new| name(new) == name(old)).collect();
+        if same.is_empty() {
+            sentences.push(told("this reload takes away the route", name(old)));
+        } else if old.allow.is_some() && same.iter().any(|new| new.allow.is_none()) {
+            let already = before.settings.route.iter().any(|other| name(other) == name(old) && other.allow.is_none());
+            if !already {
+                sentences.push(told("this reload takes away `allow` of the route", name(old)));
+            }
+        }
+    }
+    sentences.dedup();
+    sentences
 }
 
 fn differing(old: &Value, new: &Value, path: &KeyPath, keys: &mut BTreeSet<KeyPath>) {
@@ -107,6 +134,25 @@ mod tests {
         let text = format!("secrets = ['0123456789abcdef0123456789abcdef'{first}]\n{head}{rest}\n");
         std::fs::write(&file, text).expect("a file");
         Config::load(Some(&file), &[]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn routes_and_allows_that_are_gone_are_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let app = "[[upstream]]\nurl = 'http://127.0.0.1:1'\n";
+        let whole = format!("{app}[[route]]\npath = '/ops'\nallow.groups = ['ops']\n[[route]]\n");
+        let before = config(folder.path(), &whole);
+        for (text, wanted) in [
+            (whole.clone(), ""),
+            (format!("{whole}path = '/'\n[[route]]\npath = '/new'"), ""),
+            (whole.replace("allow.groups = ['ops']", ""), "takes away `allow` of the route /ops"),
+            (whole.replace("path = '/ops'\n", "path = '/x'\n"), "takes away the route /ops"),
+            (app.to_owned(), "takes away the route /ops"),
+        ] {
+            let told = looser(&before, &config(folder.path(), &text));
+            assert_eq!(told.len(), usize::from(!wanted.is_empty()), "{text}: {told:?}");
+            assert!(told.iter().all(|told| told.contains(wanted)), "{text}: {told:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod claims;
 mod clients;
-mod console;
+pub mod console;
 mod cors;
 mod directory;
 mod flows;

@@ -27,11 +27,13 @@ mod wandb_ldap;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use changes::{changed, nobody_listens};
+pub use changes::{changed, looser, nobody_listens};
 pub use error::{ConfigError, ConfigErrors, nearest};
+pub use judge::console;
 pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
+use crate::files;
 use crate::reason::Reason;
 use tree::Node;
 use values::Secret;
@@ -155,8 +157,11 @@ fn nothing_found() -> ConfigError {
     ConfigError::new("", message).because(Reason::ConfigUnreadable).hint(hint)
 }
 
+/// Largest configuration: some ten thousand routes.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
 fn read(file: &Path) -> Result<Node, ConfigErrors> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = files::read_text(file, LARGEST).map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
             _ => format!("cannot be read ({error})"),

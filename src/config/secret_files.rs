@@ -10,6 +10,7 @@ use super::error::ConfigError;
 use super::origin::{KeyPath, Origin};
 use super::shape::{self, Kind, Shape, Table};
 use super::tree::{Node, Plain};
+use crate::files;
 use crate::reason::Reason;
 
 /// Makes paths whole: must come before the environment is laid over, while every value is the file's.
@@ -139,7 +140,7 @@ fn fold_one(
 fn read(path: &Path) -> Result<String, (String, &'static str)> {
     // A device or a wrong file must not fill the memory.
     const LONGEST: u64 = 64 * 1024;
-    use std::io::{ErrorKind, Read};
+    use std::io::ErrorKind;
     let unread = |error: std::io::Error| {
         let hint = match error.kind() {
             ErrorKind::NotFound => "make the file, or correct its path",
@@ -150,8 +151,7 @@ fn read(path: &Path) -> Result<String, (String, &'static str)> {
         };
         (format!("cannot be read ({error})"), hint)
     };
-    let mut text = String::new();
-    std::fs::File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text)).map_err(unread)?;
+    let text = files::read_text(path, LONGEST).map_err(unread)?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
     match line {

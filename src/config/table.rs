@@ -109,9 +109,10 @@ fn shown(value: &Value, shape: &Shape) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// As people write it: without a user, and without the slash that reading an address puts behind a bare host.
+/// As people write it: without a user, with masks for what a query says, since some services take a key there, and without
+/// the slash that reading an address puts behind a bare host.
 pub fn address(text: &str) -> String {
-    let text = without_user(text);
+    let text = without_query(&without_user(text));
     let bare = url::Url::parse(&text).is_ok_and(|url| url.path() == "/" && url.query().is_none());
     text.strip_suffix('/').filter(|_| bare).map(str::to_owned).unwrap_or(text)
 }
@@ -125,6 +126,23 @@ fn without_user(text: &str) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
+}
+
+fn without_query(text: &str) -> String {
+    let Some((before, rest)) = text.split_once('?').filter(|_| url::Url::parse(text).is_ok()) else {
+        return text.to_owned();
+    };
+    let (query, fragment) = rest.split_once('#').map_or((rest, None), |(query, fragment)| (query, Some(fragment)));
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if !value.is_empty() => format!("{name}={MASK}"),
+        Some(_) => pair.to_owned(),
+        // A key may stand alone.
+        None if pair.is_empty() => String::new(),
+        None => MASK.to_owned(),
+    });
+    let masked = masked.collect::<Vec<_>>().join("&");
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    format!("{before}?{masked}{fragment}")
 }
 
 /// What follows from the settings, a sentence each.
@@ -334,6 +352,19 @@ mod tests {
     const TEXT: &str = "public_url = \"https://app.example.com\"\nsecret_file = \"seal\"\n[[provider]]\n\
         issuer = \"https://login.example.com\"\nclient_id = \"app\"\nclient_secret = \"hunter3\"\n\
         [[upstream]]\nurl = \"http://127.0.0.1:3000\"\n";
+
+    #[test]
+    fn what_a_query_says_is_not_shown() {
+        for (written, shown) in [
+            ("https://a.example/introspect?key=hunter2&b=", "https://a.example/introspect?key=********&b="),
+            ("https://a.example/introspect?hunter2", "https://a.example/introspect?********"),
+            ("https://u:hunter2@a.example/x?a=hunter2#f", "https://a.example/x?a=********#f"),
+            ("https://a.example/", "https://a.example"),
+            ("/path?with=words", "/path?with=words"),
+        ] {
+            assert_eq!(address(written), shown);
+        }
+    }
 
     #[test]
     fn each_setting_is_shown_with_its_value_and_origin() {

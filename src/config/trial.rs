@@ -1,8 +1,9 @@
 //! Trying out one provider: the configuration in force with one `[[provider]]` block instead of another.
 //!
 //! Promise: nothing is stored, and no secret goes where it does not go already. What a block leaves as it is (a secret's
-//! mask, the name of its file) means the secret in force, and only at the place it is meant for: where the issuer is at
-//! another host, whoever tries it has to type one. No other files of secrets are read than those in force.
+//! mask, the name of its file) means the secret in force, and only for the issuer it is meant for, to the letter: another
+//! one of the same host says itself where tokens are asked for, and may name whatever host it likes. Whoever tries another
+//! has to type a secret. No other files are read than those in force.
 
 use std::path::Path;
 
@@ -80,7 +81,7 @@ fn written(config: &Config, name: &str, secret: &str) -> Option<String> {
 }
 
 /// Judges `config` with the block `text` in the place of the provider called `replaces`, or beside the others where that
-/// is `None`. Reads no file but `ca_file`, and fails with every error that was found, in lines of the block.
+/// is `None`. Reads no file that the configuration in force does not name, and fails with every error that was found, in lines of the block.
 pub fn with_provider(config: &Config, replaces: Option<&str>, text: &str) -> Result<Trial, ConfigErrors> {
     let providers = &config.settings.provider;
     let index = match replaces {
@@ -91,7 +92,8 @@ pub fn with_provider(config: &Config, replaces: Option<&str>, text: &str) -> Res
             .ok_or_else(|| ConfigError::new("", format!("there is no provider `{name}` in force")))?,
     };
     let mut entry = entry(text)?;
-    let errors = as_it_is(&mut entry, providers.get(index));
+    let mut errors = as_it_is(&mut entry, providers.get(index));
+    errors.extend(other_authorities(&entry, config));
     if !errors.is_empty() {
         return Err(in_order(errors, Vec::new()));
     }
@@ -154,14 +156,14 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
         _ => None,
     };
     let issuer = table.get("issuer").and_then(text).and_then(|text| url::Url::parse(&text).ok());
-    let same_place = before.zip(issuer).is_some_and(|(before, issuer)| before.issuer.origin() == issuer.origin());
+    let same_place = before.zip(issuer).is_some_and(|(before, issuer)| before.issuer == issuer);
     let in_force = before.and_then(|before| before.client_secret.as_ref()).filter(|_| same_place);
     let mut errors = Vec::new();
     let mut wrong = |key: &str, node: &Node, message: String, hint: &str| {
         let error = ConfigError::new(format!("provider.{key}"), message).because(Reason::SecretMissing);
         errors.push(error.hint(hint).at(&node.origin));
     };
-    let elsewhere = "the secret in force is only for the issuer's host as it is in force";
+    let elsewhere = "the secret in force is only for the issuer as it is in force";
     let type_it = "type the secret itself to try it; it is not kept";
     for key in SECRET_FILES {
         let Some(node) = table.get(key).cloned() else { continue };
@@ -188,6 +190,11 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
                 }
                 None => wrong(key, &node, elsewhere.to_owned(), type_it),
             },
+            // A certificate is for everybody to see; a key proves who we are wherever it is used.
+            (true, "client_key_file" | "decryption_key_file") if !same_place => {
+                let hint = "try it with the issuer in force, or without the key";
+                wrong(key, &node, "the key in force is only for the issuer as it is in force".to_owned(), hint);
+            }
             (true, _) => {}
         }
     }
@@ -206,6 +213,27 @@ fn as_it_is(entry: &mut Node, before: Option<&Provider>) -> Vec<ConfigError> {
         wrong("client_secret", &node.clone(), message.into(), &hint);
     }
     errors
+}
+
+/// A file of authorities that the configuration in force does not name. What is read of one is told in errors, and a file
+/// can be anything: whoever may try a provider out is not whoever may read the host's files.
+fn other_authorities(entry: &Node, config: &Config) -> Option<ConfigError> {
+    let node = entry.get("ca_file")?;
+    let settings = &config.settings;
+    let mut known = settings
+        .provider
+        .iter()
+        .map(|provider| &provider.ca_file)
+        .chain(settings.issuer.iter().map(|issuer| &issuer.ca_file))
+        .chain(settings.ldap.iter().map(|directory| &directory.ca_file))
+        .flatten();
+    match &node.plain {
+        Plain::Text(named) if !known.any(|file| file == Path::new(named)) => {
+            let error = ConfigError::new("provider.ca_file", "is no `ca_file` in force, and no other is read here");
+            Some(error.hint("write it into the configuration to use it").at(&node.origin))
+        }
+        _ => None,
+    }
 }
 
 /// A tree with the entry and what a preset looks at.
@@ -322,13 +350,21 @@ mod tests {
         let block =
             |issuer: &str, key: &str| format!("[[provider]]\nissuer = \"{issuer}\"\nclient_id = \"app\"\n{key}\n");
         let mask = "client_secret = \"********\"";
-        for issuer in
-            ["https://evil.example/realm", "http://login.example.com/realm", "https://login.example.com:444/realm"]
-        {
+        for issuer in [
+            "https://evil.example/realm",
+            "http://login.example.com/realm",
+            "https://login.example.com:444/realm",
+            "https://login.example.com/other",
+            "https://login.example.com/realm/../other",
+            "https://login.example.com/realm/",
+        ] {
             let told = told(&config, &block(issuer, mask));
-            assert!(told[0].contains("only for the issuer's host") && told[0].starts_with("the block:4:"), "{told:?}");
+            assert!(
+                told[0].contains("only for the issuer as it is in force") && told[0].starts_with("the block:4:"),
+                "{told:?}"
+            );
         }
-        assert!(with_provider(&config, Some("main"), &block("https://login.example.com/other/", mask)).is_ok());
+        assert!(with_provider(&config, Some("main"), &block("https://login.example.com/realm", mask)).is_ok());
         assert!(
             with_provider(
                 &config,
@@ -343,6 +379,11 @@ mod tests {
         for key in SECRET_FILES {
             let told = told(&config, &block("https://login.example.com/realm", &format!("{key} = \"/etc/passwd\"")));
             assert!(told[0].contains("no other is read here"), "{told:?}");
+        }
+        for file in ["/proc/kmsg", "/dev/zero", "/etc/ssl/certs/ca-certificates.crt"] {
+            let told =
+                told(&config, &block("https://login.example.com/realm", &format!("{mask}\nca_file = \"{file}\"")));
+            assert!(told[0].starts_with("the block:5:") && told[0].contains("no `ca_file` in force"), "{told:?}");
         }
         assert!(
             with_provider(&config, None, &block("https://login.example.com/b", mask)).is_err(),

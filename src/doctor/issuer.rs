@@ -12,9 +12,13 @@ use super::visit::Visit;
 use super::{Finding, ONE_PROVIDER, Report, Weight, beside, within};
 use crate::config::Config;
 use crate::config::model::{Issuer, TokenAlgorithm};
+use crate::files;
 use crate::issuer_metadata::{document, issuer};
 use crate::jwt::Trial;
 use crate::reason::{Failure, Reason};
+
+/// Largest file with keys, as the gateway reads it.
+const LARGEST_KEYS: u64 = 1024 * 1024;
 
 pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
     let checks = config.settings.issuer.iter().enumerate().map(|(index, issuer)| {
@@ -45,7 +49,7 @@ async fn examine(subject: &Subject, report: &mut Report) {
         return report.good(place, "keys", "a shared secret, and nothing to fetch");
     }
     if let Some(file) = &settings.jwks_file {
-        return match std::fs::read(file) {
+        return match files::read(file, LARGEST_KEYS) {
             Ok(body) => judge_keys(&body, &accepted, &place, report),
             Err(error) => {
                 let seen = format!("{}: {error}", file.display());

@@ -35,6 +35,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use crate::authn::Program;
 use crate::authn::program::holds_key;
+use crate::config::console;
 use crate::config::model::{Access, Settings};
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
@@ -70,7 +71,10 @@ impl Gateway {
     pub fn new(context: Context) -> std::result::Result<Self, Failure> {
         let settings: &Settings = &context.config.settings;
         let routes = Routes::new(settings)?;
-        let upstreams = settings.upstream.iter().map(|u| Upstream::new(u, &settings.timeouts).map(Arc::new));
+        let upstreams = settings.upstream.iter().map(|u| {
+            let console = console::out_of_bounds(u, settings);
+            Upstream::new(u, &settings.timeouts, console).map(Arc::new)
+        });
         let trusted = settings.listen.trusted_proxies.iter().map(|network| network.0).collect();
         let over_tls = settings.listen.tls_certificate_file.is_some();
         Ok(Gateway {

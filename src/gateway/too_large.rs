@@ -41,6 +41,10 @@ impl Gateway {
             .map(|(name, value)| (name.as_str().len() + value.len() + 4, name))
             .collect();
         let ours: usize = written.iter().map(|(bytes, _)| bytes).sum();
+        // Where nothing of the gateway's is in the head, the app's answer is between it and whoever asks.
+        if ours == 0 {
+            return None;
+        }
         let brought = &session.req_header().headers;
         let own = pairs(brought).filter(|(name, _)| self.context.cookies.is_own(name));
         let theirs = size(brought).saturating_sub(own.map(|(name, value)| name.len() + value.len() + 3).sum());

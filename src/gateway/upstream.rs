@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use ring::digest::{Context, Digest, SHA256};
 use tokio::sync::watch;
 
+use crate::config::console::is_own;
 use crate::config::model::{self, Timeouts};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::pem;
@@ -31,6 +32,9 @@ pub struct Upstream {
     /// One peer for each address; empty while the name does not resolve.
     peers: ArcSwap<Vec<HttpPeer>>,
     next: AtomicUsize,
+    /// The gateway's own console, where the app must not be it: a route takes everybody there.
+    console: Option<SocketAddr>,
+    console_left_out: AtomicBool,
     ca: Option<Arc<CaType>>,
     /// Tells connections of one trust and protocol from those of another, which the proxy library's pool would not.
     kind: u64,
@@ -54,8 +58,8 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
 impl Upstream {
-    /// Reads the CA file; resolves nothing.
-    pub fn new(settings: &model::Upstream, timeouts: &Timeouts) -> Result<Self, Failure> {
+    /// Reads the CA file; resolves nothing. No request is ever sent to `console`.
+    pub fn new(settings: &model::Upstream, timeouts: &Timeouts, console: Option<SocketAddr>) -> Result<Self, Failure> {
         let (host, authority) = match &settings.url {
             AppUrl::Tcp { host, port, .. } => (host.clone(), format!("{host}:{port}")),
             AppUrl::Unix { .. } => ("localhost".to_owned(), "localhost".to_owned()),
@@ -77,6 +81,8 @@ impl Upstream {
             },
             peers: ArcSwap::default(),
             next: AtomicUsize::new(0),
+            console,
+            console_left_out: AtomicBool::new(false),
             ca,
             server_name: settings.tls_server_name.clone().unwrap_or(host),
             connect: settings.connect.unwrap_or(timeouts.connect).0,
@@ -131,13 +137,33 @@ impl Upstream {
     pub fn peer(&self, index: usize, streams: bool) -> Result<Box<HttpPeer>, Failure> {
         let peers = self.peers.load();
         if peers.is_empty() {
-            return Err(Failure::new(Reason::UpstreamUnresolved, format!("upstream {}: {}", self.name, self.url)));
+            return Err(self.nowhere());
         }
         let mut peer = Box::new(peers[index % peers.len()].clone());
         if streams {
             peer.options.read_timeout = Some(self.stream_idle);
         }
         Ok(peer)
+    }
+
+    /// Why there is no address.
+    fn nowhere(&self) -> Failure {
+        let detail = format!("upstream {}: {}", self.name, self.url);
+        match (self.console_left_out.load(Ordering::Relaxed), self.console) {
+            (true, Some(console)) => {
+                let remedy =
+                    "Set `allow` of each route to this upstream to the admins, or correct the `url` of the upstream.";
+                let seen = format!(
+                    "{detail}, which is the gateway's own console at {console}, and a route takes everybody there"
+                );
+                Failure::new(Reason::UpstreamUnresolved, seen).remedied(remedy)
+            }
+            _ => Failure::new(Reason::UpstreamUnresolved, detail),
+        }
+    }
+
+    fn is_console(&self, address: SocketAddr) -> bool {
+        self.console.is_some_and(|console| is_own(address, console))
     }
 
     /// Looks the name up now and then, until `shutdown` turns true.
@@ -187,7 +213,14 @@ impl Upstream {
     }
 
     fn store(&self, addresses: &[SocketAddr]) {
-        let mut sorted = addresses.to_vec();
+        let mut sorted: Vec<_> = addresses.iter().copied().filter(|address| !self.is_console(*address)).collect();
+        let left_out = sorted.len() < addresses.len();
+        if left_out && !self.console_left_out.swap(true, Ordering::Relaxed) {
+            let url = self.url.to_string();
+            tracing::error!(upstream = %self.name, url, "the app's address is the gateway's own console, to which a route takes everybody: it is not used");
+        } else if !left_out {
+            self.console_left_out.store(false, Ordering::Relaxed);
+        }
         sorted.sort_unstable();
         sorted.dedup();
         let tls = matches!(self.url, AppUrl::Tcp { scheme: AppScheme::Https, .. });
@@ -255,4 +288,34 @@ fn kind(url: &AppUrl, trust: Option<Digest>) -> u64 {
     context.update(trust.as_ref().map_or(&[], |trust| trust.as_ref()));
     let digest = context.finish();
     digest.as_ref().iter().take(8).fold(0, |kind, byte| kind << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_to_the_console_where_a_route_takes_everybody_there() {
+        let settings = |url: &str| {
+            let text = format!("name = \"app\"\nurl = \"{url}\"");
+            toml::from_str::<model::Upstream>(&text).expect("an upstream")
+        };
+        let admin: SocketAddr = "127.0.0.1:9090".parse().expect("an address");
+        let new = |url: &str, console| Upstream::new(&settings(url), &Timeouts::default(), console).expect("good");
+        let console = new("http://[::ffff:127.0.0.1]:9090", Some(admin));
+        let refused = console.peer(0, false).map(drop).expect_err("refused");
+        assert_eq!(refused.reason, Reason::UpstreamUnresolved);
+        assert!(refused.detail.contains("own console at 127.0.0.1:9090"), "{}", refused.detail);
+        assert_eq!(new("http://127.0.0.1:9090", None).addresses(), 1, "where routes choose who may");
+        // A name that leads there, as it resolves, and as a reload takes it over.
+        let named = new("http://intranet.example:9090", Some(admin));
+        named.store(&[admin, "192.0.2.7:9090".parse().expect("an address")]);
+        assert_eq!(named.addresses(), 1);
+        let before = new("http://intranet.example:9090", None);
+        before.store(&[admin]);
+        let after = new("http://intranet.example:9090", Some(admin));
+        after.inherit(&before);
+        assert_eq!((before.addresses(), after.addresses()), (1, 0));
+        assert!(after.peer(0, false).map(drop).expect_err("refused").remedy().contains("`allow`"));
+    }
 }

@@ -56,10 +56,17 @@ impl KeyFile {
 /// The stamp is that of the file that was read, whatever lies under its name by now.
 fn read(path: &Path) -> Result<(Stamp, KeySet), Failure> {
     let fault = |error| failed(path, error);
+    // Waiting for whoever writes into a pipe would stop the start.
+    if !fs::metadata(path).map_err(fault)?.is_file() {
+        return Err(failed(path, "it is no regular file"));
+    }
     let file = fs::File::open(path).map_err(fault)?;
     let found = stamp(&file.metadata().map_err(fault)?);
     let mut text = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(fault)?;
+    // What `/proc` makes up has no length either, and reading it may wait for somebody.
+    if found.length > 0 {
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(fault)?;
+    }
     if text.len() as u64 > MAX_BYTES {
         return Err(failed(path, format!("it is larger than {} kB", MAX_BYTES / 1024)));
     }

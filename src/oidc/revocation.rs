@@ -43,6 +43,7 @@ impl Provider {
         now: SystemTime,
     ) -> Result<(), HttpError> {
         let form = vec![("token", token.expose().to_owned()), ("token_type_hint", "refresh_token".to_owned())];
-        require_success(&self.ask(snapshot, (REVOCATION_ENDPOINT, endpoint), form, now).await?)
+        let (response, _) = self.ask(snapshot, (REVOCATION_ENDPOINT, endpoint), form, now).await?;
+        require_success(&response)
     }
 }

@@ -18,6 +18,7 @@ use crate::config::values::Secret;
 use crate::http_client::{Address, HttpError, clock_ahead, require_json, require_success};
 use crate::jose::Members;
 use crate::reason::{Failure, Reason};
+use crate::sent::Sent;
 use crate::words::in_words;
 
 impl Provider {
@@ -52,15 +53,25 @@ impl Provider {
 
     async fn tokens(&self, snapshot: &Snapshot, form: Vec<Parameter>, now: SystemTime) -> Result<Tokens, TokenFailure> {
         let endpoint = (TOKEN_ENDPOINT, &snapshot.metadata.token_endpoint);
-        let response = self.ask(snapshot, endpoint, form, now).await?;
+        let (response, sent) = self.ask(snapshot, endpoint, form, now).await?;
         // By these the server says that it, not the request, is at fault; and nobody follows a redirect with a secret.
         let status = response.status();
         if status.is_server_error() || status.is_redirection() || status == StatusCode::TOO_MANY_REQUESTS {
-            require_success(&response)?;
+            require_success(&response).map_err(|error| TokenFailure::from(error).without(&sent))?;
         }
-        read(&response)
+        read(&response).map_err(|failure| failure.without(&sent))
     }
 }
+
+/// Errors of a token endpoint (RFC 6749 §5.2).
+const OF_STANDARD: [&str; 6] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+];
 
 /// How a token request fails.
 #[derive(Debug, PartialEq)]
@@ -74,6 +85,19 @@ pub(super) enum TokenFailure {
 }
 
 impl TokenFailure {
+    /// What was seen, without what was sent: providers quote the request that they refuse.
+    fn without(self, sent: &Sent) -> TokenFailure {
+        match self {
+            TokenFailure::Unavailable(why, remedy) => TokenFailure::Unavailable(sent.without(&why), remedy),
+            TokenFailure::Unusable(why, remedy) => TokenFailure::Unusable(sent.without(&why), remedy),
+            TokenFailure::Refused { error, description } => TokenFailure::Refused {
+                // The codes of the standard mean what they mean, whatever the secret is called.
+                error: if OF_STANDARD.contains(&error.as_str()) { error } else { sent.without(&error) },
+                description: description.map(|text| sent.without(&text)),
+            },
+        }
+    }
+
     /// The failure of a sign-in at `provider`, whose client was authenticated by `auth`.
     pub fn at_sign_in(self, provider: &Provider, auth: ClientAuth) -> Failure {
         let failure = match self {

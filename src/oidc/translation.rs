@@ -10,6 +10,7 @@ use super::provider::Provider;
 use super::response::AuthorizationResponse;
 use crate::config::model::ClientAuth;
 use crate::reason::{Failure, Reason};
+use crate::sent::Sent;
 use crate::words::in_words;
 use table::TABLE;
 
@@ -36,7 +37,8 @@ impl Provider {
     /// What an authorization response that is an error means; `None` for any other.
     pub fn refusal_in(&self, response: &AuthorizationResponse) -> Option<Failure> {
         let failure = response.failure()?;
-        Some(self.with_own_names(failure))
+        let secret = self.settings.client_secret.as_ref().map(|secret| secret.expose());
+        Some(self.with_own_names(Sent::new(secret).cleaned(failure)))
     }
 
     /// What an error of the token endpoint means; the client was authenticated by `auth`.

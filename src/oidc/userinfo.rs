@@ -17,6 +17,7 @@ use crate::config::values::Secret;
 use crate::http_client::{HttpError, media_type, require_success};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
+use crate::sent::Sent;
 use crate::words::in_words;
 
 /// `typ` of a signed answer; most providers write `JWT` or nothing.
@@ -66,6 +67,8 @@ impl Provider {
         if let (Some(endpoint), Some(access_token)) = (endpoint, &tokens.access_token) {
             let endpoint = snapshot.dialled("userinfo_endpoint", endpoint);
             let said = self.userinfo(snapshot, endpoint, access_token, verified).await;
+            // It may quote the token that it refuses.
+            let said = said.map_err(|failure| Sent::new([access_token.expose()]).cleaned(failure));
             merge(&mut claims, self.counted("userinfo", said)?);
         }
         Ok(claims)

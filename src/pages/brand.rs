@@ -3,13 +3,13 @@
 //! Promise: text on the operator's colour, and text in it, has a contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3) in
 //! light and in dark. A logo is only ever shown by `<img>`, where an SVG runs no script and loads nothing.
 
-use std::io::Read;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::config::model::Brand;
+use crate::files;
 use crate::reason::{Failure, Reason};
 
 /// Largest logo, in bytes: it is part of every page.
@@ -96,13 +96,7 @@ fn data_uri(kind: &str, bytes: &[u8]) -> String {
 fn read_logo(path: &Path) -> Result<String, Failure> {
     let wrong =
         |what: &str| Failure::new(Reason::ConfigInvalid, format!("`brand.logo_file` {}: {what}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| wrong(&error.to_string()))?;
-    let mut bytes = Vec::new();
-    // The limit holds while reading, since a device file has no length to ask for first.
-    file.take(LOGO_BYTES + 1).read_to_end(&mut bytes).map_err(|error| wrong(&error.to_string()))?;
-    if bytes.len() as u64 > LOGO_BYTES {
-        return Err(wrong("larger than 256 kB"));
-    }
+    let bytes = files::read(path, LOGO_BYTES).map_err(|error| wrong(&error.to_string()))?;
     let kind = image_type(&bytes).ok_or_else(|| wrong("none of SVG, PNG, JPEG and WebP"))?;
     Ok(data_uri(kind, &bytes))
 }

@@ -10,8 +10,8 @@ macro_rules! console {
             "The listener of `admin.address` does not ask who somebody is. Other machines get metrics and health from it, and nothing else.",
             "Open the console on the gateway's own host, or through a route of the gateway that `allow` keeps for admins.";
         ConsoleCrossSite = "DW-9103", 403, Attacker, "The form came from another site",
-            "The browser says that a page of another site sent it, or does not say that it was a page of the console.",
-            "Open the console and press the button there.";
+            "The browser says that a page of another site sent it, or does not say that it was a page of the console; or a program sent it that does not say that it means the console.",
+            "Open the console and press the button there; let a program send `X-Doorward-Console: 1`.";
         ConsoleForm = "DW-9104", 400, Admin, "The form cannot be read",
             "It is larger than 64 KiB, came too slowly, or is no form (`application/x-www-form-urlencoded`).",
             "Send it from the console's own page.";

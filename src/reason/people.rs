@@ -263,7 +263,7 @@ macro_rules! people {
             "The route asks for a stronger or more recent sign-in (`acr_values`, `max_age`, `fresh_sign_in`) than the session's.",
             "Open the address in a browser, which leads through the sign-in (RFC 9470).";
         AppHeadersTooLarge = "DW-5006", 431, Admin, "The app does not take headers this large",
-            "The app answered that the request's headers are too large: the identity headers and the cookies together are longer than it takes.",
+            "The app answered that the request's headers are too large: the identity headers and the cookies together are longer than it takes. Where the gateway wrote no header about a person, the answer of the app passes as it is.",
             "Have the provider send fewer groups to this client, delete the cookies of this site, or raise the limit of the app.";
     } };
 }

@@ -18,11 +18,14 @@ use toml::Spanned;
 use super::key::{self, Digest};
 use super::moment::Moment;
 use crate::config::Settings;
+use crate::files;
 use crate::reason::{Failure, Reason};
 
 /// The name of the file where the configuration names none.
 pub const DEFAULT_FILE: &str = "api-keys.toml";
 
+/// Largest file: some hundred thousand keys.
+const LARGEST: u64 = 64 * 1024 * 1024;
 const HEAD: &str = "# Digests of the service accounts' keys, and revoked tokens. Written by `doorward service-account` and\n\
                     # `doorward token`, and read by the gateway whenever it changes. Comments here are not kept.\n\n";
 
@@ -119,7 +122,7 @@ impl KeysFile {
 
     /// The same, but `None` where there is no file.
     pub fn find(path: &Path) -> Result<Option<KeysFile>, Failure> {
-        match fs::read_to_string(path) {
+        match files::read_text(path, LARGEST) {
             Ok(text) => KeysFile::parse(&text, path).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::new(Reason::ConfigUnreadable, format!("{}: {error}", path.display()))),

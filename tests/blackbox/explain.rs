@@ -500,7 +500,11 @@ async fn a_request_that_passed_is_explained_while_everything_is_recorded() {
     let record = async |minutes: &str| {
         let form = Some(format!("minutes={minutes}"));
         let url = scene.gateway.admin_url("/record.json");
-        Person::new().request(reqwest::Method::POST, &url, &[], form).await.expect(200).json()
+        Person::new()
+            .request(reqwest::Method::POST, &url, &[("x-doorward-console", "1")], form)
+            .await
+            .expect(200)
+            .json()
     };
     let ask = async |path: &str| scene.person.open(&scene.gateway.url(path)).await.expect(200).status;
     ask("/before").await;
@@ -570,7 +574,11 @@ async fn what_is_explained_on_the_console_counts_as_no_use() {
             .extend_pairs([("url", url), ("sender", sender), ("token", secret), ("headers", headers)])
             .finish();
         let to = scene.gateway.admin_url("/explain");
-        let page = Person::new().request(reqwest::Method::POST, &to, &[], Some(form)).await.expect(200).text();
+        let page = Person::new()
+            .request(reqwest::Method::POST, &to, &[("x-doorward-console", "1")], Some(form))
+            .await
+            .expect(200)
+            .text();
         assert_eq!(page.contains("what cannot be told"), url.contains("error="), "{url}: {page}");
         assert_eq!(counted(&scene).await, before, "{url} as {sender}");
     }

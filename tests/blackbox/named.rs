@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::any;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::support::app::App;
@@ -333,4 +335,71 @@ async fn what_other_secrets_sealed_is_told_from_what_was_altered() {
     assert_eq!((body["reason"].as_str(), told.reason().as_str()), (Some("DW-4103"), "DW-4103"), "{body}");
     assert!(body["remedy"].as_str().is_some_and(|remedy| remedy.contains("`secrets`")), "{body}");
     named(&gateway, &late.open(back.as_str()).await, "DW-3124", &["`secrets`"], &["does not have"]).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_quotes_the_request_has_no_secret_written_down_anywhere() {
+    const SECRET: &str = "planted/secret+of & the client";
+    let app = App::start().await;
+    for way in ["client_secret_basic", "client_secret_post"] {
+        let forger = Forger::start().await;
+        forger.metadata(json!({"token_endpoint_auth_methods_supported": null}));
+        forger.answers(|attempt, key| {
+            let id_token = key.token(&attempt.claims());
+            let tokens = json!({
+                "access_token": "acce55", "token_type": "Bearer", "expires_in": 1, "refresh_token": "planted-refresh-token",
+                "id_token": id_token,
+            });
+            (200, tokens.to_string())
+        });
+        forger.responds(|attempt| {
+            let mut response = attempt.response();
+            response.retain(|(name, _)| name != "code");
+            response.push(("code".into(), "planted-code-of-anna".into()));
+            response
+        });
+        let keys = format!("client_secret = {SECRET:?}\nclient_auth = \"{way}\"\n");
+        let renewing = "[session]\nrefresh = true\nrefresh_ahead = \"60s\"\non_refresh_failure = \"sign_in\"\n";
+        let gateway = forger.config(&app.url(), &keys).add(renewing).start().await;
+        gateway.ready().await;
+        let anna = Person::new();
+        trip(&anna, &gateway).await;
+        assert!(!anna.session().is_empty(), "{way}: anna is signed in");
+        forger.quotes();
+        let before = forger.token_requests();
+        anna.fetch(&gateway.url("/private")).await;
+        eventually("a renewal that is refused", || async { (forger.token_requests() > before).then_some(()) }).await;
+        let refused = trip(&Person::new(), &gateway).await;
+        assert_eq!(refused.reason(), "DW-3202", "{way}: {}", refused.text());
+        let line = gateway.log_line(&["DW-3202", " access "]).await;
+        assert!(line.contains("********"), "{line}");
+        let mut told = vec![("page", refused.text())];
+        let http = reqwest::Client::new();
+        for page in ["/refusals.json", "/bundle.json", "/providers", "/refusals"] {
+            let answer = http.get(gateway.admin_url(page)).send().await.expect("an answer");
+            told.push((page, answer.text().await.expect("a body")));
+        }
+        let report = http.post(gateway.admin_url("/doctor.json")).header("x-doorward-console", "1").send().await;
+        told.push(("/doctor.json", report.expect("an answer").text().await.expect("a body")));
+        let config = forger.config(&app.url(), &keys);
+        let report = tokio::task::spawn_blocking(move || config.subcommand("doctor").output().expect("a report"));
+        let report = report.await.expect("a report");
+        told.push(("doctor", String::from_utf8_lossy(&report.stdout).into_owned()));
+        told.push(("doctor's errors", String::from_utf8_lossy(&report.stderr).into_owned()));
+        assert!(told.iter().any(|(place, text)| *place == "doctor" && text.contains("********")), "{way}: {told:?}");
+        told.push(("log", gateway.log_text()));
+        let form = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect::<String>();
+        let basic = |secret: &str| STANDARD.encode(format!("the-client:{secret}"));
+        let escaped = SECRET.replace('&', "&#38;");
+        let mut planted = vec![SECRET.to_owned(), escaped, form.clone(), basic(SECRET), basic(&form)];
+        planted.extend(["planted-refresh-token", "planted-code-of-anna", "planted"].map(str::to_owned));
+        for (place, text) in &told {
+            for secret in &planted {
+                assert!(!text.contains(secret.as_str()), "{way}: {secret} in {place}:\n{text}");
+            }
+            for (at, _) in text.match_indices("code_verifier=") {
+                assert!(text[at..].starts_with("code_verifier=********"), "{way}: the verifier in {place}:\n{text}");
+            }
+        }
+    }
 }

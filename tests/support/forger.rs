@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::{Form, Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use base64::Engine;
@@ -124,6 +124,8 @@ struct Lies {
     /// Whether the response is posted; as it was asked for where `None`.
     posts: Option<bool>,
     tokens: Tokens,
+    /// Whether the token endpoint refuses everything and quotes the whole request.
+    quotes: bool,
     token_requests: usize,
     key_requests: usize,
 }
@@ -162,6 +164,7 @@ impl Forger {
             respond: Box::new(|attempt, key| attempt.granted(key, &attempt.hybrid_claims())),
             posts: None,
             tokens: Box::new(|attempt, key| (200, tokens(&key.token(&attempt.claims())))),
+            quotes: false,
             token_requests: 0,
             key_requests: 0,
         }));
@@ -230,6 +233,11 @@ impl Forger {
     /// Status and body of the token endpoint from now on.
     pub fn answers(&self, tokens: impl Fn(&Attempt, &Key) -> (u16, String) + Send + 'static) {
         self.lies().tokens = Box::new(tokens);
+    }
+
+    /// The token endpoint refuses from now on, and tells what it was sent.
+    pub fn quotes(&self) {
+        self.lies().quotes = true;
     }
 
     /// The ID token from now on; the rest of the token response is proper.
@@ -360,9 +368,16 @@ async fn authorize(State(lies): State<Arc<Mutex<Lies>>>, Query(params): Query<Ve
     Redirect::to(&format!("{}?{query}", lies.attempt.redirect_uri)).into_response()
 }
 
-async fn token(State(lies): State<Arc<Mutex<Lies>>>, Form(_): Form<Vec<(String, String)>>) -> Response {
+async fn token(State(lies): State<Arc<Mutex<Lies>>>, headers: HeaderMap, form: String) -> Response {
     let mut lies = lies.lock().expect("lies");
     lies.token_requests += 1;
+    if lies.quotes {
+        let basic = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let plain: Vec<(String, String)> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+        let said = format!("Authorization: {basic}; {form}; {plain:?}");
+        let body = json!({"error": "invalid_client", "error_description": said});
+        return (StatusCode::UNAUTHORIZED, axum::Json(body)).into_response();
+    }
     let (status, body) = (lies.tokens)(&lies.attempt, &lies.key);
     let status = StatusCode::from_u16(status).expect("a status");
     (status, [("content-type", "application/json"), ("cache-control", "no-store")], body).into_response()

@@ -14,6 +14,7 @@ use crate::config::values::Secret;
 use crate::http_client::{HttpClient, HttpError, require_json, require_success};
 use crate::jose::Members;
 use crate::reason::{Failure, Reason};
+use crate::sent::Sent;
 use crate::words::in_words;
 
 /// Most bytes of an answer about one token.
@@ -67,7 +68,7 @@ impl Asker {
         };
         let request = self.request(endpoint, methods, token).map_err(unavailable(true))?;
         let response = http.send(request).await.map_err(unavailable(true))?;
-        if let Some(failure) = refusal(&response) {
+        if let Some(failure) = refusal(&response, &self.sent(token)) {
             return Err(NoAnswer { failure, lasts: true });
         }
         let status = response.status();
@@ -75,7 +76,23 @@ impl Asker {
         require_success(&response).map_err(unavailable(out_of_order))?;
         // An answer of another type, also a signed one (RFC 9701), was not asked for.
         require_json(&response).map_err(unavailable(false))?;
-        read(response.body()).map_err(|failure| NoAnswer { failure, lasts: false })
+        read(response.body()).map_err(|failure| NoAnswer { failure: self.sent(token).cleaned(failure), lasts: false })
+    }
+
+    /// What an answer may quote and nobody should read.
+    fn sent(&self, token: &str) -> Sent {
+        let mut sent = Sent::new([token]);
+        if let Some(secret) = &self.secret {
+            sent.add(secret.expose());
+            sent.add_basic(&self.basic(secret));
+        }
+        sent
+    }
+
+    /// RFC 6749 §2.3.1: both are form-encoded before.
+    fn basic(&self, secret: &Secret) -> String {
+        let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(&self.client_id), encode(secret.expose()))))
     }
 
     fn request(&self, endpoint: &Url, methods: Option<&[String]>, token: &str) -> Result<HttpRequest, HttpError> {
@@ -89,10 +106,7 @@ impl Asker {
                 form.append_pair("client_id", &self.client_id).append_pair("client_secret", secret.expose());
             }
             (ClientAuth::ClientSecretBasic | ClientAuth::Auto, Some(secret)) => {
-                // RFC 6749 §2.3.1: both are form-encoded before.
-                let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-                let pair = format!("{}:{}", encode(&self.client_id), encode(secret.expose()));
-                request = request.header(AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+                request = request.header(AUTHORIZATION, self.basic(secret));
             }
             // Assertions and certificates are for providers; judging says so.
             (_, _) => {
@@ -116,7 +130,7 @@ impl Asker {
 }
 
 /// The issuer refuses the gateway itself (RFC 7662 §2.3, RFC 6749 §5.2), or nothing of the kind.
-fn refusal(response: &HttpResponse) -> Option<Failure> {
+fn refusal(response: &HttpResponse, sent: &Sent) -> Option<Failure> {
     let status = response.status().as_u16();
     let document: Option<Map<String, Value>> = serde_json::from_slice(response.body()).ok();
     let error = document.as_ref().and_then(|document| document.get("error")).and_then(Value::as_str);
@@ -125,7 +139,7 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         400 => matches!(error, Some("invalid_client" | "unauthorized_client")),
         _ => false,
     };
-    let said = error.map_or_else(String::new, |error| format!(", {}", in_words(error)));
+    let said = error.map_or_else(String::new, |error| format!(", {}", in_words(&sent.without(error))));
     refused.then(|| Failure::new(Reason::IntrospectionRefused, format!("introspection: HTTP status {status}{said}")))
 }
 
