@@ -11,7 +11,11 @@ use std::path::Path;
 /// The content of the file at `path`, which is `limit` bytes at most.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let wrong = |why: String| Err(io::Error::new(ErrorKind::InvalidInput, why));
-    if !metadata(path)?.is_file() {
+    let kind = metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a directory"));
+    }
+    if !kind.is_file() {
         return wrong("it is no regular file".into());
     }
     let file = File::open(path)?;

@@ -195,17 +195,15 @@ impl Gateway {
     /// Keeps what was refused, and all else while an admin has it recorded; of a flood some a second.
     fn keep(&self, session: &Session, way: &Way, line: &AccessLine<'_>, now: SystemTime) {
         match line.reason.filter(|reason| *reason != Reason::ClientGone) {
-            Some(reason) => {
-                if refusals().count(reason, now) {
-                    let trace = refusals().may_trace(reason, now).then(|| self.trace(session, way));
-                    refusals().note(Refused { trace, ..Refused::of(line, now) });
-                }
+            Some(reason) if refusals().count(reason, now) => {
+                let trace = refusals().may_trace(reason, now).then(|| self.trace(session, way));
+                refusals().note(Refused { trace, ..Refused::of(line, now) });
             }
             None if recording().is_on(now) => {
                 let trace = recording().may_trace(now).then(|| self.trace(session, way));
                 recording().note(Refused { trace, ..Refused::of(line, now) }, line.outcome);
             }
-            None => {}
+            _ => {}
         }
     }
 }
