@@ -108,7 +108,7 @@ async fn the_keys_of_the_issuer_cannot_be_fetched() {
     let (forger, mut broken) = api().await;
     let token = token(&forger, |_| {});
     broken.set("issuer.jwks_uri", format!("http://127.0.0.2:{}/jwks", free_port()));
-    let fault = Fault { code: "DW-8201", change: "/readyz", ..TOKEN };
+    let fault = Fault { code: "DW-8201", change: "host and port", ..TOKEN };
     broken.refuses_unready(fault, async |broken| calls(broken, &token).await).await;
     broken.examined(Fault { code: "DW-6104", change: "host and port", part: "issuer", ..fault }).await;
     broken.set("issuer.jwks_uri", format!("{}/jwks", forger.issuer));

@@ -276,13 +276,13 @@ async fn what_apps_and_providers_say_moves_no_cursor_of_the_terminal() {
          {}\r\nConnection: close\r\n\r\n{page}",
         page.len()
     );
-    let app = RawApp::start(answer, true).await;
+    let (app, public) = (RawApp::start(answer.clone(), true).await, RawApp::start(answer, true).await);
     let forger = Forger::start().await;
     let said = serde_json::json!({"error": "invalid_client", "error_description": hostile}).to_string();
     let refusal = said.clone();
     forger.answers(move |_, _| (401, refusal.clone()));
     let mut config = forger.config(&app.url(), "");
-    config.public_url = app.url();
+    config.public_url = public.url();
     let mut seen = String::new();
     for broken_metadata in [None, Some(said.as_str()), Some(page.as_str())] {
         if let Some(body) = broken_metadata {
@@ -405,7 +405,7 @@ async fn what_the_running_gateway_refused_is_told_with_its_reference() {
     })
     .await;
     let seen = report.named("DW-3101")["seen"].as_str().expect("seen").to_owned();
-    assert!(seen.starts_with("1 times") && seen.contains("reference "), "{seen}");
+    assert!(seen.starts_with("1 time ") && seen.contains("reference "), "{seen}");
     // What everybody meets every day is no finding; a provider that does not answer is.
     assert!(!report.json.to_string().contains("DW-3001"), "{:#}", report.json);
     let stopped = deployment("http://127.0.0.1:9", ROUTES);

@@ -550,7 +550,7 @@ async fn what_is_explained_on_the_console_counts_as_no_use() {
     // One of each, so that the series are there.
     scene.ask("GET", "/api", &[header("Authorization", &format!("Bearer {}", scene.account))]).await;
     scene.ask("GET", "/", &[header("Accept", "text/html")]).await;
-    scene.gateway.log_line(&["access", "DW-3001"]).await;
+    scene.gateway.log_line(&["access GET", " / 303 "]).await;
     scene.gateway.log_line(&["access", "/api"]).await;
     // The use of a key has seconds.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
@@ -614,7 +614,7 @@ async fn what_is_told_to_be_taken_off_is_what_the_app_does_not_get() {
         "Alt-Used",
         "Cache-Control",
     ] {
-        let (value, path) = ("trailers", format!("/{name}"));
+        let (value, path) = ("trailers", format!("/{name}/"));
         let mut connection = Connection::open(gateway.address()).await;
         let head = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\n{name}: {value}\r\nConnection: X-Mine-Too, close\r\n\r\n",

@@ -45,7 +45,7 @@ fn explain(flags: &[&str]) -> (Option<i32>, String, String) {
 fn whose_directory_says_nothing_of_groups_is_sent_to_the_directory_and_not_to_a_provider() {
     let (code, out, err) = explain(&["--url", "/ops", "--user", "anna"]);
     assert_eq!(code, Some(1), "{out}{err}");
-    assert!(out.contains("DW-5003") && out.contains("`ldap.attributes`"), "{out}");
+    assert!(out.contains("DW-5003") && out.contains("`[ldap]`"), "{out}");
     assert!(!out.contains("Have the provider"), "{out}");
 }
 
