@@ -4,7 +4,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use serde_json::Value;
+
+use crate::support::app::App;
 use crate::support::gateway::{Config, doorward};
+use crate::support::raw::Connection;
 use crate::support::setup::upstream_table;
 
 const TABLES: &str = r#"
@@ -89,4 +93,54 @@ fn a_type_that_a_token_does_not_have_is_not_made_up() {
     );
     let (_, out, _) = explain(&["--url", "/api", "--token", &token]);
     assert!(out.contains("got absent, taken as 'JWT'"), "{out}");
+}
+
+/// The console says what the library does with a head that it never sees; here it is held against what an app gets.
+#[tokio::test]
+async fn what_is_told_to_be_taken_off_is_what_the_app_does_not_get() {
+    let app = App::start().await;
+    let tables = "[[route]]\npath = \"/\"\naccess = \"public\"\n";
+    let gateway = Config::new().add(&upstream_table(&app.url())).add(tables).start().await;
+    for name in [
+        "Keep-Alive",
+        "Proxy-Connection",
+        "Proxy-Authenticate",
+        "Proxy-Authorization",
+        "TE",
+        "Trailer",
+        "HTTP2-Settings",
+        "X-Mine-Too",
+        "X-Mine",
+        "Accept",
+        "Via",
+        "Max-Forwards",
+        "Proxy-Status",
+        "Upgrade-Insecure-Requests",
+        "Expires",
+        "X-Forwarded-User",
+        "Forwarded",
+        "Cookie",
+        "Origin",
+        "Proxy-Authentication-Info",
+        "Alt-Used",
+        "Cache-Control",
+    ] {
+        let (value, path) = ("trailers", format!("/{name}/"));
+        let mut connection = Connection::open(gateway.address()).await;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\n{name}: {value}\r\nConnection: X-Mine-Too, close\r\n\r\n",
+            gateway.address()
+        );
+        assert_eq!(connection.send(head).await.reply().await.expect("an answer").status, 200, "{name}");
+        let seen = app.seen_at(&path);
+        let got = seen[0].all(&name.to_ascii_lowercase()).contains(&value);
+        let config = gateway.config.path().display().to_string();
+        let sent = format!("{name}: {value}");
+        let flags = ["explain", "--config", &config, "--json", "--url", &path, "--header", &sent, "--header"];
+        let (_, out, err) = doorward(&[&flags[..], &["Connection: X-Mine-Too, close"]].concat());
+        let said: Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+        let told = said["steps"][6]["headers"].as_array().expect("headers");
+        let passed = told.iter().any(|one| one["name"] == name.to_ascii_lowercase() && one["fate"] == "passed");
+        assert_eq!(passed, got, "{name}: {told:?}");
+    }
 }

@@ -7,7 +7,8 @@ use pingora_proxy::Session;
 
 use super::super::Gateway;
 use super::super::account::{Way, WayOutcome};
-use super::{Scene, canonical, refused_form};
+use super::Scene;
+use super::form::{canonical, refused_form};
 use crate::authn::Program;
 use crate::clock::unix_seconds;
 use crate::examined::{Fate, Field, Step};
