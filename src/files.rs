@@ -2,10 +2,12 @@
 //!
 //! Promise: only a regular file is opened, and no more of it is read than its limit. A device, a pipe and a socket are
 //! refused before they are opened, since already that may wait for somebody; and so is what `/proc` makes up while it is
-//! read (`/proc/kmsg` waits for the kernel to speak), which is a regular file of no size and holds nothing here.
+//! read (`/proc/kmsg` waits for the kernel to speak), which is a regular file of no size and holds nothing here. The
+//! configuration alone may come by a pipe, at the start.
 
 use std::fs::{File, metadata};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 /// The content of the file at `path`, which is `limit` bytes at most.
@@ -39,6 +41,18 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, limit)?);
     text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
+}
+
+/// The same, and what comes out of a pipe to its end: `<(…)`, `/dev/stdin`.
+pub fn read_text_or_pipe(path: &Path, limit: u64) -> io::Result<String> {
+    if !metadata(path)?.file_type().is_fifo() {
+        return read_text(path, limit);
+    }
+    let mut text = String::new();
+    match File::open(path)?.take(limit + 1).read_to_string(&mut text)? as u64 > limit {
+        true => Err(io::Error::new(ErrorKind::InvalidInput, format!("it is larger than {}", size(limit)))),
+        false => Ok(text),
+    }
 }
 
 fn size(bytes: u64) -> String {

@@ -12,7 +12,7 @@ use super::refusals::{Row, rows};
 use super::shell::Shell;
 use super::words::{ago, count, counted, span, stamp};
 use super::{Scene, samples::Hour};
-use crate::reload::{LastReload, Problem};
+use crate::reload::{Asked, LastReload, Problem};
 use crate::telemetry::{metrics, refusals};
 
 /// Reasons that are shown on the first page.
@@ -159,9 +159,16 @@ fn reload(last: &LastReload, now: SystemTime) -> Reload {
     notes.extend(last.warnings.iter().cloned());
     Reload {
         class: if taken { "good" } else { "bad" },
-        said: format!("A new configuration {what} ({}, asked for by {})", ago(last.at, now), last.asked.name()),
+        said: format!("A new configuration {what} ({}, asked for by {})", ago(last.at, now), asked_by(last.asked)),
         problems: last.problems.iter().map(problem).collect(),
         notes,
+    }
+}
+
+fn asked_by(asked: Asked) -> &'static str {
+    match asked {
+        Asked::Signal => "SIGHUP",
+        Asked::Files => "a changed file",
     }
 }
 

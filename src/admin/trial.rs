@@ -162,7 +162,11 @@ fn masked(text: &str) -> Option<String> {
             read_secrets(&toml::Value::Table(again), false, &mut left);
             left.iter().all(|left| matches!(left.expose(), "" | FORGOTTEN) || !typed.contains(left))
         }
-        Err(_) => !shown.contains("\\u") && !shown.contains("\\U") && !shown.contains("\\x"),
+        // What is no TOML may be anything: a secret in YAML, in JSON, broken over lines.
+        Err(_) => {
+            let lower = text.to_ascii_lowercase();
+            !["secret", "password", "\\u", "\\x"].iter().any(|sign| lower.contains(sign))
+        }
     };
     whole.then_some(shown)
 }

@@ -161,7 +161,7 @@ fn nothing_found() -> ConfigError {
 const LARGEST: u64 = 8 * 1024 * 1024;
 
 fn read(file: &Path) -> Result<Node, ConfigErrors> {
-    let text = files::read_text(file, LARGEST).map_err(|error| {
+    let text = files::read_text_or_pipe(file, LARGEST).map_err(|error| {
         let message = match error.kind() {
             std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
             _ => format!("cannot be read ({error})"),

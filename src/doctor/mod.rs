@@ -150,7 +150,13 @@ pub async fn examine(config: &Arc<Config>, scope: &Scope) -> Report {
     let checks = parts.map(|part| {
         let (config, scope) = (Arc::clone(config), scope.clone());
         let place = part.name().to_owned();
-        let check = async move |report: &mut Report| part.check(&config, &scope, report).await;
+        let chosen = scope.parts.len() < Part::ALL.len();
+        let check = async move |report: &mut Report| {
+            part.check(&config, &scope, report).await;
+            if chosen && *report == Report::default() {
+                report.skipped(part.name(), "", "the configuration has nothing of it");
+            }
+        };
         (place.clone(), within(part.patience(), place, check))
     });
     let mut report = beside(checks).await;

@@ -57,16 +57,29 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
         return report.found(Finding::new(Weight::Warning, Reason::GatewayAnswer, PLACE, seen));
     }
     report.good(PLACE, "", format!("answers at {}", config.settings.admin.address));
-    for (path, read) in [("/readyz", readiness as fn(&Value, &mut Report)), ("/refusals.json", refusals)] {
-        match asked(config, path).await.map(|heard| serde_json::from_slice(&heard.body)) {
-            Ok(Ok(said)) => read(&said, report),
-            Ok(Err(_)) => {
-                let seen = format!("{path} is no JSON");
-                report.found(Finding::new(Weight::Warning, Reason::GatewayAnswer, PLACE, seen));
-            }
-            Err(why) => report.skipped(PLACE, "", format!("{path}: {why}")),
-        }
+    let mut since = SystemTime::now() - LATELY;
+    if let Some(said) = document(config, "/readyz", report).await {
+        readiness(&said, report);
+        // What an earlier configuration refused may be mended by this one.
+        let loaded_at = said["configuration"]["loaded_at"].as_str().and_then(|at| httpdate::parse_http_date(at).ok());
+        since = since.max(loaded_at.unwrap_or(since));
     }
+    if let Some(said) = document(config, "/refusals.json", report).await {
+        refusals(&said, since, report);
+    }
+}
+
+/// What the gateway says at `path`.
+async fn document(config: &Arc<Config>, path: &str, report: &mut Report) -> Option<Value> {
+    match asked(config, path).await.map(|heard| serde_json::from_slice(&heard.body)) {
+        Ok(Ok(said)) => return Some(said),
+        Ok(Err(_)) => {
+            let seen = format!("{path} is no JSON");
+            report.found(Finding::new(Weight::Warning, Reason::GatewayAnswer, PLACE, seen));
+        }
+        Err(why) => report.skipped(PLACE, "", format!("{path}: {why}")),
+    }
+    None
 }
 
 /// Whether a gateway runs at the admin address.
@@ -120,7 +133,12 @@ fn reload(last: &Value, report: &mut Report) {
         let Some(reason) = problem["reason"].as_str().and_then(Reason::with_code) else { continue };
         let key =
             problem["key"].as_str().filter(|key| !key.is_empty()).map(|key| format!("{key}: ")).unwrap_or_default();
-        let seen = format!("the gateway goes on with an earlier configuration: {key}{}", text(&problem["detail"]));
+        let file = problem["file"].as_str().map(|file| match problem["line"].as_u64() {
+            Some(line) => format!("{file}:{line}: "),
+            None => format!("{file}: "),
+        });
+        let (place, detail) = (file.unwrap_or_default(), text(&problem["detail"]));
+        let seen = format!("the gateway goes on with an earlier configuration: {place}{key}{detail}");
         let finding = Finding::new(Weight::Broken, reason, PLACE, seen).at("reload");
         report.found(match problem["remedy"].as_str() {
             Some(remedy) => finding.change(remedy),
@@ -148,9 +166,9 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// What `/refusals.json` says was refused lately that an admin can mend.
-fn refusals(said: &Value, report: &mut Report) {
-    let since = rfc3339(unix_seconds(SystemTime::now() - LATELY));
+/// What `/refusals.json` says was refused from `since` on that an admin can mend.
+fn refusals(said: &Value, since: SystemTime, report: &mut Report) {
+    let since = rfc3339(unix_seconds(since));
     let mut told = BTreeSet::new();
     for group in said.as_array().into_iter().flatten() {
         let Some(reason) = group["code"].as_str().and_then(Reason::with_code) else { continue };
@@ -215,7 +233,7 @@ mod tests {
             { "code": "DW-0000" },
         ]);
         let mut report = Report::default();
-        refusals(&said, &mut report);
+        refusals(&said, SystemTime::now() - LATELY, &mut report);
         let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
         assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls, Reason::TokenAudience]);
         let weights: Vec<_> = report.findings.iter().map(|finding| finding.weight).collect();

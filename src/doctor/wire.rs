@@ -110,7 +110,8 @@ pub async fn reach(peer: &Peer) -> Result<(), Failed> {
 /// `GET target` as a browser's, with further lines.
 pub fn get(target: &str, host: &str, lines: &[String]) -> Vec<u8> {
     let more: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    let (kind, close) = ("Accept: text/html,*/*\r\nUser-Agent: doorward-doctor", "Connection: close");
+    let (kind, close) =
+        ("Accept: text/html,*/*\r\nUser-Agent: Mozilla/5.0 (compatible; Doorward)", "Connection: close");
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{kind}\r\n{more}{close}\r\n\r\n").into_bytes()
 }
 

@@ -129,7 +129,8 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     assert!(text.contains("Line 3") && text.contains("client_id"), "{text}");
     look(&tab, "not-taken").await;
     // What was typed is not kept, and does not turn into the one in force.
-    tab.go(&scene.gateway.admin_url("/try")).await;
+    let tab = browser.tab(&scene.gateway.admin_url("/try")).await;
+    tab.wait_for("textarea").await;
     tab.script(&replace("********", "planted-secret-that-is-wrong")).await;
     tab.click("main button").await;
     tab.wait_for_text("DW-3202").await;
@@ -138,7 +139,8 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     tab.click("main button").await;
     tab.wait_for_text("type it again").await;
     // The secret in force is for its own host.
-    tab.go(&scene.gateway.admin_url("/try")).await;
+    let tab = browser.tab(&scene.gateway.admin_url("/try")).await;
+    tab.wait_for("textarea").await;
     tab.script(&replace("http://127.0.0.2", "http://127.0.0.3")).await;
     tab.click("main button").await;
     tab.wait_for_text("only for the issuer as it is in force").await;
@@ -152,7 +154,7 @@ async fn admins_walk_through_the_console_by_the_gateways_route_and_others_do_not
     let browser = Browser::start().await;
     let tab = browser.tab(&scene.gateway.url("/ops")).await;
     tab.log_in(scene.provider.user("anna")).await;
-    tab.wait_for_text("Ready: people can sign in").await;
+    tab.wait_for_text("Ready: all that is configured").await;
     // Every link and form of every page stays below the route.
     for page in PAGES {
         let link = format!("nav a[href$=\"/ops/{page}\"]");
