@@ -162,13 +162,21 @@ fn masked(text: &str) -> Option<String> {
             read_secrets(&toml::Value::Table(again), false, &mut left);
             left.iter().all(|left| matches!(left.expose(), "" | FORGOTTEN) || !typed.contains(left))
         }
-        // What is no TOML may be anything: a secret in YAML, in JSON, broken over lines.
-        Err(_) => {
-            let lower = text.to_ascii_lowercase();
-            !["secret", "password", "\\u", "\\x"].iter().any(|sign| lower.contains(sign))
-        }
+        Err(_) => shown.lines().all(is_plain),
     };
     whole.then_some(shown)
+}
+
+/// Whether a line of a text that is no TOML certainly holds no secret: what cannot be read may be YAML, JSON, or broken over
+/// lines.
+fn is_plain(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    if !["secret", "password", "\\u", "\\x"].iter().any(|sign| lower.contains(sign)) {
+        return true;
+    }
+    let Some((key, value)) = line.split_once('=') else { return false };
+    let value = value.trim();
+    key.trim().ends_with("_file") || value == format!("{MASK:?}") || value == format!("{FORGOTTEN:?}")
 }
 
 /// What was typed as a secret: as it stands there, and as TOML reads it.
@@ -261,6 +269,7 @@ mod tests {
             "provider.client_secret = \"hunter2\"",
             "client_secret = \"hunter2",
             "client_secret = hunter2",
+            "client_secret = \"hunter2\"\nscopes = [\"openid\"",
             "client_secret = \"a\\\"hunter2\"",
             "client_secret = \"a\"hunter2",
             "extra = [{ client_secret = \"hunter2\", name = \"x\" }]",
@@ -278,7 +287,14 @@ mod tests {
         }
         assert!(!masked("client_secret = \"********\"hunter2").is_some_and(|shown| shown.contains("hunter2")));
         // What cannot be cut out for certain is not shown at all.
-        for typed in ["\"client_\\u0073ecret\" = \"hunt\\u0065r2\"", "\"client_\\u0073ecret\" = \"hunter2"] {
+        for typed in [
+            "\"client_\\u0073ecret\" = \"hunt\\u0065r2\"",
+            "\"client_\\u0073ecret\" = \"hunter2",
+            "client_secret: \"hunter2\"",
+            "client_secret =\n\"hunter2\"",
+            "{\"client_secret\": \"hunter2\"}",
+            "# client_secret: hunter2\nscopes = [",
+        ] {
             assert_eq!(masked(typed), None, "{typed}");
         }
     }
