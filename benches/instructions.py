@@ -205,6 +205,18 @@ class Bench:
             time.sleep(0.05)
         self.give_up("the gateway does not become ready")
 
+    def come_to_rest(self, process):
+        """What a start does beside serving (keys, the doctor's quick checks) is not to be counted to the requests."""
+        deadline, before = time.monotonic() + START, None
+        while time.monotonic() < deadline:
+            with open(f"/proc/{process.pid}/stat") as f:
+                now = sum(int(ticks) for ticks in f.read().rsplit(")", 1)[1].split()[11:13])
+            if before is not None and now - before <= 2:
+                return
+            before = now
+            time.sleep(0.5)
+        self.give_up("the gateway does not come to rest")
+
     def stop(self, process):
         self.running.remove(process)
         process.terminate()
@@ -238,8 +250,8 @@ class Bench:
         process = self.start("valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", *command)
         self.wait_for(("127.0.0.1", listen), process)
         if target.config is not None:
-            # The provider's documents are fetched in the background, and are not to be counted to the requests.
             self.wait_ready(admin, process)
+            self.come_to_rest(process)
         self.ask(listen, target.path, headers, requests)
         self.stop(process)
         if keep:
