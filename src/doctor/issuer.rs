@@ -22,13 +22,7 @@ const LARGEST_KEYS: u64 = 1024 * 1024;
 
 pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
     let checks = config.settings.issuer.iter().enumerate().map(|(index, issuer)| {
-        let subject = Subject {
-            settings: config.settings.clone(),
-            origins: Some(config.origins.clone()),
-            list: "issuer",
-            index,
-            name: issuer.name.clone(),
-        };
+        let subject = Subject::of(config, "issuer", index, &issuer.name);
         let place = subject.place();
         let check = async move |report: &mut Report| examine(&subject, report).await;
         (place.clone(), within(ONE_PROVIDER, place, check))

@@ -21,13 +21,7 @@ use crate::words::in_words;
 
 pub(super) async fn check(config: &Arc<Config>, report: &mut Report) {
     let checks = config.settings.provider.iter().enumerate().map(|(index, provider)| {
-        let subject = Subject {
-            settings: config.settings.clone(),
-            origins: Some(config.origins.clone()),
-            list: "provider",
-            index,
-            name: provider.name.clone(),
-        };
+        let subject = Subject::of(config, "provider", index, &provider.name);
         (subject.place(), async move { examined(&subject).await })
     });
     report.merge(beside(checks).await);

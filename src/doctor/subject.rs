@@ -1,6 +1,6 @@
 //! What is examined: one table of a list of the configuration, how it is called, and how its settings are changed.
 
-use crate::config::{KeyPath, Origin, Origins, Settings};
+use crate::config::{Config, KeyPath, Origin, Origins, Settings};
 
 /// The `index`th `[[provider]]` or `[[issuer]]` of `settings`.
 #[derive(Clone, Debug)]
@@ -14,6 +14,12 @@ pub(super) struct Subject {
 }
 
 impl Subject {
+    /// The one of that name, at `index` of `list` in a configuration that was loaded.
+    pub fn of(config: &Config, list: &'static str, index: usize, name: &str) -> Subject {
+        let (settings, origins) = (config.settings.clone(), Some(config.origins.clone()));
+        Subject { settings, origins, list, index, name: name.to_owned() }
+    }
+
     /// `provider main`.
     pub fn place(&self) -> String {
         format!("{} {}", self.list, self.name)
@@ -36,7 +42,6 @@ impl Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
 
     #[test]
     fn the_line_to_write_names_where_the_present_one_stands() {
