@@ -46,6 +46,7 @@ pub mod sent;
 pub mod server;
 pub mod service_accounts;
 pub mod session;
+pub mod spellings;
 pub mod telemetry;
 pub mod tls_fault;
 pub mod trust;

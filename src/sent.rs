@@ -11,6 +11,7 @@ use url::form_urlencoded;
 
 use crate::config::values::MASK;
 use crate::reason::Failure;
+use crate::spellings::spellings;
 
 /// Shorter ones are looked for as words of their own, since they stand in words that mean something else.
 const LONG: usize = 6;
@@ -21,8 +22,6 @@ const SHORTEST: usize = 4;
 #[derive(Clone, Default)]
 pub struct Sent {
     values: Vec<String>,
-    /// All that stands for a value, the longest first.
-    spellings: Vec<String>,
 }
 
 impl Sent {
@@ -33,19 +32,9 @@ impl Sent {
     }
 
     pub fn add(&mut self, value: &str) {
-        if value.len() < SHORTEST {
-            return;
+        if value.len() >= SHORTEST {
+            self.values.push(value.to_owned());
         }
-        let form: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        let percent = form.replace('+', "%20");
-        let json = serde_json::Value::from(value).to_string();
-        let json = json[1..json.len() - 1].to_owned();
-        let lower = [small_hex(&form), small_hex(&percent)];
-        self.spellings.extend([value.to_owned(), form, percent, json]);
-        self.spellings.extend(lower);
-        self.spellings.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-        self.spellings.dedup();
-        self.values.push(value.to_owned());
     }
 
     /// The value of an `Authorization` header with id and secret (RFC 6749 §2.3.1), and what is in it.
@@ -69,9 +58,9 @@ impl Sent {
     /// `text` with masks for what was sent.
     pub fn without(&self, text: &str) -> String {
         let mut text = Cow::Borrowed(text);
-        for spelling in &self.spellings {
-            if text.contains(spelling.as_str()) {
-                text = replaced(&text, spelling).into();
+        for spelling in spellings(self.values.iter().map(String::as_str), SHORTEST) {
+            if text.contains(&spelling) {
+                text = replaced(&text, &spelling).into();
             }
         }
         // Spelled in some other way, of which nothing can be cut out.
@@ -88,17 +77,6 @@ impl Sent {
         failure.detail = self.without(&failure.detail);
         failure
     }
-}
-
-/// With small letters in `%2f`, as some write it.
-fn small_hex(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut hex = 0;
-    for c in text.chars() {
-        out.push(if hex > 0 { c.to_ascii_lowercase() } else { c });
-        hex = if c == '%' { 2 } else { hex.max(1) - 1 };
-    }
-    out
 }
 
 /// Percent escapes undone, up to three times, as where a request is quoted in an address.
