@@ -158,6 +158,10 @@ async fn a_token_outlives_a_restart_of_the_gateway() {
             sdk.pausing().await;
             // What the token was made from is of no use any more.
             scene.write_assertion(json!({"sub": "ada@example.com", "exp": now() - 600}));
+            // As an operator stops it: what is under way is answered. Of a process that is killed, the SDK would send
+            // again what the app already has.
+            scene.gateway.signal("TERM");
+            scene.gateway.ended().await;
             scene.gateway = scene.gateway.restart(|_| {}).await;
             sdk.go_on();
             scene
