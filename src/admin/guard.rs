@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use crate::canonical::Authority;
 use crate::config::Settings;
+use crate::gateway::console_pass;
 use crate::reason::{Failure, Reason};
 
 /// Largest form: a provider's block with room to spare.
@@ -102,6 +103,10 @@ pub(super) fn admits(session: &ServerSession, settings: &Settings) -> Result<(),
         let peer = address(session.client_addr());
         let seen = peer.map_or_else(|| "no address".to_owned(), |peer| peer.to_string());
         return Err(Failure::new(Reason::ConsoleElsewhere, format!("asked from {seen}")));
+    }
+    if console_pass::is_missing(&head.headers) {
+        let seen = "it came through a proxy, by no route of this gateway whose `allow` is set";
+        return Err(Failure::new(Reason::ConsoleProxied, seen));
     }
     let host = head.headers.get(header::HOST).map(|value| value.as_bytes());
     let host = host.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes()));

@@ -91,7 +91,8 @@ pub(super) fn refuse(shell: Shell, by_person: bool, failure: &Failure) -> Respon
     let status = StatusCode::from_u16(failure.reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let info = failure.reason.info();
     // A name that is not ours and another site are told nothing but why.
-    let told_in_full = !matches!(failure.reason, Reason::ConsoleHost | Reason::ConsoleElsewhere);
+    let told_in_full =
+        !matches!(failure.reason, Reason::ConsoleHost | Reason::ConsoleElsewhere | Reason::ConsoleProxied);
     if by_person && told_in_full {
         let dress = Arc::clone(&shell.dress);
         let html = FailurePage { shell, info, detail: &failure.detail }.render().unwrap_or_default();

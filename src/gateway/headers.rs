@@ -26,7 +26,8 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 40] = [
+const FORBIDDEN: [&str; 41] = [
+    super::console_pass::HEADER_NAME,
     "x-credential-identifier",
     "x-client-cert",
     "x-userinfo",

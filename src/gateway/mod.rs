@@ -6,6 +6,7 @@
 mod account;
 mod body;
 mod caller;
+pub mod console_pass;
 mod cors;
 mod door;
 pub mod explain;
@@ -35,7 +36,7 @@ use pingora_proxy::{FailToProxy, Session};
 
 use crate::authn::Program;
 use crate::authn::program::holds_key;
-use crate::config::console;
+use crate::config::console::Console;
 use crate::config::model::{Access, Settings};
 use crate::endpoints::{self, Answer, Context, Outcome, Refusal, Visit};
 use crate::reason::{Failure, Reason};
@@ -72,7 +73,7 @@ impl Gateway {
         let settings: &Settings = &context.config.settings;
         let routes = Routes::new(settings)?;
         let upstreams = settings.upstream.iter().map(|u| {
-            let console = console::out_of_bounds(u, settings);
+            let console = Console::of(u, settings);
             Upstream::new(u, &settings.timeouts, console).map(Arc::new)
         });
         let trusted = settings.listen.trusted_proxies.iter().map(|network| network.0).collect();
@@ -317,7 +318,13 @@ impl Gateway {
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
     /// `Connection` names, so that nobody can have ours removed.
     fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
-        self.tell_app(upstream_request, way)
+        self.tell_app(upstream_request, way)?;
+        if self.upstream(way).is_some_and(Upstream::is_console)
+            && let Some(pass) = console_pass::pass()
+        {
+            upstream_request.insert_header(console_pass::HEADER, pass.clone())?;
+        }
+        Ok(())
     }
 
     fn response_filter(

@@ -17,7 +17,7 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use ring::digest::{Context, Digest, SHA256};
 use tokio::sync::watch;
 
-use crate::config::console::is_own;
+use crate::config::console::{Console, is_own};
 use crate::config::model::{self, Timeouts};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::pem;
@@ -32,9 +32,9 @@ pub struct Upstream {
     /// One peer for each address; empty while the name does not resolve.
     peers: ArcSwap<Vec<HttpPeer>>,
     next: AtomicUsize,
-    /// The gateway's own console, where the app must not be it: a route takes everybody there.
-    console: Option<SocketAddr>,
-    console_left_out: AtomicBool,
+    console: Console,
+    /// Whether addresses of the app are the console's, and are left out or used.
+    leads_to_console: AtomicBool,
     ca: Option<Arc<CaType>>,
     /// Tells connections of one trust and protocol from those of another, which the proxy library's pool would not.
     kind: u64,
@@ -58,8 +58,8 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 const RESOLVE_RETRY: Duration = Duration::from_secs(2);
 
 impl Upstream {
-    /// Reads the CA file; resolves nothing. No request is ever sent to `console`.
-    pub fn new(settings: &model::Upstream, timeouts: &Timeouts, console: Option<SocketAddr>) -> Result<Self, Failure> {
+    /// Reads the CA file; resolves nothing. No request is ever sent to `console` where that is out of bounds.
+    pub fn new(settings: &model::Upstream, timeouts: &Timeouts, console: Console) -> Result<Self, Failure> {
         let (host, authority) = match &settings.url {
             AppUrl::Tcp { host, port, .. } => (host.clone(), format!("{host}:{port}")),
             AppUrl::Unix { .. } => ("localhost".to_owned(), "localhost".to_owned()),
@@ -82,7 +82,7 @@ impl Upstream {
             peers: ArcSwap::default(),
             next: AtomicUsize::new(0),
             console,
-            console_left_out: AtomicBool::new(false),
+            leads_to_console: AtomicBool::new(false),
             ca,
             server_name: settings.tls_server_name.clone().unwrap_or(host),
             connect: settings.connect.unwrap_or(timeouts.connect).0,
@@ -149,21 +149,19 @@ impl Upstream {
     /// Why there is no address.
     fn nowhere(&self) -> Failure {
         let detail = format!("upstream {}: {}", self.name, self.url);
-        match (self.console_left_out.load(Ordering::Relaxed), self.console) {
-            (true, Some(console)) => {
-                let remedy =
-                    "Set `allow` of each route to this upstream to the admins, or correct the `url` of the upstream.";
-                let seen = format!(
-                    "{detail}, which is the gateway's own console at {console}, and a route takes everybody there"
-                );
-                Failure::new(Reason::UpstreamUnresolved, seen).remedied(remedy)
-            }
-            _ => Failure::new(Reason::UpstreamUnresolved, detail),
+        if !(self.console.out_of_bounds && self.leads_to_console.load(Ordering::Relaxed)) {
+            return Failure::new(Reason::UpstreamUnresolved, detail);
         }
+        let console = self.console.address;
+        let remedy = "Set `allow` of each route to this upstream to the admins, or correct the `url` of the upstream.";
+        let seen =
+            format!("{detail}, which is the gateway's own console at {console}, and a route takes everybody there");
+        Failure::new(Reason::UpstreamUnresolved, seen).remedied(remedy)
     }
 
-    fn is_console(&self, address: SocketAddr) -> bool {
-        self.console.is_some_and(|console| is_own(address, console))
+    /// Whether it is the gateway's own console, to which its routes take chosen people alone.
+    pub fn is_console(&self) -> bool {
+        !self.console.out_of_bounds && self.leads_to_console.load(Ordering::Relaxed)
     }
 
     /// Looks the name up now and then, until `shutdown` turns true.
@@ -213,13 +211,14 @@ impl Upstream {
     }
 
     fn store(&self, addresses: &[SocketAddr]) {
-        let mut sorted: Vec<_> = addresses.iter().copied().filter(|address| !self.is_console(*address)).collect();
-        let left_out = sorted.len() < addresses.len();
-        if left_out && !self.console_left_out.swap(true, Ordering::Relaxed) {
+        let (own, mut sorted): (Vec<_>, Vec<_>) =
+            addresses.iter().copied().partition(|address| is_own(*address, self.console.address));
+        let led_there = self.leads_to_console.swap(!own.is_empty(), Ordering::Relaxed);
+        if !self.console.out_of_bounds {
+            sorted.extend(own);
+        } else if !own.is_empty() && !led_there {
             let url = self.url.to_string();
             tracing::error!(upstream = %self.name, url, "the app's address is the gateway's own console, to which a route takes everybody: it is not used");
-        } else if !left_out {
-            self.console_left_out.store(false, Ordering::Relaxed);
         }
         sorted.sort_unstable();
         sorted.dedup();
@@ -301,19 +300,24 @@ mod tests {
             toml::from_str::<model::Upstream>(&text).expect("an upstream")
         };
         let admin: SocketAddr = "127.0.0.1:9090".parse().expect("an address");
-        let new = |url: &str, console| Upstream::new(&settings(url), &Timeouts::default(), console).expect("good");
-        let console = new("http://[::ffff:127.0.0.1]:9090", Some(admin));
+        let new = |url: &str, out_of_bounds| {
+            let console = Console { address: admin, out_of_bounds };
+            Upstream::new(&settings(url), &Timeouts::default(), console).expect("good")
+        };
+        let console = new("http://[::ffff:127.0.0.1]:9090", true);
         let refused = console.peer(0, false).map(drop).expect_err("refused");
         assert_eq!(refused.reason, Reason::UpstreamUnresolved);
         assert!(refused.detail.contains("own console at 127.0.0.1:9090"), "{}", refused.detail);
-        assert_eq!(new("http://127.0.0.1:9090", None).addresses(), 1, "where routes choose who may");
+        assert!(!console.is_console(), "what leads nowhere brings no pass");
+        let chosen = new("http://127.0.0.1:9090", false);
+        assert_eq!((chosen.addresses(), chosen.is_console()), (1, true), "where routes choose who may");
         // A name that leads there, as it resolves, and as a reload takes it over.
-        let named = new("http://intranet.example:9090", Some(admin));
+        let named = new("http://intranet.example:9090", true);
         named.store(&[admin, "192.0.2.7:9090".parse().expect("an address")]);
         assert_eq!(named.addresses(), 1);
-        let before = new("http://intranet.example:9090", None);
+        let before = new("http://intranet.example:9090", false);
         before.store(&[admin]);
-        let after = new("http://intranet.example:9090", Some(admin));
+        let after = new("http://intranet.example:9090", true);
         after.inherit(&before);
         assert_eq!((before.addresses(), after.addresses()), (1, 0));
         assert!(after.peer(0, false).map(drop).expect_err("refused").remedy().contains("`allow`"));

@@ -27,5 +27,8 @@ macro_rules! console {
         ConsoleOpen = "DW-9108", 0, Admin, "A route leads people who are no admins to the console",
             "The route's upstream is the gateway's own admin listener, and the route is public or for everybody who is signed in.",
             "Set `allow` of the route to the admins, or take the route away.";
+        ConsoleProxied = "DW-9109", 403, Admin, "The console is not shown through this proxy",
+            "The request says that it was forwarded (`Forwarded`, `X-Forwarded-For`, `-Host` or `-Proto`), and what forwarded it is no route of this gateway that `allow` keeps for chosen people: another proxy, or a route whose app has become the console since the gateway looked.",
+            "Open the console on the gateway's own host without a proxy, or through a route of the gateway with `allow` set to the admins.";
     } };
 }

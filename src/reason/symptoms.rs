@@ -332,7 +332,16 @@ const SYMPTOMS: &[Symptom] = &[
         heading: "The console does not open",
         first: "The admin listener shows the console on the gateway's own host, or through a route of the gateway that only \
             admins may use.",
-        reasons: &[ConsoleElsewhere, ConsoleHost, ConsoleOpen, ConsolePage, ConsoleMethod, ConsoleForm, ConsoleBusy],
+        reasons: &[
+            ConsoleElsewhere,
+            ConsoleProxied,
+            ConsoleHost,
+            ConsoleOpen,
+            ConsolePage,
+            ConsoleMethod,
+            ConsoleForm,
+            ConsoleBusy,
+        ],
     },
     Symptom {
         heading: "The gateway says that it made a mistake",

@@ -37,10 +37,20 @@ impl Judge<'_> {
     }
 }
 
-/// Where the console is, if `upstream` must not lead there: a route takes others than chosen people to it.
-pub fn out_of_bounds(upstream: &Upstream, settings: &Settings) -> Option<SocketAddr> {
-    let leads = |route: &&Route| upstream_of(route, settings).is_some_and(|found| found.name == upstream.name);
-    settings.route.iter().filter(leads).any(is_open).then_some(settings.admin.address)
+/// The gateway's own console, as an app sees it that may turn out to be it.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    pub address: SocketAddr,
+    /// Whether the app must not be it: a route takes others than chosen people to the app.
+    pub out_of_bounds: bool,
+}
+
+impl Console {
+    pub fn of(upstream: &Upstream, settings: &Settings) -> Console {
+        let leads = |route: &&Route| upstream_of(route, settings).is_some_and(|found| found.name == upstream.name);
+        let out_of_bounds = settings.route.iter().filter(leads).any(is_open);
+        Console { address: settings.admin.address, out_of_bounds }
+    }
 }
 
 /// Whether `address` is the listener `admin` of this machine.
