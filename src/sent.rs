@@ -4,6 +4,7 @@
 //! among them, however a request spells them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -17,6 +18,10 @@ use crate::spellings::spellings;
 const LONG: usize = 6;
 /// Shorter ones are nobody's secret.
 const SHORTEST: usize = 4;
+/// So many bytes of a value in a row tell enough of it.
+const PART: usize = 10;
+/// Of shorter values no part is looked for: it might be a word.
+const WITH_PARTS: usize = 16;
 
 /// Values that went out with a request and are nobody else's business. Has no `Debug`.
 #[derive(Clone, Default)]
@@ -63,13 +68,38 @@ impl Sent {
                 text = replaced(&text, &spelling).into();
             }
         }
+        let text = self.without_parts(&text);
         // Spelled in some other way, of which nothing can be cut out.
         let decoded = unescaped(&text);
         let hidden = |value: &String| value.len() >= LONG && decoded.contains(value.as_str());
         match decoded != text && self.values.iter().any(hidden) {
             true => MASK.to_owned(),
-            false => text.into_owned(),
+            false => text,
         }
+    }
+
+    /// `text` with masks for parts of what was sent, in large or small letters: some cut short what they quote.
+    fn without_parts(&self, text: &str) -> String {
+        let long = self.values.iter().filter(|value| value.len() >= WITH_PARTS);
+        let long: Vec<String> = long.map(|value| value.to_ascii_lowercase()).collect();
+        let parts: HashSet<&[u8]> = long.iter().flat_map(|value| value.as_bytes().windows(PART)).collect();
+        let lower = text.to_ascii_lowercase();
+        let (mut out, mut shown) = (String::with_capacity(text.len()), 0);
+        for (at, part) in lower.as_bytes().windows(PART).enumerate() {
+            if !parts.contains(part) {
+                continue;
+            }
+            let end = text.ceil_char_boundary(at + PART);
+            if at >= shown {
+                out.push_str(&text[shown..text.floor_char_boundary(at)]);
+                if !out.ends_with(MASK) || at > shown {
+                    out.push_str(MASK);
+                }
+            }
+            shown = shown.max(end);
+        }
+        out.push_str(&text[shown..]);
+        out
     }
 
     /// `failure` with a detail that does not quote what was sent.
@@ -155,6 +185,19 @@ mod tests {
                 assert!(!told.contains(part), "{said}: {told}");
             }
         }
+        for said in [
+            format!("bad secret `{}...`", &secret[..12]),
+            format!("BAD SECRET {}", secret.to_uppercase()),
+            format!("bad secret ends in {}", &secret[secret.len() - 11..]),
+            format!("bad {}", secret.bytes().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            "ümläut the-c0de-of-än, the-c0de-of-annä".to_owned(),
+        ] {
+            let told = sent.without(&said);
+            assert!(told.contains(MASK) && !told.contains("s3cret") && !told.contains("uotes"), "{said}: {told}");
+            assert!(!told.contains("733363726574") && !told.to_lowercase().contains("s3cret"), "{said}: {told}");
+        }
+        assert_eq!(sent.without("x the-c0de-of-annathe-c0de-of-anna y"), format!("x {MASK}{MASK} y"));
+        assert_eq!(sent.without("x c0de-of-anna y c0de-of-anna"), format!("x {MASK} y {MASK}"));
         for kept in ["Invalid client secret provided.", "abcde is 100% unknown", "%zz %"] {
             assert_eq!(sent.without(kept), kept);
         }

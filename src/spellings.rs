@@ -25,6 +25,8 @@ fn of(secret: &str) -> Vec<String> {
     let mut all = vec![secret.to_owned(), json.to_owned(), html(secret), html(json)];
     all.extend(encoded.iter().map(|one| in_small_digits(one)));
     all.extend(encoded);
+    all.push(secret.bytes().map(|byte| format!("{byte:02x}")).collect());
+    all.push(secret.bytes().map(|byte| format!("{byte:02X}")).collect());
     // RFC 6749 §2.3.1 encodes the parts before HTTP Basic does.
     all.extend([secret, &form].into_iter().flat_map(in_base64));
     all
