@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use self::arrows::Arrow;
-use self::target::{Seen, Target};
+use self::target::{Aim, Seen, Target};
 use super::{Finding, Report, Weight};
 use crate::config::Config;
 use crate::config::model::{Access, Route, Settings};
@@ -94,38 +94,32 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
         return;
     };
     if route.access != Access::Public && !route.preflight {
-        // What a stranger sends reaches nobody, with any header and with a session that somebody else sealed.
-        let strangers = [("without a session", String::new()), ("with a forged session", target.forged_session())];
-        for (what, cookie) in strangers {
+        // What a stranger sends reaches nobody, with any header and with what somebody else sealed or signed.
+        let strangers = [
+            ("without a session", String::new()),
+            ("with a forged session", target.forged_session()),
+            ("with a forged token", target.forged_token()),
+        ];
+        for (what, credential) in strangers {
             for arrow in arrows::all(settings) {
-                if let Some(_app) = sum.noted(target.send(client, &aim, &cookie, &arrow).await) {
+                if let Some(_app) = sum.noted(target.send(client, &aim, &credential, &arrow).await) {
                     sum.entered.push((place.clone(), what));
                 }
             }
         }
     }
-    let cookie = match route.access {
-        Access::Public => String::new(),
-        _ => target.own_session(route).unwrap_or_default(),
+    let good = match route.access {
+        Access::Public => vec![String::new()],
+        Access::SignedIn => vec![target.own_session(route)],
+        Access::Bearer => vec![target.own_token()],
+        Access::SignedInOrBearer => vec![target.own_session(route), target.own_token()],
     };
-    let honest = match target.send(client, &aim, &cookie, &Arrow::nothing()).await {
-        Seen::App(honest) => honest,
-        other => {
-            sum.unseen.insert(place, why_unseen(route, &other));
-            return;
-        }
-    };
-    sum.seen.insert(place.clone());
-    for arrow in arrows::all(settings) {
-        sum.forged += arrow.forged;
-        if let Some(seen) = sum.noted(target.send(client, &aim, &cookie, &arrow).await) {
-            let through = seen.iter().filter(|line| !honest.contains(line));
-            sum.passed.extend(through.map(|line| (place.clone(), format!("`{}: {}`", line.0, line.1))));
-        }
+    for credential in good {
+        disguised(target, settings, route, (client, &aim, &credential), sum).await;
     }
     if route.access == Access::Public && route.host.is_none() {
-        let other = target::Aim { host: arrows::HOST.to_owned(), ..aim };
-        if let Some(seen) = sum.noted(target.send(client, &other, &cookie, &Arrow::nothing()).await)
+        let other = Aim { host: arrows::HOST.to_owned(), ..aim };
+        if let Some(seen) = sum.noted(target.send(client, &other, "", &Arrow::nothing()).await)
             && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
             && !sum.any_host.contains(&place)
         {
@@ -134,18 +128,41 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
     }
 }
 
-/// Why an honest request did not come to the app.
-fn why_unseen(route: &Route, seen: &Seen) -> String {
-    match (route.access, seen) {
-        (Access::Bearer, _) => {
-            "what the app sees of a request with a token: only programs with one reach it, and none is made up here"
-                .to_owned()
+/// Whoever may come in, and says beside it that he is somebody else.
+async fn disguised(
+    target: &Target,
+    settings: &Settings,
+    route: &Route,
+    (client, aim, credential): (IpAddr, &Aim, &str),
+    sum: &mut Sum,
+) {
+    let place = route.place();
+    let honest = match target.send(client, aim, credential, &Arrow::nothing()).await {
+        Seen::App(honest) => honest,
+        other => {
+            let how = if credential.starts_with("Authorization") { " with a token" } else { "" };
+            sum.unseen.insert(format!("{place}{how}"), why_unseen(&other));
+            return;
         }
-        (_, Seen::Nothing(why)) => format!("an honest request got no answer: {why}"),
-        (_, Seen::Gateway(status)) => {
+    };
+    sum.seen.insert(place.clone());
+    for arrow in arrows::all(settings) {
+        sum.forged += arrow.forged;
+        if let Some(seen) = sum.noted(target.send(client, aim, credential, &arrow).await) {
+            let through = seen.iter().filter(|line| !honest.contains(line));
+            sum.passed.extend(through.map(|line| (place.clone(), format!("`{}: {}`", line.0, line.1))));
+        }
+    }
+}
+
+/// Why an honest request did not come to the app.
+fn why_unseen(seen: &Seen) -> String {
+    match seen {
+        Seen::Nothing(why) => format!("an honest request got no answer: {why}"),
+        Seen::Gateway(status) => {
             format!("the gateway answered an honest request itself, with status {status}, so the app was not seen")
         }
-        (_, Seen::App(_)) => String::new(),
+        Seen::App(_) => String::new(),
     }
 }
 
@@ -289,12 +306,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn routes_whose_app_was_not_seen_are_not_called_good() {
-        let bearer =
-            "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n[[route]]\naccess = 'bearer'\n";
+    async fn a_program_with_a_good_token_cannot_say_that_it_is_somebody_else() {
+        let bearer = "[[issuer]]\nname = 'ci'\nissuer = 'https://ci.example'\naudiences = ['a']\n[[route]]\naccess = 'bearer'\n\
+                      issuers = ['ci']\nscopes = ['read']\n[[route]]\npath = '/both'\naccess = 'signed-in-or-bearer'\n";
         let report = examined(bearer).await;
+        assert_eq!(report.findings, []);
+        assert!(report.good[0].said.contains("on 2 routes, none reached the app"), "{:?}", report.good[0]);
+        let believing = examined(&format!("[listen]\ntrusted_proxies = ['0.0.0.0/0']\n{bearer}")).await;
+        assert!(believing.findings.iter().any(|found| found.seen.contains("forged.invalid")), "{believing:?}");
+    }
+
+    #[tokio::test]
+    async fn routes_whose_app_was_not_seen_are_not_called_good() {
+        // Of a method whose answer has no body nothing is seen.
+        let report = examined("[[route]]\nmethods = ['HEAD']\n").await;
         assert_eq!((report.findings, report.good), (Vec::new(), Vec::new()));
-        assert!(report.skipped.iter().any(|said| said.said.contains("with a token")), "{:?}", report.skipped);
+        assert!(report.skipped.iter().any(|said| said.said.contains("no method of it")), "{:?}", report.skipped);
     }
 
     #[test]

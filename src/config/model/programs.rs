@@ -313,6 +313,19 @@ pub struct Federation {
     pub token_lifetime: Period,
 }
 
+impl Default for Federation {
+    fn default() -> Self {
+        Federation {
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            skip_audience_validation: false,
+            subject_claim: default_user_claim(),
+            allow: None,
+            token_lifetime: default_token_lifetime(),
+        }
+    }
+}
+
 fn default_token_lifetime() -> Period {
     Period::seconds(3600)
 }

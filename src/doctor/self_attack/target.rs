@@ -12,17 +12,22 @@ use super::arrows::Arrow;
 use crate::assembly;
 use crate::clock::unix_seconds;
 use crate::config::Config;
-use crate::config::model::{Route, Settings};
+use crate::config::model::{Route, Settings, own_issuer};
 use crate::config::values::{AppScheme, AppUrl, Secret};
 use crate::doctor::wire::{self, Peer};
 use crate::gateway::{Gateway, Rehearsal};
 use crate::identity::Identity;
+use crate::jwt::Signer;
 use crate::keys::Keyring;
 use crate::session::Session;
 use crate::session::cookies::Cookies;
 
 /// By this header the app's own answers are known.
 const SEEN: &str = "x-doorward-seen";
+/// Who asks.
+const WHO: &str = "doorward-doctor";
+/// The whole attack takes less.
+const TOKEN_SECONDS: u64 = 600;
 /// Longest head that the app reads.
 const LONGEST: usize = 256 * 1024;
 
@@ -98,12 +103,13 @@ impl Target {
         Ok(Target { address, client, settings, keys: keys.ok_or("no key")?, stranger, cookies, _tasks: tasks })
     }
 
-    /// Sends a request of `client` with what the arrow forges; waits for the answer before the next.
-    pub async fn send(&self, client: IpAddr, aim: &Aim, cookie: &str, arrow: &Arrow) -> Seen {
+    /// Sends a request of `client` with a line that says who it is, if any, and what the arrow forges; waits for the answer
+    /// before the next.
+    pub async fn send(&self, client: IpAddr, aim: &Aim, credential: &str, arrow: &Arrow) -> Seen {
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
         let mut request = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", aim.method, aim.path, aim.host);
-        if !cookie.is_empty() {
-            request.push_str(&format!("Cookie: {cookie}\r\n"));
+        if !credential.is_empty() {
+            request.push_str(&format!("{credential}\r\n"));
         }
         arrow.lines.iter().for_each(|line| request.push_str(&format!("{line}\r\n")));
         if !arrow.lines.iter().any(|line| line.starts_with("Connection:")) {
@@ -124,8 +130,27 @@ impl Target {
     }
 
     /// The cookie of somebody who is signed in by what `route` takes.
-    pub fn own_session(&self, route: &Route) -> Option<String> {
-        self.session(&self.keys, route)
+    pub fn own_session(&self, route: &Route) -> String {
+        self.session(&self.keys, route).unwrap_or_default()
+    }
+
+    /// A token of the gateway's own, which every route for programs takes here.
+    pub fn own_token(&self) -> String {
+        self.token(&self.settings.secrets)
+    }
+
+    /// The same, signed by somebody else.
+    pub fn forged_token(&self) -> String {
+        one_time_secret().map(|secret| self.token(&[secret])).unwrap_or_default()
+    }
+
+    fn token(&self, secrets: &[Secret]) -> String {
+        let (issuer, now) = (own_issuer(&self.settings.public_url), unix_seconds(SystemTime::now()));
+        let claims = serde_json::json!({
+            "iss": issuer, "sub": WHO, "aud": [issuer], "iat": now, "exp": now + TOKEN_SECONDS, "jti": WHO, "client_id": WHO,
+        });
+        let token = Signer::new(secrets).zip(claims.as_object()).and_then(|(signer, claims)| signer.sign(claims).ok());
+        token.map(|token| format!("Authorization: Bearer {token}")).unwrap_or_default()
     }
 
     /// The same, sealed by somebody else.
@@ -144,8 +169,8 @@ impl Target {
             last_used: now,
             identity: Identity {
                 provider: route.provider.clone().or_else(|| ways.next().cloned())?,
-                subject: "doorward-doctor".into(),
-                user: "doorward-doctor".into(),
+                subject: WHO.into(),
+                user: WHO.into(),
                 email: None,
                 email_verified: None,
                 preferred_username: None,
@@ -157,7 +182,7 @@ impl Target {
             tokens: None,
         };
         let sealed = session.seal(keys, self.cookies.sealed_for(), settings.session.max_bytes.0).ok()?;
-        Some(format!("{}={sealed}", self.cookies.session()))
+        Some(format!("Cookie: {}={sealed}", self.cookies.session()))
     }
 }
 
@@ -179,8 +204,10 @@ fn disarmed(settings: &Settings, app: SocketAddr, secret: &Secret) -> Settings {
     }
     for route in &mut settings.route {
         (route.allow, route.max_age, route.fresh_sign_in) = (None, None, false);
-        route.acr_values.clear();
+        [&mut route.acr_values, &mut route.issuers, &mut route.scopes].into_iter().for_each(Vec::clear);
     }
+    // So that the gateway takes tokens of its own.
+    settings.federation.get_or_insert_with(Default::default);
     settings
 }
 
