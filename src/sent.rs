@@ -89,9 +89,10 @@ impl Sent {
             if !parts.contains(part) {
                 continue;
             }
-            let end = text.ceil_char_boundary(at + PART);
+            let end = (at + PART..text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
             if at >= shown {
-                out.push_str(&text[shown..text.floor_char_boundary(at)]);
+                let start = (shown..=at).rev().find(|start| text.is_char_boundary(*start)).unwrap_or(shown);
+                out.push_str(&text[shown..start]);
                 if !out.ends_with(MASK) || at > shown {
                     out.push_str(MASK);
                 }
