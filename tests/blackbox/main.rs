@@ -43,6 +43,7 @@ mod pages;
 mod parts;
 mod password_form;
 mod presets;
+mod provider_pages;
 mod proxying;
 mod radicale;
 mod reload;

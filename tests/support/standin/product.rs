@@ -218,6 +218,8 @@ pub struct Registration {
     pub client_auth: Vec<String>,
     /// The certificate (PEM) and its public key (PEM) whose assertions are taken (`private_key_jwt`).
     pub certificate: Option<(String, String)>,
+    /// The name (`kid`) and public key (PEM) of a key that the provider made, whose assertions are taken.
+    pub key: Option<(String, String)>,
     pub response_types: Vec<String>,
     pub redirect_uris: Vec<String>,
     pub post_logout_redirect_uris: Vec<String>,
