@@ -60,7 +60,7 @@ pub async fn look(tab: &Tab, name: &str) {
         } else {
             tab.screen(1000, 800, false).await;
         }
-        let faults = tab.script(FAULTS).await;
+        let faults = tab.faults(FAULTS).await;
         tab.screenshot(&format!("page-{name}-{look}")).await;
         assert_eq!(faults, json!([]), "{name}, {look}");
     }
