@@ -26,6 +26,8 @@ use crate::support::{eventually, in_time, random_word};
 
 type Socket = WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
+/// A WebSocket that has greeted. Where an app's 101 is there before the proxy library has passed on that the request has no
+/// body, it takes the end of that for the end of the upgraded connection: rare, and a client connects again.
 async fn socket(gateway: &Gateway, person: &Person) -> Socket {
     let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
     let cookies = person.cookie_header(&gateway.url("/ws").parse().expect("URL"));
@@ -206,6 +208,8 @@ async fn two_hundred_reloads_under_load_fail_no_request() {
             _ => text,
         };
         assert_eq!(scene.gateway.reload_text(&text).await, !bad, "reload {n}");
+        // Not silent for so long that it would be ended for that.
+        assert_eq!(echo(&mut long, "still").await.as_deref(), Some("still"), "reload {n}");
     }
     let before = answered.load(Ordering::Relaxed);
     eventually("requests go on", || async { (answered.load(Ordering::Relaxed) > before + 50).then_some(()) }).await;
@@ -276,14 +280,16 @@ async fn socket_over_tls(
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let name = gateway.address().ip().into();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let mut request = gateway.url("/ws").replace("https://", "wss://").into_client_request().expect("a request");
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token"));
-    let (mut socket, _) = tokio_tungstenite::client_async(request, tls).await.expect("a WebSocket");
-    socket.next().await.expect("a greeting").expect("a greeting");
-    socket
+    eventually("a WebSocket", || async {
+        let tcp = TcpStream::connect(gateway.address()).await.ok()?;
+        let tls = connector.connect(gateway.address().ip().into(), tcp).await.ok()?;
+        let (mut socket, _) = tokio_tungstenite::client_async(request.clone(), tls).await.ok()?;
+        socket.next().await?.ok().map(|_| socket)
+    })
+    .await
 }
 
 /// Over TLS, by HTTP/1.1 and HTTP/2, on connections that stay and on new ones, with a token and without: each reload has
@@ -343,6 +349,7 @@ async fn other_certificates_and_secrets_fail_no_request_over_tls() {
         let (listen, tables) = other(n);
         let taken = gateway.reload(|config| (config.listen, config.tables) = (listen, tables)).await;
         assert!(taken, "reload {n}");
+        assert_eq!(echo(&mut long, "still").await.as_deref(), Some("still"), "reload {n}");
     }
     let before = answered.load(Ordering::Relaxed);
     eventually("requests go on", || async { (answered.load(Ordering::Relaxed) > before + 50).then_some(()) }).await;

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long a condition may take on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A port nobody listens on. It lies below the range from which the kernel takes ports for outgoing connections,
 /// and is handed out once in this process, so that it is still free when it is used a moment later.
