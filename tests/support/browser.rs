@@ -149,7 +149,15 @@ impl Tab {
         self.console.lock().expect("console").clone()
     }
 
-    /// Status and address of every answer so far.
+    /// Waits for an answer with this status whose address fulfils `wanted`.
+    pub async fn wait_for_response(&self, status: i64, wanted: impl Fn(&str) -> bool) {
+        eventually(&format!("an answer with status {status}"), || async {
+            self.responses().iter().any(|(had, url)| *had == status && wanted(url)).then_some(())
+        })
+        .await;
+    }
+
+    /// Status and address of every answer so far, as far as the browser has told of it yet.
     pub fn responses(&self) -> Vec<(i64, String)> {
         self.responses.lock().expect("responses").clone()
     }
@@ -163,10 +171,24 @@ impl Tab {
         in_time("the address", self.page.url()).await.ok().flatten().unwrap_or_default()
     }
 
-    /// Waits until the address fulfils `wanted`, and tells it.
+    /// Waits until the address fulfils `wanted` and scripts run in the page that is there, and tells it.
     pub async fn wait_for_url(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        eventually(&format!("{what} in the address bar"), || async { Some(self.url().await).filter(|u| wanted(u)) })
-            .await
+        eventually(&format!("{what} in the address bar"), || async {
+            let url = Some(self.url().await).filter(|url| wanted(url))?;
+            // The address changes first: until the page is there, a script has none to run in.
+            let read = self.script("document.readyState !== 'loading'").await == true;
+            (read && self.url().await == url).then_some(url)
+        })
+        .await
+    }
+
+    /// Waits until a JavaScript expression has this value: what the browser does in its own time, as giving the focus.
+    pub async fn wait_for_script(&self, expression: &str, value: impl Into<serde_json::Value>) {
+        let value = value.into();
+        eventually(&format!("{value} of {expression}"), || async {
+            (self.script(expression).await == value).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the page shows an element.
