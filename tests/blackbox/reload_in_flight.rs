@@ -26,17 +26,14 @@ use crate::support::{eventually, in_time, random_word};
 
 type Socket = WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
-/// A WebSocket that has greeted. Where an app's 101 is there before the proxy library has passed on that the request has no
-/// body, it takes the end of that for the end of the upgraded connection: rare, and a client connects again.
+/// A WebSocket that has greeted.
 async fn socket(gateway: &Gateway, person: &Person) -> Socket {
     let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
     let cookies = person.cookie_header(&gateway.url("/ws").parse().expect("URL"));
     request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
-    eventually("a WebSocket", || async {
-        let (mut socket, _) = tokio_tungstenite::connect_async(request.clone()).await.ok()?;
-        socket.next().await?.ok().map(|_| socket)
-    })
-    .await
+    let (mut socket, _) = in_time("a WebSocket", tokio_tungstenite::connect_async(request)).await.expect("101");
+    in_time("a greeting", socket.next()).await.expect("a greeting").expect("a greeting");
+    socket
 }
 
 async fn echo<S>(socket: &mut WebSocketStream<S>, text: &'static str) -> Option<String>
@@ -283,13 +280,11 @@ async fn socket_over_tls(
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let mut request = gateway.url("/ws").replace("https://", "wss://").into_client_request().expect("a request");
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token"));
-    eventually("a WebSocket", || async {
-        let tcp = TcpStream::connect(gateway.address()).await.ok()?;
-        let tls = connector.connect(gateway.address().ip().into(), tcp).await.ok()?;
-        let (mut socket, _) = tokio_tungstenite::client_async(request.clone(), tls).await.ok()?;
-        socket.next().await?.ok().map(|_| socket)
-    })
-    .await
+    let tcp = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let tls = connector.connect(gateway.address().ip().into(), tcp).await.expect("TLS");
+    let (mut socket, _) = in_time("a WebSocket", tokio_tungstenite::client_async(request, tls)).await.expect("101");
+    in_time("a greeting", socket.next()).await.expect("a greeting").expect("a greeting");
+    socket
 }
 
 /// Over TLS, by HTTP/1.1 and HTTP/2, on connections that stay and on new ones, with a token and without: each reload has
