@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -102,9 +103,9 @@ impl Config {
     pub async fn start(self) -> Gateway {
         let mut child = self.command().spawn().expect("the built binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stderr.take().expect("piped"), &log);
-        collect(child.stdout.take().expect("piped"), &log);
-        let gateway = Gateway { config: self, log, child: Mutex::new(child) };
+        let readers =
+            [collect(child.stderr.take().expect("piped"), &log), collect(child.stdout.take().expect("piped"), &log)];
+        let gateway = Gateway { config: self, log, readers, child: Mutex::new(child) };
         gateway.healthy().await;
         // What is said at the start is read by threads of the tests: it may answer before they have it all.
         if matches!(gateway.config.log_level, "info" | "debug" | "trace") {
@@ -114,19 +115,21 @@ impl Config {
     }
 }
 
-fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             log.lock().expect("log").push(String::from_utf8_lossy(&line).into_owned());
         }
-    });
+    })
 }
 
 /// A running gateway.
 pub struct Gateway {
     pub config: Config,
     log: Arc<Mutex<Vec<String>>>,
+    /// They end with what they read.
+    readers: [JoinHandle<()>; 2],
     child: Mutex<Child>,
 }
 
@@ -135,7 +138,8 @@ impl Gateway {
         let url = self.admin_url("/healthz");
         let client = reqwest::Client::new();
         eventually("the gateway's /healthz", || async {
-            if let Some(status) = self.exited() {
+            if self.exited().is_some() {
+                let status = self.ended().await;
                 panic!("the gateway ended with {status} instead of starting; its log:\n{}", self.log_text());
             }
             client.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
@@ -185,7 +189,8 @@ impl Gateway {
         eventually("the gateway is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
     }
 
-    /// What the gateway has written so far.
+    /// What of the gateway's log has been read so far. Its lines come after the answers that they are about: whatever is to
+    /// be in it is awaited ([`Gateway::log_line`]), and so is a later line where something is not to be in it.
     pub fn log_text(&self) -> String {
         self.log.lock().expect("log").join("\n")
     }
@@ -207,6 +212,20 @@ impl Gateway {
     pub async fn log_line(&self, words: &[&str]) -> String {
         eventually(&format!("a log line with {words:?}"), || async {
             self.log_lines().into_iter().find(|line| words.iter().all(|word| line.contains(word)))
+        })
+        .await
+    }
+
+    /// Waits for the line of the access log about the refusal that `shown` is of, by its reference; tells both.
+    pub async fn refusal(&self, code: &str, shown: &str) -> (String, String) {
+        let of_code = [" access ", &format!("reason={code}")];
+        eventually(&format!("the line of the access log for {code} whose reference is shown in: {shown}"), || async {
+            let lines = self.log_lines().into_iter().filter(|line| of_code.iter().all(|word| line.contains(word)));
+            let mut named = lines.filter_map(|line| {
+                let reference = line.rsplit_once("reference=")?.1.trim().to_owned();
+                Some((line, reference))
+            });
+            named.find(|(_, reference)| shown.contains(reference.as_str()))
         })
         .await
     }
@@ -233,9 +252,12 @@ impl Gateway {
         self.child.lock().expect("child").try_wait().expect("the child's status")
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself; from then on its log is whole.
     pub async fn ended(&self) -> ExitStatus {
-        eventually("the gateway ends", || async { self.exited() }).await
+        let status = eventually("the gateway ends", || async { self.exited() }).await;
+        let read = || async { self.readers.iter().all(JoinHandle::is_finished).then_some(()) };
+        eventually("the end of the gateway's log", read).await;
+        status
     }
 
     /// Writes the configuration as `change` leaves it into the place of the one that runs, and says nothing of it.
@@ -266,8 +288,13 @@ impl Gateway {
     pub async fn hang_up(&self) -> bool {
         let before = self.metric("doorward_reloads_total", &[]).await;
         self.signal("HUP");
-        eventually("a reload", || async { (self.metric("doorward_reloads_total", &[]).await > before).then_some(()) })
-            .await;
+        eventually("a reload", || async {
+            let reloaded = self.metric("doorward_reloads_total", &[]).await > before;
+            // The gateway may have seen the changed file by itself before, and the signal comes on top of that.
+            let asked_by = || async { self.readyz().await.1["configuration"]["last_reload"]["asked_by"].clone() };
+            (reloaded && asked_by().await == "SIGHUP").then_some(())
+        })
+        .await;
         self.metric("doorward_configuration_good", &[]).await == 1.0
     }
 
