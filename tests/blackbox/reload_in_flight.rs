@@ -306,7 +306,7 @@ async fn other_certificates_and_secrets_fail_no_request_over_tls() {
     (config.listen, config.tables) = other(0);
     let mut gateway = config.start().await;
     let now = forger::now();
-    let claims = json!({"iss": "https://ci.example", "sub": "robot-7", "aud": "api", "exp": now + 600, "iat": now});
+    let claims = json!({"iss": "https://ci.example", "sub": "robot-7", "aud": "api", "exp": now + 3600, "iat": now});
     let token = key.sign(&json!({"alg": "ES256", "typ": "at+jwt", "kid": "k1"}), &claims);
     let mut long = socket_over_tls(&gateway, &authority, &token).await;
     let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");

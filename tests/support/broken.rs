@@ -318,7 +318,7 @@ impl Deployment {
     }
 
     async fn console(&self) -> Value {
-        let answer = reqwest::get(self.gateway().admin_url("/refusals.json")).await.expect("/refusals.json");
+        let answer = self.gateway().admin("/refusals.json").await;
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
     }
 

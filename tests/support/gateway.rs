@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, free_port, random_word};
+use super::{eventually, free_port, in_time, random_word};
 
 /// A configuration in the making. Text pieces are TOML, written as an operator writes them.
 pub struct Config {
@@ -105,7 +105,7 @@ impl Config {
         let log = Arc::new(Mutex::new(Vec::new()));
         let readers =
             [collect(child.stderr.take().expect("piped"), &log), collect(child.stdout.take().expect("piped"), &log)];
-        let gateway = Gateway { config: self, log, readers, child: Mutex::new(child) };
+        let gateway = Gateway { config: self, log, readers, programs: programs(), child: Mutex::new(child) };
         gateway.healthy().await;
         // What is said at the start is read by threads of the tests: it may answer before they have it all.
         if matches!(gateway.config.log_level, "info" | "debug" | "trace") {
@@ -124,25 +124,33 @@ fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<Stri
     })
 }
 
+/// One that reads no certificates, which takes longer than all that it is asked for, and keeps no connection that could end
+/// while it is used.
+fn programs() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0);
+    client.build().expect("an HTTP client")
+}
+
 /// A running gateway.
 pub struct Gateway {
     pub config: Config,
     log: Arc<Mutex<Vec<String>>>,
     /// They end with what they read.
     readers: [JoinHandle<()>; 2],
+    /// Asks the admin listener.
+    programs: reqwest::Client,
     child: Mutex<Child>,
 }
 
 impl Gateway {
     async fn healthy(&self) {
         let url = self.admin_url("/healthz");
-        let client = reqwest::Client::new();
         eventually("the gateway's /healthz", || async {
             if self.exited().is_some() {
                 let status = self.ended().await;
                 panic!("the gateway ended with {status} instead of starting; its log:\n{}", self.log_text());
             }
-            client.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
+            self.programs.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
         })
         .await;
     }
@@ -161,9 +169,13 @@ impl Gateway {
         format!("http://127.0.0.1:{}{path}", self.config.admin_port)
     }
 
+    /// What the admin listener answers at `path`.
+    pub async fn admin(&self, path: &str) -> reqwest::Response {
+        in_time(path, self.programs.get(self.admin_url(path)).send()).await.unwrap_or_else(|e| panic!("{path}: {e:?}"))
+    }
+
     pub async fn metrics(&self) -> String {
-        let answer = reqwest::get(self.admin_url("/metrics")).await.expect("/metrics");
-        answer.text().await.expect("text")
+        self.admin("/metrics").await.text().await.expect("text")
     }
 
     /// Sum of the samples whose line starts with `name` and holds each of `labels`.
@@ -178,7 +190,7 @@ impl Gateway {
 
     /// Status and body of `/readyz`.
     pub async fn readyz(&self) -> (u16, Value) {
-        let answer = reqwest::get(self.admin_url("/readyz")).await.expect("/readyz");
+        let answer = self.admin("/readyz").await;
         let status = answer.status().as_u16();
         let body = answer.bytes().await.expect("a body");
         (status, serde_json::from_slice(&body).expect("/readyz is JSON"))
@@ -280,14 +292,22 @@ impl Gateway {
     }
 
     pub async fn reload_text(&self, text: &str) -> bool {
-        self.replace_file(text);
-        self.hang_up().await
+        self.hang_up_after(|| self.replace_file(text)).await
     }
 
     /// SIGHUP, awaited.
     pub async fn hang_up(&self) -> bool {
+        self.hang_up_after(|| ()).await
+    }
+
+    /// The same after `change` of its files, which it does not see before the signal: it looks at them by itself, too, and
+    /// would leave nothing to do for the signal.
+    pub async fn hang_up_after(&self, change: impl FnOnce()) -> bool {
         let before = self.metric("doorward_reloads_total", &[]).await;
+        self.signal("STOP");
+        change();
         self.signal("HUP");
+        self.signal("CONT");
         eventually("a reload", || async {
             let reloaded = self.metric("doorward_reloads_total", &[]).await > before;
             // The gateway may have seen the changed file by itself before, and the signal comes on top of that.
