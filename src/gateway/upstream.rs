@@ -129,6 +129,11 @@ impl Upstream {
         &self.host
     }
 
+    /// How long a stream may be silent.
+    pub fn stream_idle(&self) -> Duration {
+        self.stream_idle
+    }
+
     /// How many addresses the name has.
     pub fn addresses(&self) -> usize {
         self.peers.load().len()
