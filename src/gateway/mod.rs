@@ -19,6 +19,7 @@ pub mod request;
 mod response;
 mod route;
 mod too_large;
+mod upgrade;
 mod upstream;
 mod watch;
 
@@ -308,11 +309,15 @@ impl Gateway {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
         };
         let first = *way.first_address.get_or_insert_with(|| upstream.first_address());
-        upstream.peer(first.wrapping_add(way.tries), streams(session)).map_err(|failure| {
+        let mut peer = upstream.peer(first.wrapping_add(way.tries), streams(session)).map_err(|failure| {
             let error = Error::explain(ErrorType::ConnectNoRoute, failure.detail.clone());
             way.outcome = WayOutcome::Refused(failure);
             error
-        })
+        })?;
+        if session.is_upgrade_req() {
+            upgrade::prepare(&mut peer);
+        }
+        Ok(peer)
     }
 
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that
@@ -339,6 +344,12 @@ impl Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(431), "the app answered that the headers are too large");
         }
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        if status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upstream) = self.upstream(way)
+        {
+            // From here on silence is as natural on the client's side as on the app's.
+            session.set_read_timeout(Some(upstream.stream_idle()));
+        }
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {
                 upstream_response.append_header(name, value)?;
