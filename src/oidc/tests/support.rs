@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::config::model::{ResponseMode, Settings};
-use crate::oidc::{Attempt, Begun, Granted, Provider, Providers, SignedIn, Wish};
+use crate::oidc::{Attempt, Begun, Granted, Previous, Provider, Providers, SignedIn, Wish};
 use crate::reason::Failure;
 
 pub const NOW: u64 = 1_800_000_000;
@@ -59,6 +59,12 @@ impl Signer {
         let header = json!({ "alg": "ES256", "typ": "JWT", "kid": self.kid });
         self.sign_texts(&header.to_string(), &claims.to_string())
     }
+}
+
+/// What a renewal knows of a session made of `signed_in`.
+pub fn previous(signed_in: &SignedIn) -> Previous<'_> {
+    let authenticated_at = signed_in.authentication.at;
+    Previous { identity: &signed_in.identity, nonce: signed_in.nonce, authenticated_at }
 }
 
 /// What the provider answers at one path.
