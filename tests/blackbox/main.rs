@@ -59,3 +59,4 @@ mod standins;
 mod step_up;
 mod wandb_sdk;
 mod way_in;
+mod websockets;
