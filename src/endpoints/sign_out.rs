@@ -136,7 +136,8 @@ fn provider_logout(
     let back = context.public_url().join(SIGNED_OUT).ok()?;
     let url = provider.end_session_url(hint, &back, &state)?;
     if provider.needs_logout_hint() && !url.query_pairs().any(|(name, _)| name == "id_token_hint") {
-        let why = "its ID token is too large to be kept for signing out; have fewer groups or claims put into it";
+        let why = "no ID token was kept for `id_token_hint`, most often because it is too large: have fewer groups or claims put \
+                   into it";
         tracing::warn!(provider = provider.name(), why, "a person stays signed in at the provider");
         return Some((SIGNED_OUT.to_owned(), None));
     }
