@@ -120,6 +120,20 @@ impl Provider {
         )
     }
 
+    /// For a sign-in that asked how long ago the person authenticated, and was not told.
+    pub(super) fn how_to_add_auth_time(&self) -> &'static str {
+        match self.settings.preset.is_entra() {
+            true => {
+                "Add the optional claim `auth_time` to the application's ID tokens in Entra (Token configuration, Add optional claim, \
+                 ID); then sign in again."
+            }
+            false => {
+                "Have the provider put `auth_time` into the ID tokens of this client, or take `max_age` and `fresh_sign_in` away; then \
+                 sign in again."
+            }
+        }
+    }
+
     fn how_to_add_groups(&self, elsewhere: bool) -> String {
         let claim = &self.settings.groups_claim;
         let how = match self.settings.preset {

@@ -39,6 +39,7 @@ mod logout;
 mod logout_channels;
 mod named;
 mod operations;
+mod own_ways;
 mod pages;
 mod parts;
 mod password_form;

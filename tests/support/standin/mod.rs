@@ -294,6 +294,7 @@ fn registration(product: &Product) -> Registration {
         response_types: product.response_types.clone(),
         redirect_uris: Vec::new(),
         post_logout_redirect_uris: Vec::new(),
+        optional_claims: Vec::new(),
         id_token_alg: "RS256".into(),
         encryption: None,
     }

@@ -119,6 +119,8 @@ impl Inner {
         for (name, value) in [("c_hash", code), ("at_hash", access_token)] {
             claims.extend(value.map(|value| (name.to_owned(), half_hash(value).into())));
         }
+        let optional = |name: &String| product.optional_claims.contains(name) && !client.optional_claims.contains(name);
+        claims.retain(|name, _| !optional(name));
         if access_token.is_some() {
             claims.retain(|name, _| !product.not_beside_access_token.contains(name));
         }
