@@ -124,6 +124,14 @@ fn readiness(said: &Value, report: &mut Report) {
             }
         }
     }
+    if let Some(warning) = said["warning"].as_str() {
+        let reason = said["reason"].as_str().and_then(Reason::with_code).unwrap_or(Reason::RestoreOnly);
+        let finding = Finding::new(Weight::Warning, reason, PLACE, warning).at("restore mode");
+        report.found(finding.change(
+            "As soon as people can sign in again, take LOCAL_RESTORE out of the gateway's environment (or DOORWARD_RESTORE, \
+             or `enabled` of [restore]) and restart it: until then everybody else is turned away.",
+        ));
+    }
     reload(&said["configuration"]["last_reload"], report);
 }
 
@@ -240,6 +248,16 @@ mod tests {
         assert_eq!(weights, [Weight::Warning, Weight::Warning, Weight::Hint]);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
+    }
+
+    #[test]
+    fn a_gateway_that_lets_nobody_in_but_by_the_password_of_the_log_is_not_called_good() {
+        let mut report = Report::default();
+        let warning = "restore mode: only the password of the log signs in";
+        readiness(&json!({ "ready": true, "providers": [], "warning": warning, "reason": "DW-3521" }), &mut report);
+        let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
+        assert_eq!((finding.weight, finding.reason), (Weight::Warning, Reason::RestoreOnly));
+        assert!(finding.seen == warning && finding.change.contains("LOCAL_RESTORE"), "{finding:?}");
     }
 
     #[test]

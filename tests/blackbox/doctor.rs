@@ -392,6 +392,23 @@ async fn a_gateway_that_believes_strangers_attacks_itself_with_success() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_left_in_restore_mode_is_named() {
+    let mut config = deployment("http://127.0.0.1:9", ROUTES);
+    config.env.push(("LOCAL_RESTORE".into(), "true".into()));
+    let mut gateway = config.start().await;
+    gateway.ready().await;
+    // Whoever examines it has another environment.
+    gateway.config.env.clear();
+    let report = examine(&gateway.config, "running", &[]).await;
+    report.names("DW-3521", "warning", "restore mode", "LOCAL_RESTORE");
+    assert_eq!(report.code, 3);
+    // As it says.
+    let gateway = gateway.restart(|_| {}).await;
+    let report = examine(&gateway.config, "running", &[]).await;
+    assert!(report.list("findings").iter().all(|finding| finding["code"] != "DW-3521"), "{:#}", report.json);
+}
+
+#[tokio::test]
 async fn what_the_running_gateway_refused_is_told_with_its_reference() {
     let gateway = gateway_before(&format!("http://127.0.0.1:{}", free_port()), "").await;
     let person = Person::new();
