@@ -100,8 +100,8 @@ fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place
             USER => Weight::Broken,
             EMAIL if emails_matter => Weight::Broken,
             GROUPS if groups_matter => Weight::Broken,
-            // Many directories have no memberOf, and nobody asks for it.
-            GROUPS => continue,
+            // Many directories have no memberOf, and nobody asks for it but who names an attribute.
+            GROUPS if !own.attributes.contains_key(GROUPS) => continue,
             _ => Weight::Hint,
         };
         let seen = format!("none of {} people has `{attribute}`, which is read as {claim}", examined.people);
@@ -190,6 +190,8 @@ mod tests {
             sample: None,
         };
         assert_eq!(judged("", "", &examined(5, &[GROUPS], None)), []);
+        let mistyped = judged("attributes = { groups = 'memberOff' }", "", &examined(5, &[GROUPS], None));
+        assert_eq!(mistyped, [(Weight::Hint, Reason::DirectoryEntryUnusable, "attributes")]);
         assert_eq!(judged("", "", &examined(0, &[], None)), [(Weight::Broken, Reason::DirectoryNobody, "people")]);
         let tested = judged("login = false", "", &examined(0, &[], None));
         assert_eq!(tested, [(Weight::Warning, Reason::DirectoryNobody, "people")]);
