@@ -37,6 +37,7 @@ use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 pub use checked::Readiness;
 use checked::State;
+pub use connection::HANDSHAKE_ENDED;
 use connection::{Found, Query};
 pub use examined::Examined;
 use name::Name;

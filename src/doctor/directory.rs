@@ -9,7 +9,7 @@ use super::wire::{self, Peer};
 use super::{Finding, ONE_APP, Report, Scope, Weight};
 use crate::config::Config;
 use crate::config::model::{self, DirectoryAddress, EMAIL, GROUPS, Settings, USER};
-use crate::directory::{Directory, Examined};
+use crate::directory::{Directory, Examined, HANDSHAKE_ENDED};
 use crate::reason::{Failure, Reason};
 
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
@@ -75,6 +75,7 @@ async fn at(
 fn step_of(failure: &Failure) -> &'static str {
     match failure.reason {
         Reason::DirectoryTls | Reason::CertificateUnusable => "TLS",
+        Reason::DirectoryUnreachable if failure.detail.contains(HANDSHAKE_ENDED) => "TLS",
         Reason::DirectoryBindRefused => "bind",
         _ if failure.detail.contains("group_base_dn") => "group_base_dn",
         _ if failure.detail.contains("base_dn") => "base_dn",

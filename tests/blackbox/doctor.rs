@@ -159,6 +159,8 @@ async fn a_directory_is_examined_step_by_step() {
         let report = examine(&at(good.replace(from, to)), "directory", &[]).await;
         report.names(code, "broken", step, change);
     }
+    let plain = at(good.replace("ldap://", "ldaps://"));
+    examine(&plain, "directory", &[]).await.names("DW-6201", "broken", "TLS", "ldap:// with `start_tls");
     let stranger = Authority::new();
     let config = at(slapd.table_at(&slapd.tls_url()));
     let untrusted = config.dir.path().join("stranger.pem");
