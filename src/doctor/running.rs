@@ -11,11 +11,13 @@ use super::wire::{self, Heard, Peer};
 use super::{Finding, Report, Weight};
 use crate::clock::unix_seconds;
 use crate::config::Config;
+use crate::directory::NOT_ASKED;
 use crate::reason::{Reader, Reason};
 use crate::telemetry::rfc3339;
 use crate::words::counted;
 
 const PLACE: &str = "running gateway";
+const FIRST_TRY: &str = "Examine it again in a moment: where the try fails, this says at which step.";
 /// How long ago a refusal may be to be told.
 const LATELY: Duration = Duration::from_secs(3600);
 
@@ -116,6 +118,12 @@ fn readiness(said: &Value, report: &mut Report) {
                 && let Some(reason) = one["reason"].as_str().and_then(Reason::with_code)
             {
                 let seen = one["detail"].as_str().unwrap_or_default();
+                if is_first_try(reason, seen) {
+                    let seen = "the first try since the start has not ended";
+                    let finding = Finding::new(Weight::Hint, reason, place, seen);
+                    report.found(finding.change(FIRST_TRY));
+                    continue;
+                }
                 let finding = Finding::new(Weight::Broken, reason, place, seen);
                 let change = one["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
                 report.found(finding.change(change));
@@ -133,6 +141,11 @@ fn readiness(said: &Value, report: &mut Report) {
         ));
     }
     reload(&said["configuration"]["last_reload"], report);
+}
+
+/// Whether it was just started, and nothing is known to fail.
+fn is_first_try(reason: Reason, detail: &str) -> bool {
+    matches!(reason, Reason::ProviderNotReady | Reason::KeysNotReady) || detail == NOT_ASKED
 }
 
 /// A configuration that was not taken: the gateway goes on with what it had. Or of which a part waits.
@@ -258,6 +271,23 @@ mod tests {
         let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
         assert_eq!((finding.weight, finding.reason), (Weight::Warning, Reason::RestoreOnly));
         assert!(finding.seen == warning && finding.change.contains("LOCAL_RESTORE"), "{finding:?}");
+    }
+
+    #[test]
+    fn what_was_started_a_moment_ago_is_not_called_broken() {
+        let starting = |code: &str, detail: &str| json!([{ "name": "main", "ready": false, "reason": code, "detail": detail, "remedy": "Wait a moment." }]);
+        let said = json!({
+            "providers": starting("DW-6001", "its metadata is being fetched"),
+            "issuers": starting("DW-8201", ""),
+            "directories": starting("DW-6201", NOT_ASKED),
+        });
+        let mut report = Report::default();
+        readiness(&said, &mut report);
+        let found: Vec<_> = report.findings.iter().map(|one| (one.weight, one.change.as_str())).collect();
+        assert_eq!(found, [(Weight::Hint, FIRST_TRY); 3]);
+        let mut later = Report::default();
+        readiness(&json!({ "directories": starting("DW-6201", "expected x, got y") }), &mut later);
+        assert_eq!(later.worst(), Some(Weight::Broken));
     }
 
     #[test]
