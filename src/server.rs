@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -161,11 +162,16 @@ fn listen(
 /// Tells what the doctor finds without the network, beside what loading the configuration told; of another configuration
 /// what was not told of the one before.
 fn findings() -> Examine {
-    let known = Arc::new(Mutex::new(Vec::new()));
+    let (known, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     Box::new(move |config| {
-        let (known, config) = (Arc::clone(&known), Arc::clone(config));
+        let turn = latest.fetch_add(1, Ordering::Relaxed) + 1;
+        let (known, latest, config) = (Arc::clone(&known), Arc::clone(&latest), Arc::clone(config));
         tokio::task::spawn_blocking(move || {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another one has come meanwhile, and may have been looked over before.
+            if latest.load(Ordering::Relaxed) != turn {
+                return;
+            }
             let mut found = doctor::examine_quickly(&config).findings;
             found.retain(|found| found.weight >= doctor::Weight::Warning);
             found.iter().filter(|found| !known.contains(*found)).for_each(tell_finding);

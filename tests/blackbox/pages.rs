@@ -8,7 +8,7 @@ use crate::support::browser::{Browser, Tab};
 use crate::support::eventually;
 use crate::support::forger::Forger;
 use crate::support::gateway::{Config, Gateway};
-use crate::support::person::{NAVIGATION, Person};
+use crate::support::person::{NAVIGATION, Person, reference_of};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, gateway_before, provider_table, scene_at, upstream_table};
 
@@ -60,7 +60,7 @@ pub async fn look(tab: &Tab, name: &str) {
         } else {
             tab.screen(1000, 800, false).await;
         }
-        let faults = tab.script(FAULTS).await;
+        let faults = tab.faults(FAULTS).await;
         tab.screenshot(&format!("page-{name}-{look}")).await;
         assert_eq!(faults, json!([]), "{name}, {look}");
     }
@@ -77,15 +77,8 @@ async fn failure(tab: &Tab, gateway: &Gateway, name: &str, code: &str) {
     let text = tab.wait_for_text(code).await;
     look(tab, name).await;
     let html = tab.html().await;
-    // Lines are written a few milliseconds after the answer.
-    let shown = format!("{name}: a log line with a word of the page, its reference:\n{text}");
-    crate::support::eventually(&shown, || async {
-        gateway.log_lines().into_iter().filter(|line| line.contains(code)).find(|line| {
-            line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-                .any(|word| word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit()) && text.contains(word))
-        })
-    })
-    .await;
+    let reference = reference_of(&html).unwrap_or_else(|| panic!("{name}: no reference on the page:\n{text}"));
+    gateway.log_line(&[code, &reference]).await;
     assert!(!html.contains("doorward_") && !html.contains(gateway.config.secrets[0].as_str()), "{name}");
 }
 
