@@ -129,13 +129,13 @@ async fn attack(
         disguised(target, settings, route, (client, aim, &credential), sum).await;
     }
     let other = Aim { host: arrows::HOST.to_owned(), ..aim.clone() };
-    if route.access == Access::Public && target.governs(index, &other) {
-        if let Some(seen) = sum.noted(target.send(client, &other, "", &Arrow::nothing()).await)
-            && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
-            && !sum.any_host.contains(&place)
-        {
-            sum.any_host.push(place);
-        }
+    if route.access == Access::Public
+        && target.governs(index, &other)
+        && let Some(seen) = sum.noted(target.send(client, &other, "", &Arrow::nothing()).await)
+        && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
+        && !sum.any_host.contains(&place)
+    {
+        sum.any_host.push(place);
     }
 }
 
