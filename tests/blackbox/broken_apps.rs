@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::support::app::App;
@@ -76,11 +77,11 @@ async fn http_is_written_and_the_app_speaks_tls() {
 async fn the_app_takes_too_long() {
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").add("[timeouts]\nfirst_byte = \"150ms\"\n");
-    let slow = async |broken: &Deployment| broken.opens("/slow?ms=400").await;
     let fault = Fault { code: "DW-2104", seen: "response headers", change: "first_byte", part: FROM_THE_GATEWAY };
-    broken.refuses(fault, slow).await;
-    broken.set("timeouts.first_byte", "20s").start().await;
-    slow(&broken).await.expect(200);
+    // Longer than any pause of a busy machine: else the app's answer would be there before the time is seen to be over.
+    broken.refuses(fault, async |broken| broken.opens("/slow?ms=600000").await).await;
+    broken.set("timeouts.first_byte", "100s").start().await;
+    broken.opens("/slow?ms=400").await.expect(200);
 }
 
 #[tokio::test]
@@ -89,7 +90,11 @@ async fn the_app_speaks_no_http() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            tokio::spawn(async move {
+                stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await?;
+                // As such a server does, it waits for what the other side has to say.
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            });
         }
     });
     said_to_be_at(&url, Fault { code: "DW-2105", seen: "SSH-2.0", change: "app", part: FROM_THE_GATEWAY }).await;
