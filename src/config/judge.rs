@@ -78,6 +78,8 @@ impl Judge<'_> {
     fn warn(&mut self, key: &KeyPath, message: impl std::fmt::Display) {
         let place = match self.origins.nearest(key) {
             Origin::Default | Origin::Preset(_) => String::new(),
+            // A variable that sets something else of the table is not where this would stand.
+            Origin::Variable { .. } if !self.is_set(key) => String::new(),
             origin => format!("{origin}: "),
         };
         self.verdict.warnings.push(format!("{place}{key}: {message}"));

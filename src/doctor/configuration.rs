@@ -23,14 +23,17 @@ const FEWEST_CHARACTERS: usize = 8;
 const EXAMPLES: [&str; 5] = ["changeme", "change-me", "change_me", "example", "password"];
 
 pub fn check(config: &Arc<Config>, report: &mut Report) {
-    for warning in &config.warnings {
-        let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone());
-        report.found(match warning.contains("has no effect") {
-            true => finding.change("Take the setting away, or add what it is about."),
-            false => finding,
-        });
-    }
+    config.warnings.iter().for_each(|warning| report.found(doubtful(warning)));
     quick(config, report);
+}
+
+/// What loading warned of, be it beside errors.
+pub fn doubtful(warning: &str) -> Finding {
+    let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning);
+    match ["has no effect", "not used, since"].iter().any(|words| warning.contains(words)) {
+        true => finding.change("Take the setting away, or add what it is about."),
+        false => finding,
+    }
 }
 
 /// What loading does not tell.

@@ -68,6 +68,9 @@ async fn http_is_written_and_the_app_speaks_tls() {
     broken.set("route.0.access", "public").set("upstream.url", format!("http://localhost:{}", app.address.port()));
     let fault = Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", part: FROM_THE_GATEWAY };
     broken.refuses(fault, opens).await;
+    let ca = broken.file("app-ca.pem", &authority.pem());
+    broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).set("upstream.tls_ca_file", ca);
+    broken.works(opens).await;
 }
 
 #[tokio::test]
@@ -195,17 +198,18 @@ async fn certificate_and_key_are_of_two_pairs() {
 #[tokio::test]
 async fn the_certificate_of_the_gateway_has_expired() {
     let authority = Authority::new();
-    certificate(&authority, authority.expired(&["127.0.0.1"]), "DW-9022").await;
+    certificate(&authority, authority.expired(&["127.0.0.1"]), "DW-9022", ("ended", "Renew")).await;
 }
 
 #[tokio::test]
 async fn the_certificate_of_the_gateway_is_for_another_host() {
     let authority = Authority::new();
-    certificate(&authority, authority.leaf(&["gateway.example"]), "DW-9021").await;
+    certificate(&authority, authority.leaf(&["gateway.example"]), "DW-9021", ("got gateway.example", "names the host"))
+        .await;
 }
 
 /// Browsers do not come in; the doctor knows why.
-async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, code: &str) {
+async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, code: &str, (seen, change): (&str, &str)) {
     let mut broken = Deployment::forged(&Forger::start().await).await;
     let (certificate, key) = (broken.file("cert.pem", &leaf.certificate), broken.file("cert.key", &leaf.key));
     broken.config().listen = format!("tls_certificate_file = {certificate:?}\ntls_key_file = {key:?}\n");
@@ -215,7 +219,8 @@ async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, cod
     let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("PEM");
     let client = client.tls_certs_only([root]).build().expect("a client");
     client.get(broken.url(PAGE)).send().await.expect_err("no browser comes in");
-    broken.examined(Fault { code, seen: "", change: "", part: "certificate" }).await;
+    let told = broken.examined(Fault { code, seen, change, part: "certificate" }).await;
+    assert!(told.contains(seen), "{seen:?} is not what the doctor saw: {told}");
     let good = authority.leaf(&["127.0.0.1"]);
     broken.file("cert.pem", &good.certificate);
     broken.file("cert.key", &good.key);

@@ -322,8 +322,8 @@ impl Deployment {
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
     }
 
-    /// The doctor names it, and what to change.
-    pub async fn examined(&mut self, fault: Fault<'_>) {
+    /// The doctor names it, and what to change. What it saw is returned, in its own words.
+    pub async fn examined(&mut self, fault: Fault<'_>) -> String {
         self.fault = Some((fault.code.to_owned(), fault.part.to_owned()));
         // What is asked of the provider takes time: only what the fault is about, and the gateway that runs.
         let report = self.doctor(&format!("{},{FROM_THE_GATEWAY}", fault.part)).await;
@@ -336,6 +336,7 @@ impl Deployment {
         if fault.part != FROM_THE_GATEWAY {
             assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {report}");
         }
+        named.iter().filter_map(|finding| finding["seen"].as_str()).collect::<Vec<_>>().join("\n")
     }
 
     /// The doctor does not find any more what it found by itself.
