@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::pages::FAULTS;
+use crate::pages::faults;
 use crate::support::browser::{Browser, Tab};
 use crate::support::eventually;
 use crate::support::gateway::{Config, Gateway};
@@ -50,7 +50,7 @@ async fn look(tab: &Tab, name: &str) {
         let phone = width < 400;
         tab.dark(dark).await;
         tab.screen(width, if phone { 812 } else { 900 }, phone).await;
-        let faults = tab.script(FAULTS).await;
+        let faults = faults(tab, width).await;
         let height = tab.script("document.documentElement.scrollHeight").await.as_i64().unwrap_or(900).clamp(600, 5000);
         tab.screen(width, height, phone).await;
         tab.screenshot(&format!("console-{name}-{look}")).await;
