@@ -10,7 +10,8 @@ use crate::config::values::Secret;
 use crate::config::{Config, Origin, Step};
 use crate::reason::Reason;
 
-const PLACE: &str = "configuration";
+/// Where its findings are.
+pub const PLACE: &str = "configuration";
 /// Keys whose value is a secret, or a list of them.
 const SECRETS: [&str; 4] = ["secrets", "client_secret", "bind_password", "secret"];
 /// Bits of a file's mode for everybody.
@@ -30,11 +31,6 @@ pub fn check(config: &Arc<Config>, report: &mut Report) {
             false => finding,
         });
     }
-    quick(config, report);
-}
-
-/// What loading does not tell.
-pub fn quick(config: &Arc<Config>, report: &mut Report) {
     let before = report.findings.len();
     guessable(config, report);
     for (file, what) in files(config) {

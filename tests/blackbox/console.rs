@@ -1,5 +1,7 @@
 //! The operator's console, in a real browser: on the admin listener, and through a route of the gateway.
 
+use std::os::unix::fs::PermissionsExt;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, NAVIGATION, Person};
 use crate::support::provider::Provider;
 use crate::support::raw::RawApp;
-use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
+use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at, upstream_table};
 
 /// Every page that can be opened.
 const PAGES: [&str; 9] = ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
@@ -102,6 +104,49 @@ async fn every_page_is_readable_in_light_in_dark_and_on_a_phone() {
     let text = tab.wait_for_text("What was seen").await;
     assert!(text.contains("berta") && text.contains("/ops/"), "{text}");
     look(&tab, "refusal").await;
+}
+
+#[tokio::test]
+async fn what_the_start_found_is_on_the_console_before_anybody_examines() {
+    let config = Config::new()
+        .add("[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n")
+        .add(&upstream_table("http://127.0.0.1:9"))
+        .add(ROUTES)
+        // Warned of by loading.
+        .add("[federation]\naudiences = [\"a\"]\nallow = { emails = [\"a@b.example\"] }\n");
+    // The file with the secrets is for everybody to read.
+    std::fs::set_permissions(config.dir.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let gateway = config.start().await;
+    gateway.log_line(&["DW-9002"]).await;
+    let document = eventually("what the start found", || async {
+        let document = ask(&gateway, Method::GET, "/doctor.json", &[]).await.json();
+        document["loaded"].is_object().then_some(document)
+    })
+    .await;
+    let codes: Vec<_> = document["loaded"]["report"]["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| one["code"].clone())
+        .collect();
+    assert!(codes.contains(&json!("DW-9002")) && codes.contains(&json!("DW-9001")), "{document:#}");
+    assert_eq!(document["last"], json!(null), "nobody examined");
+    let bundle = ask(&gateway, Method::GET, "/bundle.json", &[]).await.text();
+    assert!(bundle.contains("DW-9002"), "{bundle}");
+    let browser = Browser::start().await;
+    let tab = browser.tab(&gateway.admin_url("/")).await;
+    let text = tab.wait_for_text("DW-9002").await;
+    assert!(text.contains("examine the rest"), "{text}");
+    look(&tab, "overview-start").await;
+    tab.go(&gateway.admin_url("/doctor")).await;
+    let text = tab.wait_for_text("when the settings in force were loaded").await;
+    assert!(text.contains("DW-9002"), "{text}");
+    look(&tab, "doctor-start").await;
+    // Whoever examines sees all of it in one report.
+    examine(&gateway).await;
+    tab.go(&gateway.admin_url("/doctor")).await;
+    let text = tab.wait_for_text("as JSON").await;
+    assert!(text.contains("DW-9002") && !text.contains("when the settings in force were loaded"), "{text}");
 }
 
 #[tokio::test]
