@@ -120,7 +120,7 @@ pub fn with_provider(config: &Config, replaces: Option<&str>, text: &str) -> Res
         tried.origins.0.insert(path, origin);
     }
     let verdict = judge::judge(&tried.settings, &tried.origins);
-    tried.warnings = verdict.warnings;
+    (tried.warnings, tried.hints) = (verdict.warnings, verdict.hints);
     match verdict.errors.is_empty() {
         true => Ok(Trial { config: tried, provider: name }),
         false => Err(in_order(verdict.errors, tried.warnings)),

@@ -32,6 +32,10 @@ pub fn check(config: &Arc<Config>, report: &mut Report) {
         });
     }
     let before = report.findings.len();
+    for hint in &config.hints {
+        let finding = Finding::new(Weight::Hint, Reason::SettingDoubtful, PLACE, hint.said.clone());
+        report.found(finding.change(hint.change));
+    }
     guessable(config, report);
     for (file, what) in files(config) {
         if let Some(finding) = exposed(&file, &what) {
