@@ -152,7 +152,9 @@ impl Reloader {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // In this order: a signal that is there before a look is what asks for the reload.
             let asked = tokio::select! {
+                biased;
                 () = stopped(&mut stopping) => return,
                 Some(()) = hangups.recv() => Some(Asked::Signal),
                 _ = looks.tick() => None,

@@ -4,6 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -161,13 +162,19 @@ fn listen(
 
 /// Has the doctor look for what can be found without the network, for the console, and tells the log of it, beside what
 /// loading the configuration told; of another configuration what was not told of the one before.
-fn findings(examiner: Arc<Doctor>) -> Examine {
-    let known = Arc::new(Mutex::new(Vec::new()));
+fn findings(doctor: Arc<Doctor>) -> Examine {
+    let (known, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     Box::new(move |config| {
-        let (known, config, examiner) = (Arc::clone(&known), Arc::clone(config), Arc::clone(&examiner));
+        let turn = latest.fetch_add(1, Ordering::Relaxed) + 1;
+        let (known, latest, config) = (Arc::clone(&known), Arc::clone(&latest), Arc::clone(config));
+        let doctor = Arc::clone(&doctor);
         tokio::task::spawn_blocking(move || {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut found = examiner.examine_quickly(&config).report.findings.clone();
+            // Another one has come meanwhile, and may have been looked over before.
+            if latest.load(Ordering::Relaxed) != turn {
+                return;
+            }
+            let mut found = doctor.examine_quickly(&config).report.findings.clone();
             found.retain(|found| found.weight >= doctor::Weight::Warning);
             // The log has it from the configuration itself.
             found.retain(|found| found.place != doctor::CONFIGURATION || found.reason != Reason::SettingDoubtful);

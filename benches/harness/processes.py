@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -15,9 +16,15 @@ VENV = os.path.join(ROOT, "benches", "venv", "bin")
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, below those that the kernel gives to outgoing connections: it is still free a moment later."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        first_outgoing = int(f.read().split()[0])
+    for _ in range(1000):
+        port = random.randrange(12_000, max(first_outgoing, 15_000))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    sys.exit("no port is free")
 
 
 def end_on_signals():
@@ -47,7 +54,7 @@ class Processes:
         for process in list(self.running):
             self.stop(process)
 
-    def start(self, name, *command, port, address="127.0.0.1", seconds=20):
+    def start(self, name, *command, port, address="127.0.0.1", seconds=120):
         """Starts a program that will listen on `port` of `address`, with its output in a file `NAME.log`, and waits for it."""
         log = os.path.join(self.folder, f"{name}.log")
         # Opened for appending, so that the file can be cut while the program writes.

@@ -180,7 +180,7 @@ def start(processes, binaries):
         check=True, capture_output=True, text=True, timeout=30,
     ).stdout.strip()
     gateway = processes.start("doorward", f"{binaries}/doorward", "run", "--config", path, port=8080)
-    for _ in range(100):
+    for _ in range(1200):
         try:
             get(f"http://127.0.0.1:{admin}/readyz")
             return admin, Traffic(rsa, ec, key)

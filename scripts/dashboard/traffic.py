@@ -117,7 +117,7 @@ class Traffic:
 
     def ask(self, path, headers=None, data=None):
         # One connection a thread, as programs have; http.client opens it again where the gateway closed it.
-        connection = self.connections.__dict__.setdefault("own", http.client.HTTPConnection(*GATE, timeout=10))
+        connection = self.connections.__dict__.setdefault("own", http.client.HTTPConnection(*GATE, timeout=60))
         try:
             connection.request("POST" if data else "GET", path, data, headers or {})
             answer = connection.getresponse()

@@ -177,6 +177,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::oidc::tests::support::closed_port;
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_and_a_port_nobody_listens_on_are_named_by_step() {
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!((found.step, found.weight), ("DNS", Weight::Broken));
         assert!(found.seen.contains("`nowhere.invalid`"), "{found:?}");
 
-        let port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address").port();
+        let (_closed, port) = closed_port();
         let url = Url::parse(&format!("http://127.0.0.1:{port}/")).expect("an address");
         let found = reach(&url, "provider main", Reason::KeysFailed, &mut report).await.expect_err("nobody listens");
         assert_eq!((found.step, found.reason), ("TCP", Reason::KeysFailed));

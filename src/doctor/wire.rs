@@ -199,6 +199,7 @@ async fn timed<T>(step: &'static str, work: impl Future<Output = io::Result<T>>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oidc::tests::support::closed_port;
 
     #[test]
     fn an_answer_is_described_so_that_it_can_be_recognised() {
@@ -217,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_names_its_step() {
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+        let (_closed, closed) = closed_port();
         let peer = |host: &str| Peer::Tcp { host: host.into(), port: closed, tls: None };
         assert_eq!(reach(&peer("127.0.0.1")).await.map_err(|failed| failed.step), Err("TCP"));
         assert_eq!(reach(&peer("nowhere.invalid")).await.map_err(|failed| failed.step), Err("DNS"));

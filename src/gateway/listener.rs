@@ -106,13 +106,13 @@ impl Connections {
         }
     }
 
-    /// Room for one more, where there is.
+    /// Room for one more, where there is. Whoever is turned away takes none, not even for that moment.
     fn enter(&self) -> Option<Open<'_>> {
-        let before = self.open.fetch_add(1, Ordering::AcqRel);
-        // Counted even where it is turned away, until it is dropped.
-        let open = Open(self);
+        let most = self.most.load(Ordering::Relaxed);
+        let one_more = |open: usize| (open < most).then_some(open + 1);
+        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         metrics().connections.inc();
-        (before < self.most.load(Ordering::Relaxed)).then_some(open)
+        Some(Open(self))
     }
 }
 

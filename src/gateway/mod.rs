@@ -19,6 +19,7 @@ pub mod request;
 mod response;
 mod route;
 mod too_large;
+mod upgrade;
 mod upstream;
 mod watch;
 
@@ -308,11 +309,15 @@ impl Gateway {
             return Error::e_explain(ErrorType::InternalError, "forwarded without a route");
         };
         let first = *way.first_address.get_or_insert_with(|| upstream.first_address());
-        upstream.peer(first.wrapping_add(way.tries), streams(session)).map_err(|failure| {
+        let mut peer = upstream.peer(first.wrapping_add(way.tries), streams(session)).map_err(|failure| {
             let error = Error::explain(ErrorType::ConnectNoRoute, failure.detail.clone());
             way.outcome = WayOutcome::Refused(failure);
             error
-        })
+        })?;
+        if session.is_upgrade_req() {
+            upgrade::prepare(&mut peer);
+        }
+        Ok(peer)
     }
 
     /// Steps 7 and 8. The library calls this for each try, after it took off the hop-by-hop headers and those that

@@ -228,13 +228,12 @@ impl Inner {
 
     /// Tells the same trouble once. What goes on to the client has no detail.
     fn failed(&self, failure: Failure) -> Failure {
-        let told = self.trouble.load_full();
-        if told.is_none_or(|told| *told != failure) {
+        let failure = Arc::new(failure);
+        let told = self.trouble.swap(Some(Arc::clone(&failure)));
+        if told.is_none_or(|told| told != failure) {
             tracing::warn!(issuer = self.name, %failure, "the issuer cannot be asked about tokens");
         }
-        let reason = failure.reason;
-        self.trouble.store(Some(Arc::new(failure)));
-        reason.into()
+        failure.reason.into()
     }
 
     fn count(&self, outcome: &str) {

@@ -371,8 +371,8 @@ impl KeySource {
             From::Address { url, http } => self.fetch(http, url).await,
             From::Discovery { place, http } => self.discover_and_fetch(place, http, &mut last).await,
         };
-        self.count(&fetched);
-        match fetched {
+        let counted = Self::outcome(&fetched);
+        let next = match fetched {
             Ok(fetched) => {
                 self.arrived(fetched.keys, now);
                 self.fresh_until.store(unix_seconds(now + fetched.wait), Ordering::Relaxed);
@@ -385,7 +385,12 @@ impl KeySource {
                 // A file costs nothing to look at.
                 matches!(self.from, From::File(_)).then_some(LOOK_AT_FILE_EVERY)
             }
+        };
+        // Last, so that whoever reads the count finds what was fetched.
+        if let Some(outcome) = counted {
+            metrics().issuer_key_fetches.with_label_values(&[self.name.as_str(), outcome]).inc();
         }
+        next
     }
 
     /// The metadata within `refresh_every` or after a failure; the keys, which can be fresh for a shorter time, always.
@@ -429,16 +434,9 @@ impl KeySource {
 
     fn arrived(&self, set: Option<KeySet>, fetched_at: SystemTime) {
         let (name, generation) = (self.name.as_str(), self.generation());
-        let troubled = self.trouble.swap(None).is_some();
         let changed = set.filter(|set| generation == 0 || self.keys.load().set != *set);
-        match &changed {
-            Some(set) if generation == 0 => {
-                tracing::info!(issuer = name, keys = set.summary(), "the issuer's keys are here")
-            }
-            Some(set) => tracing::info!(issuer = name, keys = set.summary(), "the issuer has new keys"),
-            None if troubled => tracing::info!(issuer = name, "the issuer's keys can be had again"),
-            None => {}
-        }
+        let summary = changed.as_ref().map(KeySet::summary);
+        // First, so that whoever reads of it finds it so.
         let fetched_at = unix_seconds(fetched_at);
         self.fetched_at.store(fetched_at, Ordering::Relaxed);
         let until = fetched_at.saturating_add(self.times.max_age.as_secs());
@@ -448,6 +446,13 @@ impl KeySource {
         }
         self.arrivals.fetch_add(1, Ordering::AcqRel);
         self.too_old_told.store(false, Ordering::Relaxed);
+        let troubled = self.trouble.swap(None).is_some();
+        match summary {
+            Some(keys) if generation == 0 => tracing::info!(issuer = name, keys, "the issuer's keys are here"),
+            Some(keys) => tracing::info!(issuer = name, keys, "the issuer has new keys"),
+            None if troubled => tracing::info!(issuer = name, "the issuer's keys can be had again"),
+            None => {}
+        }
     }
 
     /// A new generation of keys. Only while nobody else stores: before the source is shared, or with `fetching` held.
@@ -461,8 +466,9 @@ impl KeySource {
 
     /// Old keys stay. The same trouble is told once, not at each retry.
     fn failed(&self, failure: Failure, retry: Option<Duration>) {
-        let told = self.trouble.load_full();
-        if told.is_none_or(|told| *told != failure) {
+        let failure = Arc::new(failure);
+        let told = self.trouble.swap(Some(Arc::clone(&failure)));
+        if told.is_none_or(|told| told != failure) {
             let ready = self.generation() != 0;
             let retry = retry.map(tracing::field::debug);
             tracing::warn!(issuer = self.name, %failure, ready, retry, "the issuer's keys cannot be fetched");
@@ -472,15 +478,15 @@ impl KeySource {
             let limit = tracing::field::debug(self.times.max_age);
             tracing::warn!(issuer = self.name, keys_max_age = limit, "tokens of this issuer are refused from now on");
         }
-        self.trouble.store(Some(Arc::new(failure)));
     }
 
-    fn count(&self, fetched: &Result<Fetched, Failure>) {
-        if matches!(fetched, Ok(Fetched { keys: None, .. })) {
-            return;
+    /// What is counted of a fetch; nothing where a file was merely looked at.
+    fn outcome(fetched: &Result<Fetched, Failure>) -> Option<&'static str> {
+        match fetched {
+            Ok(Fetched { keys: None, .. }) => None,
+            Ok(_) => Some("ok"),
+            Err(failure) => Some(failure.reason.code()),
         }
-        let outcome = fetched.as_ref().map_or_else(|failure| failure.reason.code(), |_| "ok");
-        metrics().issuer_key_fetches.with_label_values(&[self.name.as_str(), outcome]).inc();
     }
 }
 

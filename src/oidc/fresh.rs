@@ -183,9 +183,9 @@ impl Provider {
                 None
             }
             Ok(keys) => {
-                tracing::info!(provider = self.name(), keys = keys.summary(), "the provider has new keys");
                 let newer = Arc::new(Snapshot { keys, keys_at: SystemTime::now(), ..Snapshot::clone(&current) });
                 self.snapshot.store(Some(Arc::clone(&newer)));
+                tracing::info!(provider = self.name(), keys = newer.keys.summary(), "the provider has new keys");
                 Some(newer)
             }
             Err(failure) => {
@@ -203,9 +203,12 @@ impl Provider {
     }
 
     fn arrived(&self, fetched: Snapshot) {
-        let before = self.snapshot();
+        let (before, fetched) = (self.snapshot(), Arc::new(fetched));
+        // First, so that whoever reads of it finds it so.
+        self.snapshot.store(Some(Arc::clone(&fetched)));
         let troubled = self.trouble.swap(None).is_some();
         let (name, keys) = (self.name(), fetched.keys.summary());
+        metrics().provider_ready.with_label_values(&[name]).set(1);
         match &before {
             None => tracing::info!(provider = name, issuer = fetched.metadata.issuer, keys, "provider ready"),
             Some(old) if old.metadata != fetched.metadata => {
@@ -220,20 +223,18 @@ impl Provider {
                 tracing::warn!(provider = name, failure = %shortcoming, "sign-in may not work");
             }
         }
-        self.snapshot.store(Some(Arc::new(fetched)));
-        metrics().provider_ready.with_label_values(&[name]).set(1);
     }
 
     /// Old metadata and keys stay. The same trouble is told once, not at each retry.
     fn failed(&self, failure: Failure, retry: Duration) {
         let ready = self.snapshot().is_some();
         metrics().provider_ready.with_label_values(&[self.name()]).set(i64::from(ready));
-        let told = self.trouble.load_full();
-        if told.is_none_or(|told| *told != failure) {
+        let failure = Arc::new(failure);
+        let told = self.trouble.swap(Some(Arc::clone(&failure)));
+        if told.is_none_or(|told| told != failure) {
             let remedy = failure.remedy();
             tracing::warn!(provider = self.name(), %failure, remedy, ready, retry = ?retry, "the provider cannot be asked");
         }
-        self.trouble.store(Some(Arc::new(failure)));
     }
 
     /// Counts the outcome of one request to the provider.

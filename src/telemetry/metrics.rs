@@ -382,11 +382,12 @@ mod tests {
 
     #[test]
     fn metrics_are_rendered() {
-        metrics().route("app").passed(Duration::from_millis(3));
-        metrics().route("app").answered("refused", Some(Reason::NoRoute), Duration::from_millis(1));
+        // No other test counts there.
+        metrics().route("rendered").passed(Duration::from_millis(3));
+        metrics().route("rendered").answered("refused", Some(Reason::NoRoute), Duration::from_millis(1));
         let text = String::from_utf8(metrics().render()).expect("text");
         assert!(
-            text.contains(r#"doorward_requests_total{outcome="refused",reason="DW-2001",route="app"} 1"#),
+            text.contains(r#"doorward_requests_total{outcome="refused",reason="DW-2001",route="rendered"} 1"#),
             "{text}"
         );
         assert!(text.contains("doorward_build_info{version="), "{text}");

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
+use crate::support::eventually;
 use crate::support::forger::Forger;
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::Person;
@@ -37,8 +38,13 @@ async fn a_browser_signs_in_over_plain_http_on_localhost() {
         let session = cookies.iter().find(|cookie| cookie.name == "doorward").expect("a session");
         assert_eq!(session.same_site.as_ref().map(|site| format!("{site:?}")).as_deref(), Some("Lax"));
         assert!(!cookies.iter().any(|cookie| cookie.name.contains("_login_")), "the attempt is over");
-        let posts = tab.responses().into_iter().filter(|(_, url)| url.contains("/oidc/callback"));
-        assert_eq!(posts.count(), 2, "{keys}: the bounce: {:?}", tab.responses());
+        // The page comes after both POSTs, and so does what the browser tells of it.
+        let responses = eventually("what the page was answered with", || async {
+            Some(tab.responses()).filter(|all| all.iter().any(|(_, url)| url.ends_with("/page?a=1")))
+        })
+        .await;
+        let posts = responses.iter().filter(|(_, url)| url.contains("/oidc/callback"));
+        assert_eq!(posts.count(), 2, "{keys}: the bounce: {responses:?}");
         let trouble: Vec<_> = tab.console().into_iter().filter(|line| line.contains("Security")).collect();
         assert!(trouble.is_empty(), "{trouble:?}");
     }
@@ -59,10 +65,13 @@ async fn a_browser_without_scripts_signs_in_by_the_button() {
         if page == "ours" {
             tab.screenshot("bounce-without-scripts").await;
         }
+        tab.wait_for("button").await;
         tab.press("Tab").await;
+        tab.wait_for("button:focus").await;
         tab.press("Enter").await;
     }
-    tab.wait_for_url("the page", |url| url.ends_with("/page")).await;
+    tab.wait_for("h1#app").await;
+    assert!(tab.url().await.ends_with("/page"), "{}", tab.url().await);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! ID tokens that are not what they seem (threats C, second half).
 
+use std::time::Instant;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -34,7 +36,7 @@ impl Forged {
         assert!(answer.status >= 400, "{why}: {}", answer.status);
         assert!(person.session().is_empty(), "{why}: a session was made");
         // The words for admins are in the log, and the reference on the page finds them.
-        self.gateway.log_line(&[&answer.reason()]).await;
+        self.gateway.log_line(&[&answer.reason(), &answer.reference()]).await;
     }
 
     async fn accepted(&self, why: &str) {
@@ -277,8 +279,9 @@ async fn a_token_is_valid_only_now_and_its_times_are_numbers() {
             answer.text()
         );
     }
-    for (leeway, why) in [(json!({"exp": n - 20}), "just expired"), (json!({"iat": n + 20}), "from a clock ahead")] {
-        forged.forger.claims(move |claims| apply(claims, &leeway));
+    // Counted from when the token is made: the leeway is a minute, and all of the above may have taken that long.
+    for (claim, apart, why) in [("exp", -20, "just expired"), ("iat", 20, "from a clock ahead")] {
+        forged.forger.claims(move |claims| claims[claim] = json!(now() + apart));
         forged.accepted(why).await;
     }
     forged.forger.claims(|claims| claims["exp"] = json!(now() as f64 + 600.5));
@@ -302,8 +305,10 @@ async fn clocks_two_minutes_apart_are_named_with_their_difference() {
         apply(claims, &json!({"iat": n - 720, "exp": n - 120}));
     });
     forged.refused("two minutes late", &["DW-3307"]).await;
-    let line = forged.gateway.log_line(&["DW-3307"]).await;
-    assert!(line.contains("12") && line.contains(" s"), "how far apart they are: {line}");
+    let line = forged.gateway.log_line(&["DW-3307", " access "]).await;
+    // Two minutes, more or less by what the way there and back takes.
+    let apart: u64 = line.split("`exp` is ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+    assert!((90..150).contains(&apart), "how far apart they are: {line}");
     let lenient = Forged::with("leeway = \"5m\"").await;
     lenient.forger.claims(|claims| apply(claims, &json!({"exp": now() - 120})));
     lenient.accepted("within a leeway of five minutes").await;
@@ -473,12 +478,14 @@ async fn a_token_answer_that_is_none_is_named() {
 async fn a_rotated_key_is_found_by_one_fetch_and_an_unknown_one_does_not_hammer() {
     let forged = Forged::new().await;
     forged.accepted("the first key").await;
-    let before = forged.forger.key_requests();
+    let (before, began) = (forged.forger.key_requests(), Instant::now());
     let stranger = Key::new("key-unknown");
     forged.forger.forges(move |attempt, _| stranger.token(&attempt.claims()));
     for _ in 0..20 {
         forged.refused("an unknown key", &["DW-3304"]).await;
     }
     let fetched = forged.forger.key_requests() - before;
-    assert!(fetched <= 3, "twenty unknown key ids made {fetched} fetches");
+    // One in five seconds, however long this took.
+    let most = 1 + began.elapsed().as_secs() as usize / 5;
+    assert!((1..=most).contains(&fetched), "twenty unknown key ids made {fetched} fetches, and not at most {most}");
 }

@@ -148,7 +148,8 @@ async fn forwarding_headers_of_an_unlisted_peer_are_written_anew() {
     assert_eq!(seen.one("x-forwarded-host"), "127.0.0.1");
     assert_eq!(seen.one("x-forwarded-port"), gateway.config.port.to_string());
     assert!(seen.one("forwarded").contains("for=127.0.0.1"), "{}", seen.one("forwarded"));
-    let all = format!("{:?}", seen.headers);
+    // The gateway's own port may hold any digits.
+    let all = format!("{:?}", seen.headers).replace(&gateway.config.port.to_string(), "PORT");
     assert!(!all.contains("evil") && !all.contains("10.9.9") && !all.contains("666"), "{all}");
 }
 

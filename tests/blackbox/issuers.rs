@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::json;
@@ -207,7 +208,7 @@ async fn a_flood_of_unknown_keys_reaches_the_issuer_a_bounded_number_of_times() 
     let api = Api::start(own_provider(), "").await;
     let key = Key::new("unknown");
     let claims = json!({ "iss": api.provider.issuer(), "aud": "api", "sub": "x", "exp": 4_000_000_000_u64 });
-    let before = api.provider.count("/jwks").await;
+    let (before, began) = (api.provider.count("/jwks").await, Instant::now());
     let mut answers = std::collections::HashMap::new();
     for number in 0..300 {
         let header = json!({ "alg": "ES256", "typ": "at+jwt", "kid": format!("unknown-{number}") });
@@ -218,13 +219,17 @@ async fn a_flood_of_unknown_keys_reaches_the_issuer_a_bounded_number_of_times() 
     // again: they may be of a key that it has published since.
     let (wrong, open) = ((401, "DW-8005".to_owned()), (503, "DW-8206".to_owned()));
     assert_eq!(answers.len(), 2, "{answers:?}");
-    assert!((1..20).contains(&answers[&wrong]) && answers[&open] > 250, "{answers:?}");
+    // One fetch in five seconds, however long this took.
+    let most = 1 + began.elapsed().as_secs() as usize / 5;
+    assert!((1..=most).contains(&answers[&wrong]), "at most {most}: {answers:?}");
+    assert_eq!(answers[&wrong] + answers[&open], 300, "{answers:?}");
     // A token that is older than the keys is wrong, and is told so without asking.
     let old = json!({ "iss": api.provider.issuer(), "aud": "api", "sub": "x", "exp": 4_000_000_000_u64, "iat": 1 });
     let answer = api.ask(&key.sign(&json!({ "alg": "ES256", "kid": "unknown" }), &old)).await;
     assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-8005"));
     let asked = api.provider.count("/jwks").await - before;
-    assert!((1..20).contains(&asked), "{asked}");
+    let most = 1 + began.elapsed().as_secs() as usize / 5;
+    assert!((1..=most).contains(&asked), "{asked}, and not at most {most}");
     assert!(api.app.seen().is_empty());
 }
 
@@ -232,11 +237,14 @@ async fn a_flood_of_unknown_keys_reaches_the_issuer_a_bounded_number_of_times() 
 async fn an_opaque_token_is_asked_about_and_refused_once_it_is_revoked() {
     let api = Api::introspecting(own_provider(), "any_audience = true\nintrospection_cache = \"2s\"").await;
     let token = api.provider.access_token(&api.program, None).await;
-    for _ in 0..5 {
+    let began = Instant::now();
+    for _ in 0..20 {
         api.ask(&token).await.expect(200);
     }
     let asked = api.provider.count("/token/introspection").await;
-    assert!((1..4).contains(&asked), "the answer is used again: {asked}");
+    // Each is used for two seconds, however long this took.
+    let most = 1 + began.elapsed().as_secs() as usize / 2;
+    assert!((1..=most).contains(&asked), "the answer is used again: {asked}, and not at most {most}");
     let seen = api.app.seen_at("/api/runs");
     assert!(seen.iter().all(|seen| seen.one("x-forwarded-user") == api.program.id), "{seen:?}");
 

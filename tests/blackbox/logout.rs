@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
+use crate::support::eventually;
 use crate::support::forms::Form;
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
@@ -30,9 +31,13 @@ async fn signing_out_ends_the_session_here_and_at_the_provider() {
     tab.wait_for("input[name=password]").await;
     // And the back button shows nothing that a reload would not ask to sign in for.
     tab.back().await;
+    tab.wait_for_url("the signed-out page again", |url| url.contains("/oidc/signed-out")).await;
+    let before = tab.responses().len();
     tab.script("location.reload()").await;
-    let status = tab.responses();
-    assert!(!status.iter().rev().take(1).any(|(status, url)| *status == 200 && url.ends_with("/page")), "{status:?}");
+    eventually("the reload's answer", || async { (tab.responses().len() > before).then_some(()) }).await;
+    tab.wait_for_url("the signed-out page once more", |url| url.contains("/oidc/signed-out")).await;
+    let since = tab.responses().split_off(before);
+    assert!(!since.iter().any(|(status, url)| *status == 200 && url.ends_with("/page")), "{since:?}");
 }
 
 #[tokio::test]

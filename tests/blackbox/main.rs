@@ -58,3 +58,4 @@ mod standins;
 mod step_up;
 mod wandb_sdk;
 mod way_in;
+mod websockets;

@@ -24,21 +24,21 @@ fn read(answer: &Answer) -> String {
     text.replace("&#39;", "'").replace("&quot;", "\"").replace("&#34;", "\"")
 }
 
-/// The refusal is `code`; the page says `shown`, the log line and the kept refusal say `seen`.
+/// The refusal is `code`; the page says `shown`, its log line and the kept refusal, found by its reference, say `seen`.
 async fn named(gateway: &Gateway, answer: &Answer, code: &str, shown: &[&str], seen: &[&str]) {
     assert_eq!(answer.reason(), code, "{} {}", answer.status, answer.text());
-    let page = read(answer);
+    let (page, reference) = (read(answer), answer.reference());
     for words in shown {
         assert!(page.contains(words), "wanted {words:?} on the page:\n{page}");
     }
-    let mut wanted = vec![code];
+    let mut wanted = vec![code, &reference];
     wanted.extend(seen);
     gateway.log_line(&wanted).await;
-    let kept = eventually(&format!("{code} among the refusals"), || async {
+    let kept = eventually(&format!("{code} {reference} among the refusals"), || async {
         let refusals = reqwest::get(gateway.admin_url("/refusals.json")).await.expect("an answer").text().await;
         let refusals: Value = serde_json::from_str(&refusals.expect("a body")).expect("JSON");
-        let group = refusals.as_array()?.iter().find(|group| group["code"] == code)?.clone();
-        Some(group["last"][0].clone())
+        let group = refusals.as_array()?.iter().find(|group| group["code"] == code)?;
+        group["last"].as_array()?.iter().find(|one| one["reference"] == reference.as_str()).cloned()
     })
     .await;
     let detail = kept["detail"].as_str().unwrap_or_default();
@@ -81,7 +81,8 @@ async fn an_answer_without_its_cookie_says_the_likeliest_cause() {
         &["Not one cookie"],
     )
     .await;
-    named(&gateway, &other.open(&address(90_000)).await, "DW-3104", &["`sign_in.attempt_lifetime`"], &["90000 s ago"])
+    // A day and an hour, and what the way from here to there takes.
+    named(&gateway, &other.open(&address(90_000)).await, "DW-3104", &["`sign_in.attempt_lifetime`"], &["started 900"])
         .await;
     other.open(&gateway.url("/page")).await;
     named(&gateway, &other.open(&address(5)).await, "DW-3103", &["not that of this sign-in"], &["the gateway's"]).await;
@@ -371,8 +372,8 @@ async fn a_provider_that_quotes_the_request_has_no_secret_written_down_anywhere(
         eventually("a renewal that is refused", || async { (forger.token_requests() > before).then_some(()) }).await;
         let refused = trip(&Person::new(), &gateway).await;
         assert_eq!(refused.reason(), "DW-3202", "{way}: {}", refused.text());
-        let line = gateway.log_line(&["DW-3202", " access "]).await;
-        assert!(line.contains("********"), "{line}");
+        let line = gateway.log_line(&[&refused.reference(), " access "]).await;
+        assert!(line.contains("DW-3202") && line.contains("********"), "{line}");
         let mut told = vec![("page", refused.text())];
         let http = reqwest::Client::new();
         for page in ["/refusals.json", "/bundle.json", "/providers", "/refusals"] {

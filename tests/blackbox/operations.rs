@@ -97,7 +97,8 @@ async fn an_app_may_have_addresses_that_look_like_the_operators() {
 #[tokio::test]
 async fn sigterm_lets_requests_in_flight_end_and_takes_no_new_ones() {
     let app = App::start().await;
-    let gateway = gateway_before(&app.url(), "[[route]]\naccess = \"public\"\n").await;
+    let tables = "[[route]]\naccess = \"public\"\n[timeouts]\ndrain = \"5m\"\nclient_body = \"5m\"\n";
+    let gateway = gateway_before(&app.url(), tables).await;
     let mut sending = Connection::open(gateway.address()).await;
     sending.send("POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\n12345").await;
     let mut waiting = Connection::open(gateway.address()).await;

@@ -8,14 +8,14 @@ use crate::support::browser::{Browser, Tab};
 use crate::support::eventually;
 use crate::support::forger::Forger;
 use crate::support::gateway::{Config, Gateway};
-use crate::support::person::{NAVIGATION, Person};
+use crate::support::person::{NAVIGATION, Person, reference_of};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, gateway_before, provider_table, scene_at, upstream_table};
 
 /// Finds what keeps a page from being read on a screen `width` wide; an empty list is a good page. The width is the one that
 /// was set: a phone's `innerWidth` grows with what is too wide for it.
 pub async fn faults(tab: &Tab, width: i64) -> Value {
-    tab.script(&format!("({FAULTS})({width})")).await
+    tab.faults(&format!("({FAULTS})({width})")).await
 }
 
 const FAULTS: &str = r"width => {
@@ -79,15 +79,8 @@ async fn failure(tab: &Tab, gateway: &Gateway, name: &str, code: &str) {
     let text = tab.wait_for_text(code).await;
     look(tab, name).await;
     let html = tab.html().await;
-    // Lines are written a few milliseconds after the answer.
-    let shown = format!("{name}: a log line with a word of the page, its reference:\n{text}");
-    crate::support::eventually(&shown, || async {
-        gateway.log_lines().into_iter().filter(|line| line.contains(code)).find(|line| {
-            line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
-                .any(|word| word.len() >= 8 && word.bytes().any(|b| b.is_ascii_digit()) && text.contains(word))
-        })
-    })
-    .await;
+    let reference = reference_of(&html).unwrap_or_else(|| panic!("{name}: no reference on the page:\n{text}"));
+    gateway.log_line(&[code, &reference]).await;
     assert!(!html.contains("doorward_") && !html.contains(gateway.config.secrets[0].as_str()), "{name}");
 }
 
@@ -114,12 +107,14 @@ async fn what_is_too_wide_for_a_phone_is_found_there_and_not_on_a_screen() {
                 <main><h1>Wide</h1><p><span style=display:inline-block;width:420px>wide</span></p></main></html>";
     let browser = Browser::start().await;
     let tab = browser.tab(&format!("data:text/html,{page}")).await;
-    let found = async |width, phone| {
-        tab.screen(width, 800, phone).await;
-        faults(&tab, width).await.to_string().contains("wider than the screen")
-    };
-    assert!(!found(1000, false).await);
-    assert!(found(375, true).await);
+    tab.screen(1000, 800, false).await;
+    assert_eq!(faults(&tab, 1000).await, json!([]));
+    tab.screen(375, 800, true).await;
+    eventually("what is too wide", || async {
+        let found = tab.script(&format!("({FAULTS})(375)")).await;
+        found.to_string().contains("wider than the screen").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

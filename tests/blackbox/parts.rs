@@ -58,7 +58,7 @@ async fn the_browser_shows_a_page_and_keeps_a_picture_of_it() {
     tab.screenshot("parts-browser").await;
     tab.click("#send").await;
     tab.wait_for_text("text=typed").await;
-    assert!(tab.responses().iter().any(|(status, url)| *status == 200 && url.ends_with("/form")));
+    tab.wait_for_response(200, |url| url.ends_with("/form")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

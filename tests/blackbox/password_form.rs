@@ -35,10 +35,10 @@ async fn a_person_signs_in_by_the_form_on_localhost_and_over_https() {
         look(&tab, if https { "password-https" } else { "password" }).await;
         tab.screen(1000, 800, false).await;
         // The first field has the focus, and the form is filled in and sent by keyboard.
-        assert_eq!(tab.script("document.activeElement.id").await, "user");
+        tab.wait_for_script("document.activeElement.id", "user").await;
         tab.type_into("#user", "jörg.müller").await;
         tab.press("Tab").await;
-        assert_eq!(tab.script("document.activeElement.id").await, "password");
+        tab.wait_for_script("document.activeElement.id", "password").await;
         tab.type_into("#password", "wrong").await;
         tab.press("Enter").await;
         tab.wait_for_text("Name or password is wrong").await;
@@ -48,7 +48,7 @@ async fn a_person_signs_in_by_the_form_on_localhost_and_over_https() {
         }
         assert_eq!(tab.script("document.querySelector('#user').value").await, "jörg.müller");
         assert_eq!(tab.script("document.querySelector('#password').value").await, "");
-        assert_eq!(tab.script("document.activeElement.id").await, "password");
+        tab.wait_for_script("document.activeElement.id", "password").await;
         assert_eq!(tab.script("document.querySelector('[role=alert]').id").await, "problem");
         tab.type_into("#password", &password("jörg.müller")).await;
         tab.press("Enter").await;

@@ -26,15 +26,14 @@ use crate::support::{eventually, in_time, random_word};
 
 type Socket = WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
+/// A WebSocket that has greeted.
 async fn socket(gateway: &Gateway, person: &Person) -> Socket {
     let mut request = gateway.url("/ws").replace("http://", "ws://").into_client_request().expect("a request");
     let cookies = person.cookie_header(&gateway.url("/ws").parse().expect("URL"));
     request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
-    eventually("a WebSocket", || async {
-        let (mut socket, _) = tokio_tungstenite::connect_async(request.clone()).await.ok()?;
-        socket.next().await?.ok().map(|_| socket)
-    })
-    .await
+    let (mut socket, _) = in_time("a WebSocket", tokio_tungstenite::connect_async(request)).await.expect("101");
+    in_time("a greeting", socket.next()).await.expect("a greeting").expect("a greeting");
+    socket
 }
 
 async fn echo<S>(socket: &mut WebSocketStream<S>, text: &'static str) -> Option<String>
@@ -206,6 +205,8 @@ async fn two_hundred_reloads_under_load_fail_no_request() {
             _ => text,
         };
         assert_eq!(scene.gateway.reload_text(&text).await, !bad, "reload {n}");
+        // Not silent for so long that it would be ended for that.
+        assert_eq!(echo(&mut long, "still").await.as_deref(), Some("still"), "reload {n}");
     }
     let before = answered.load(Ordering::Relaxed);
     eventually("requests go on", || async { (answered.load(Ordering::Relaxed) > before + 50).then_some(()) }).await;
@@ -276,13 +277,13 @@ async fn socket_over_tls(
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = TcpStream::connect(gateway.address()).await.expect("a connection");
-    let name = gateway.address().ip().into();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("TLS");
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let mut request = gateway.url("/ws").replace("https://", "wss://").into_client_request().expect("a request");
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().expect("a token"));
-    let (mut socket, _) = tokio_tungstenite::client_async(request, tls).await.expect("a WebSocket");
-    socket.next().await.expect("a greeting").expect("a greeting");
+    let tcp = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let tls = connector.connect(gateway.address().ip().into(), tcp).await.expect("TLS");
+    let (mut socket, _) = in_time("a WebSocket", tokio_tungstenite::client_async(request, tls)).await.expect("101");
+    in_time("a greeting", socket.next()).await.expect("a greeting").expect("a greeting");
     socket
 }
 
@@ -306,7 +307,7 @@ async fn other_certificates_and_secrets_fail_no_request_over_tls() {
     (config.listen, config.tables) = other(0);
     let mut gateway = config.start().await;
     let now = forger::now();
-    let claims = json!({"iss": "https://ci.example", "sub": "robot-7", "aud": "api", "exp": now + 600, "iat": now});
+    let claims = json!({"iss": "https://ci.example", "sub": "robot-7", "aud": "api", "exp": now + 3600, "iat": now});
     let token = key.sign(&json!({"alg": "ES256", "typ": "at+jwt", "kid": "k1"}), &claims);
     let mut long = socket_over_tls(&gateway, &authority, &token).await;
     let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");
@@ -343,6 +344,7 @@ async fn other_certificates_and_secrets_fail_no_request_over_tls() {
         let (listen, tables) = other(n);
         let taken = gateway.reload(|config| (config.listen, config.tables) = (listen, tables)).await;
         assert!(taken, "reload {n}");
+        assert_eq!(echo(&mut long, "still").await.as_deref(), Some("still"), "reload {n}");
     }
     let before = answered.load(Ordering::Relaxed);
     eventually("requests go on", || async { (answered.load(Ordering::Relaxed) > before + 50).then_some(()) }).await;

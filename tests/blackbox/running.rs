@@ -16,9 +16,9 @@ use crate::support::{eventually, in_time};
 
 const PUBLIC: &str = "[[route]]\naccess = \"public\"\n";
 
-/// Another client is served while somebody misbehaves.
+/// Another client is served while somebody misbehaves; once more where the test itself was too slow for a short time limit.
 async fn serves(gateway: &Gateway) {
-    let reply = exchange(gateway.address(), get("/fine", "")).await.expect("an answer");
+    let reply = eventually("an answer", || exchange(gateway.address(), get("/fine", ""))).await;
     assert_eq!(reply.status, 200);
 }
 
@@ -68,15 +68,17 @@ async fn idle_connections_are_closed_and_bounded() {
         config.add(&tables).start().await
     };
     let mut idle = Vec::new();
-    for _ in 0..200 {
-        idle.push(Connection::open(gateway.address()).await);
-    }
-    eventually("the bound is reached, and not passed", || async {
+    // Again and again, for whoever came first may have had to leave before the last one came.
+    let mut crowd = async || {
+        for _ in 0..100 {
+            idle.push(Connection::open(gateway.address()).await);
+        }
         let open = gateway.metric("doorward_connections", &[]).await;
         assert!(open <= 50.0, "{open}");
-        (open == 50.0).then_some(())
-    })
-    .await;
+        open == 50.0
+    };
+    let reached = async { while !crowd().await {} };
+    in_time("the bound is reached, and not passed", reached).await;
     eventually("idle connections end and others are served", || async {
         exchange(gateway.address(), get("/fine", "")).await.filter(|reply| reply.status == 200).map(drop)
     })
@@ -110,13 +112,20 @@ async fn three_thousand_idle_connections_keep_nobody_out() {
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":path", "/slow?ms=200"), (":authority", "127.0.0.1")];
 
+/// The connection is ended for what was sent, and not because nothing more comes: that end has no error. Whether all could be
+/// sent before says nothing: it may lie in the sockets yet.
+async fn ended_early(h2: &mut H2) {
+    let given = h2.ended().await;
+    assert_ne!(given, Some(0), "all of it was taken");
+}
+
 #[tokio::test]
 async fn a_flood_of_resets_is_bounded() {
     let app = App::start().await;
     let gateway = gateway_before(&app.url(), PUBLIC).await;
     let before = gateway.resident_bytes();
     let mut h2 = H2::open(gateway.address()).await;
-    let mut taken = 0;
+    let mut sent = 0;
     for n in 0..20_000_u32 {
         let stream = 2 * n + 1;
         let head = literals(&GET);
@@ -125,17 +134,17 @@ async fn a_flood_of_resets_is_bounded() {
         {
             break;
         }
-        taken += 1;
+        sent += 1;
     }
+    ended_early(&mut h2).await;
     serves(&gateway).await;
     let grown = gateway.resident_bytes().saturating_sub(before);
     println!(
-        "{taken} streams were opened and reset; the gateway grew by {} kB; the app saw {}",
+        "{sent} streams were opened and reset; the gateway grew by {} kB; the app saw {}",
         grown >> 10,
         app.seen().len()
     );
     assert!(grown < 64 << 20, "{grown}");
-    assert!(taken < 20_000, "the connection is ended before all of it");
 }
 
 #[tokio::test]
@@ -166,9 +175,10 @@ async fn empty_continuations_are_bounded() {
     while sent < 500_000 && h2.send(CONTINUATION, 0, 1, b"").await {
         sent += 1;
     }
-    println!("{sent} empty CONTINUATION frames were taken");
+    ended_early(&mut h2).await;
+    println!("{sent} empty CONTINUATION frames were sent");
     serves(&gateway).await;
-    assert!(sent < 500_000, "half a million empty frames were taken");
+    assert!(app.seen_at("/slow").is_empty());
 }
 
 #[tokio::test]
@@ -231,6 +241,9 @@ async fn nobody_writes_a_line_of_the_log() {
             exchange(scene.gateway.address(), get(target, "")).await;
         }
         scene.gateway.log_line(&["sign_in", "forged", "name"]).await;
+        // All of it is written before the last of it.
+        exchange(scene.gateway.address(), get("/private/the-last", "")).await;
+        scene.gateway.log_line(&["/private/the-last"]).await;
         for line in scene.gateway.log_lines() {
             assert!(
                 !line.starts_with("forged")
@@ -374,11 +387,14 @@ async fn metrics_hold_nothing_that_a_client_chooses() {
 async fn a_client_that_goes_away_is_no_failure_of_the_app() {
     let app = App::start().await;
     let gateway = gateway_before(&app.url(), PUBLIC).await;
-    for _ in 0..5 {
+    for n in 1..=5 {
         let mut gone = Connection::open(gateway.address()).await;
         gone.send(get("/slow?ms=300", "")).await;
-        eventually("the app was asked", || async { (!app.seen().is_empty()).then_some(()) }).await;
+        eventually("the app was asked", || async { (app.seen_at("/slow").len() == n).then_some(()) }).await;
         drop(gone);
+        let told =
+            || gateway.log_lines().iter().filter(|line| line.contains(" access ") && line.contains("/slow")).count();
+        eventually("the end of the request", || async { (told() == n).then_some(()) }).await;
     }
     serves(&gateway).await;
     assert_eq!(gateway.metric("doorward_upstream_errors_total", &["DW-21"]).await, 0.0, "{}", gateway.metrics().await);

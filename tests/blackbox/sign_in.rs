@@ -167,7 +167,10 @@ async fn a_gateway_starts_without_its_provider_and_signs_in_when_it_comes() {
         "redirect_uris": [format!("{public_url}/oidc/callback")],
     }]}));
     gateway.ready().await;
-    assert_eq!(gateway.metric("doorward_provider_ready", &[]).await, 1.0);
+    eventually("the metrics say so, too", || async {
+        (gateway.metric("doorward_provider_ready", &[]).await == 1.0).then_some(())
+    })
+    .await;
     person.sign_in(&gateway.url("/page"), provider.user("anna")).await;
 }
 
@@ -212,7 +215,8 @@ async fn a_provider_may_rotate_its_keys() {
 
 #[tokio::test]
 async fn a_form_sent_after_the_session_ended_reaches_no_app_and_is_explained() {
-    let scene = scene_with("", "[session]\nidle = \"3s\"\nabsolute = \"3s\"\n").await;
+    // Long enough for the page to be there before.
+    let scene = scene_with("", "[session]\nidle = \"8s\"\nabsolute = \"8s\"\n").await;
     let browser = Browser::start().await;
     let tab = browser.tab(&scene.gateway.url("/page")).await;
     tab.log_in(scene.provider.user("anna")).await;

@@ -1,5 +1,7 @@
 //! The way in when signing in is broken: one password in the log, and nobody else.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, CURL, NAVIGATION, Person};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, provider_table, upstream_table};
+use crate::support::{eventually, unhurried};
 
 const RESTORE: &str = "[restore]\nuser = 'root'\nemail = 'root@example.org'\ngroups = ['admins']\n";
 
@@ -78,10 +81,8 @@ async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
         let config = config.add(&table).add(&upstream_table(&app.url())).add(&format!("{ROUTES}{RESTORE}{issuer}"));
         (config.start().await, app)
     };
-    crate::support::eventually("the provider", || async {
-        (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(())
-    })
-    .await;
+    eventually("the provider", || async { (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(()) })
+        .await;
     let anna = Person::new();
     anna.sign_in(&gateway.url("/page"), Provider::shared().user("anna")).await;
     let before = anna.session();
@@ -118,10 +119,8 @@ async fn nobody_else_gets_in_and_earlier_sessions_count_again_afterwards() {
     come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
     root.open(&gateway.url("/page")).await.expect(200);
     let gateway = gateway.restart(|config| config.env.clear()).await;
-    crate::support::eventually("the provider", || async {
-        (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(())
-    })
-    .await;
+    eventually("the provider", || async { (gateway.readyz().await.1["providers"][0]["ready"] == true).then_some(()) })
+        .await;
     // The way in's session is worth nothing any more, and Anna's is what it was.
     assert_eq!(root.fetch(&gateway.url("/page")).await.reason(), "DW-4002");
     anna.open(&gateway.url("/page")).await.expect(200);
@@ -202,16 +201,24 @@ async fn another_gateway_with_the_same_secrets_takes_neither_session_nor_passwor
 
 #[tokio::test]
 async fn the_session_is_short_and_tries_are_limited() {
-    let (gateway, _app) = usual("[attempts]\nper_account = 1\nper_address = 3\n").await;
-    let gateway = gateway.restart(|config| {
-        config.tables = config.tables.replace("[restore]\n", "[restore]\nenabled = true\nlifetime = '2s'\n");
-    });
-    let gateway = gateway.await;
-    gateway.ready().await;
-    let root = Person::new();
-    come_in(&gateway, &root, &gateway.password_of_the_log().await).await.expect(200);
-    root.open(&gateway.url("/page")).await.expect(200);
-    crate::support::eventually("the session ends", || async {
+    let (gateway, root) = unhurried(async |seconds| {
+        let (gateway, _app) = usual("[attempts]\nper_account = 1\nper_address = 3\n").await;
+        let lifetime = format!("[restore]\nenabled = true\nlifetime = '{seconds}s'\n");
+        let gateway = gateway.restart(|config| config.tables = config.tables.replace("[restore]\n", &lifetime)).await;
+        gateway.ready().await;
+        let (root, password) = (Person::new(), gateway.password_of_the_log().await);
+        let before = Instant::now();
+        come_in(&gateway, &root, &password).await.expect(200);
+        let answer = root.open(&gateway.url("/page")).await;
+        // The gateway counts in whole seconds.
+        if answer.status != 200 && before.elapsed() > Duration::from_secs(seconds - 1) {
+            return None;
+        }
+        answer.expect(200);
+        Some((gateway, root))
+    })
+    .await;
+    eventually("the session ends", || async {
         let answer = root.fetch(&gateway.url("/page")).await;
         (answer.status == 503).then(|| assert_eq!(answer.reason(), "DW-3521"))
     })

@@ -20,7 +20,9 @@ use super::provider::User;
 use super::{artifact, eventually, in_time};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
+    // Else keys and clicks are thrown away until a page was painted for the first time.
+    "allow-pre-commit-input",
     "disable-gpu",
     "disable-quic",
     "no-first-run",
@@ -149,7 +151,15 @@ impl Tab {
         self.console.lock().expect("console").clone()
     }
 
-    /// Status and address of every answer so far.
+    /// Waits for an answer with this status whose address fulfils `wanted`.
+    pub async fn wait_for_response(&self, status: i64, wanted: impl Fn(&str) -> bool) {
+        eventually(&format!("an answer with status {status}"), || async {
+            self.responses().iter().any(|(had, url)| *had == status && wanted(url)).then_some(())
+        })
+        .await;
+    }
+
+    /// Status and address of every answer so far, as far as the browser has told of it yet.
     pub fn responses(&self) -> Vec<(i64, String)> {
         self.responses.lock().expect("responses").clone()
     }
@@ -163,10 +173,24 @@ impl Tab {
         in_time("the address", self.page.url()).await.ok().flatten().unwrap_or_default()
     }
 
-    /// Waits until the address fulfils `wanted`, and tells it.
+    /// Waits until the address fulfils `wanted` and scripts run in the page that is there, and tells it.
     pub async fn wait_for_url(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        eventually(&format!("{what} in the address bar"), || async { Some(self.url().await).filter(|u| wanted(u)) })
-            .await
+        eventually(&format!("{what} in the address bar"), || async {
+            let url = Some(self.url().await).filter(|url| wanted(url))?;
+            // The address changes first: until the page is there, a script has none to run in.
+            let read = self.script("document.readyState !== 'loading'").await == true;
+            (read && self.url().await == url).then_some(url)
+        })
+        .await
+    }
+
+    /// Waits until a JavaScript expression has this value: what the browser does in its own time, as giving the focus.
+    pub async fn wait_for_script(&self, expression: &str, value: impl Into<serde_json::Value>) {
+        let value = value.into();
+        eventually(&format!("{value} of {expression}"), || async {
+            (self.script(expression).await == value).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the page shows an element.
@@ -185,27 +209,52 @@ impl Tab {
 
     /// Types into the field that `selector` names.
     pub async fn type_into(&self, selector: &str, text: &str) {
-        self.wait_for(selector).await;
         let _ = in_time("the tab in front", self.page.bring_to_front()).await;
-        let field = in_time("the field", self.page.find_element(selector)).await.expect("the field");
-        // Not by key presses: a password's umlaut has no key.
-        in_time("focus", field.focus()).await.expect("focus");
-        let insert = chromiumoxide::cdp::browser_protocol::input::InsertTextParams::new(text);
-        in_time("typing", self.page.execute(insert)).await.expect("typing");
+        let value = format!("document.querySelector({selector:?}).value");
+        // Until the field has it: the page may be exchanged for the next one in between.
+        eventually(&format!("{selector} takes what is typed"), || async {
+            let field = self.page.find_element(selector).await.ok()?;
+            // Not by key presses: a password's umlaut has no key.
+            field.focus().await.ok()?;
+            let insert = chromiumoxide::cdp::browser_protocol::input::InsertTextParams::new(text);
+            self.page.execute(insert).await.ok()?;
+            self.script(&value).await.as_str()?.contains(text).then_some(())
+        })
+        .await;
     }
 
     /// Clicks on the element that `selector` names.
     pub async fn click(&self, selector: &str) {
-        self.wait_for(selector).await;
         // A tab in the background is not laid out, and a click there waits for ever.
         let _ = in_time("the tab in front", self.page.bring_to_front()).await;
-        let element = in_time("the element", self.page.find_element(selector)).await.expect("the element");
-        in_time("the click", element.click()).await.unwrap_or_else(|e| panic!("click on {selector}: {e}"));
+        // Until there is a place for the click: the page may be exchanged for the next one in between.
+        let place = eventually(&format!("{selector} on the page"), || async {
+            let element = self.page.find_element(selector).await.ok()?;
+            element.scroll_into_view().await.ok()?.clickable_point().await.ok()
+        })
+        .await;
+        in_time("the click", self.page.click(place)).await.unwrap_or_else(|e| panic!("click on {selector}: {e}"));
     }
 
-    /// The text that the page shows.
+    /// Clicks on what leads to another page, a link or the button of a form, and waits until that is there: what is read of
+    /// the tab from then on is not of the page before, even where both look alike.
+    pub async fn follow(&self, selector: &str) {
+        eventually("a page to mark", || async {
+            (self.script("document.readyState === 'complete' && (window.markedByTheBench = true)").await == true)
+                .then_some(())
+        })
+        .await;
+        self.click(selector).await;
+        eventually(&format!("the page behind {selector}"), || async {
+            (self.script("document.readyState === 'complete' && !window.markedByTheBench").await == true).then_some(())
+        })
+        .await;
+    }
+
+    /// The text that the page shows; nothing while parts of it are still to come.
     pub async fn text(&self) -> String {
-        self.script("document.body ? document.body.innerText : ''").await.as_str().unwrap_or_default().to_owned()
+        let shown = "document.body && document.readyState !== 'loading' ? document.body.innerText : ''";
+        self.script(shown).await.as_str().unwrap_or_default().to_owned()
     }
 
     pub async fn html(&self) -> String {
@@ -262,6 +311,24 @@ impl Tab {
     pub async fn screen(&self, width: i64, height: i64, mobile: bool) {
         let params = SetDeviceMetricsOverrideParams::new(width, height, if mobile { 2.0 } else { 1.0 }, mobile);
         self.page.execute(params).await.expect("the screen's size");
+        // A phone makes room for what is too wide; it is the page's fault then, and not awaited here.
+        if !mobile {
+            let there = format!("innerWidth === {width} && innerHeight === {height}");
+            eventually("the screen's size", || async { (self.script(&there).await == true).then_some(()) }).await;
+        }
+    }
+
+    /// Judges the page by a script that tells its faults, until it tells none: while the page takes on another size or another
+    /// colour it may have some. What faults remain.
+    pub async fn faults(&self, script: &str) -> serde_json::Value {
+        let end = tokio::time::Instant::now() + super::PATIENCE / 4;
+        loop {
+            let faults = self.script(script).await;
+            if faults == serde_json::json!([]) || tokio::time::Instant::now() > end {
+                return faults;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
     }
 
     /// Keeps a picture of the page as `tests/artifacts/NAME.png`.

@@ -103,6 +103,17 @@ impl H2 {
         .await
     }
 
+    /// Waits for the end of the connection, and tells the error code that the other side gave for it, where it gave one.
+    pub async fn ended(&mut self) -> Option<u32> {
+        let mut given = None;
+        while let Some(frame) = self.frame().await {
+            if frame.kind == GOAWAY {
+                given = Some(code(&frame.payload, 4));
+            }
+        }
+        given
+    }
+
     /// Waits for the end of the request on `stream`, and acknowledges settings and pings on the way.
     pub async fn outcome(&mut self, stream: u32) -> Outcome {
         while let Some(frame) = self.frame().await {

@@ -258,16 +258,29 @@ impl Gateway {
     }
 
     pub async fn reload_text(&self, text: &str) -> bool {
-        self.replace_file(text);
-        self.hang_up().await
+        self.hang_up_after(|| self.replace_file(text)).await
     }
 
     /// SIGHUP, awaited.
     pub async fn hang_up(&self) -> bool {
+        self.hang_up_after(|| ()).await
+    }
+
+    /// The same after `change` of its files, which it does not see before the signal: it looks at them by itself, too, and
+    /// would leave nothing to do for the signal.
+    pub async fn hang_up_after(&self, change: impl FnOnce()) -> bool {
         let before = self.metric("doorward_reloads_total", &[]).await;
+        self.signal("STOP");
+        change();
         self.signal("HUP");
-        eventually("a reload", || async { (self.metric("doorward_reloads_total", &[]).await > before).then_some(()) })
-            .await;
+        self.signal("CONT");
+        eventually("a reload", || async {
+            let reloaded = self.metric("doorward_reloads_total", &[]).await > before;
+            // The gateway may have seen the changed file by itself before, and the signal comes on top of that.
+            let asked_by = || async { self.readyz().await.1["configuration"]["last_reload"]["asked_by"].clone() };
+            (reloaded && asked_by().await == "SIGHUP").then_some(())
+        })
+        .await;
         self.metric("doorward_configuration_good", &[]).await == 1.0
     }
 

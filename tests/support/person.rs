@@ -3,6 +3,7 @@
 //! Where it matters what a browser makes of an answer, the tests take [`super::browser`] instead.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
@@ -83,11 +84,25 @@ impl Answer {
         code.unwrap_or_default().to_owned()
     }
 
+    /// The reference of the refusal that it shows, by which log lines and the kept refusal are found: of a page or of JSON.
+    #[track_caller]
+    pub fn reference(&self) -> String {
+        reference_of(&self.text()).unwrap_or_else(|| panic!("no reference: {} {}", self.status, self.text()))
+    }
+
     #[track_caller]
     pub fn expect(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{} answered {:#?}\n{}", self.url, self.headers, self.text());
         self
     }
+}
+
+/// The reference of a refusal in the source of the gateway's page, or in its JSON.
+pub fn reference_of(text: &str) -> Option<String> {
+    let starts = ["<dt>Reference</dt><dd class=\"code\">", "reference <span class=\"code\">", "\"reference\":\""];
+    let rest = starts.iter().find_map(|start| text.split_once(start))?.1;
+    let reference: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+    (reference.len() == 13).then_some(reference)
 }
 
 impl Default for Person {
@@ -108,7 +123,9 @@ impl Person {
 
     /// The same with the proxy that `builder` has.
     pub fn through(builder: reqwest::ClientBuilder) -> Self {
-        let client = builder.redirect(reqwest::redirect::Policy::none()).build().expect("an HTTP client");
+        // Shorter than any server here keeps a silent connection: a request that meets the hang-up has no answer.
+        let builder = builder.redirect(reqwest::redirect::Policy::none()).pool_idle_timeout(Duration::from_secs(20));
+        let client = builder.build().expect("an HTTP client");
         Person { client, jar: Arc::default() }
     }
 

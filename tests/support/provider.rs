@@ -278,7 +278,8 @@ impl Provider {
         sessions.filter_map(|session| session["clients"][&client.id].as_str().map(str::to_owned)).collect()
     }
 
-    /// Ends every session of `user` and sends a logout token to `client`. Tells for each the error, or null.
+    /// Ends the sessions of `user` that `client` has a part in, and sends it a logout token for each. Tells for each the
+    /// error, or null.
     pub async fn back_channel_logout(&self, user: &str, client: &Client) -> Vec<Value> {
         let told = self.control("backchannel", json!({"user": user, "client": client.id})).await;
         told.as_array().expect("a list").iter().map(|one| one["error"].clone()).collect()

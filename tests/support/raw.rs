@@ -208,15 +208,55 @@ impl RawApp {
 }
 
 async fn serve(mut stream: TcpStream, index: usize, kept: Arc<Mutex<Vec<Vec<u8>>>>, answer: Arc<Vec<u8>>, close: bool) {
-    let mut part = [0; 16 * 1024];
+    let (mut part, mut unread, mut body) = ([0; 16 * 1024], Vec::new(), Rest::Bytes(0));
     while let Ok(n @ 1..) = stream.read(&mut part).await {
         kept.lock().expect("received")[index].extend_from_slice(&part[..n]);
-        // A head that has come to its end; bodies of these requests are small and come along with it.
-        if find(&part[..n], b"\r\n\r\n").is_some() {
+        unread.extend_from_slice(&part[..n]);
+        // However it is cut into pieces on its way: one answer for each head.
+        while body.drop_from(&mut unread)
+            && let Some(end) = find(&unread, b"\r\n\r\n")
+        {
+            let head: Vec<u8> = unread.drain(..end + 4).collect();
+            body = Rest::behind(&String::from_utf8_lossy(&head));
             let _ = stream.write_all(&answer).await;
             if close {
                 let _ = stream.shutdown().await;
                 return;
+            }
+        }
+    }
+}
+
+/// What is still to come of a request whose head has come.
+enum Rest {
+    Bytes(usize),
+    Chunks,
+}
+
+impl Rest {
+    fn behind(head: &str) -> Rest {
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        match head.contains("\r\ntransfer-encoding:") {
+            true => Rest::Chunks,
+            false => Rest::Bytes(length.unwrap_or(0)),
+        }
+    }
+
+    /// Takes it out of what came; whether that was all of it.
+    fn drop_from(&mut self, unread: &mut Vec<u8>) -> bool {
+        match self {
+            Rest::Bytes(left) => {
+                let here = unread.len().min(*left);
+                unread.drain(..here);
+                *left -= here;
+                *left == 0
+            }
+            Rest::Chunks => {
+                let Some(end) = find(unread, b"0\r\n\r\n") else { return false };
+                unread.drain(..end + 5);
+                *self = Rest::Bytes(0);
+                true
             }
         }
     }

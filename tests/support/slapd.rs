@@ -110,11 +110,16 @@ impl Slapd {
             database = setup.database,
         );
         std::fs::write(dir.path().join("slapd.conf"), conf).expect("slapd.conf");
-        let (port, tls_port) = (free_port(), free_port());
-        let slapd = Slapd { port, tls_port, authority, dir, log: Arc::default(), child: Mutex::new(None) };
+        let mut slapd = Slapd { port: 0, tls_port: 0, authority, dir, log: Arc::default(), child: Mutex::new(None) };
         slapd.load(&format!("{}{}", tree(), setup.ldif));
-        slapd.run().await;
-        slapd
+        for _ in 0..5 {
+            // Somebody else may take a port between the choice and the start.
+            (slapd.port, slapd.tls_port) = (free_port(), free_port());
+            if slapd.begin().await {
+                return slapd;
+            }
+        }
+        panic!("slapd does not start: {:#?}", slapd.log());
     }
 
     fn load(&self, ldif: &str) {
@@ -130,8 +135,13 @@ impl Slapd {
         assert!(done.status.success(), "slapadd: {}", String::from_utf8_lossy(&done.stderr));
     }
 
-    /// Starts it, once more where it was killed.
+    /// Starts it once more, where it was killed.
     pub async fn run(&self) {
+        assert!(self.begin().await, "slapd does not start again: {:#?}", self.log());
+    }
+
+    /// Starts it, and waits until it takes connections at both ports; whether it goes on running.
+    async fn begin(&self) -> bool {
         let addresses = format!("ldap://{HOST}:{}/ ldaps://{HOST}:{}/", self.port, self.tls_port);
         let mut child = Command::new("/usr/sbin/slapd")
             .args(["-d", "stats", "-h", &addresses, "-f"])
@@ -147,10 +157,20 @@ impl Slapd {
             }
         });
         *self.child.lock().expect("child") = Some(child);
+        let ended = || {
+            let mut child = self.child.lock().expect("child");
+            child.as_mut().is_none_or(|child| child.try_wait().expect("slapd's status").is_some())
+        };
         eventually("slapd listens", || async {
-            tokio::net::TcpStream::connect((HOST, self.port)).await.ok().map(drop)
+            if ended() {
+                return Some(false);
+            }
+            for port in [self.port, self.tls_port] {
+                tokio::net::TcpStream::connect((HOST, port)).await.ok()?;
+            }
+            Some(!ended())
         })
-        .await;
+        .await
     }
 
     pub fn url(&self) -> String {
@@ -170,25 +190,51 @@ impl Slapd {
         self.table_at(&self.url())
     }
 
+    /// A table with as much time for everything as there is patience: a test that is about time has another.
     pub fn table_at(&self, address: &str) -> String {
         format!(
             "[ldap]\naddress = [{address:?}]\nbase_dn = {BASE:?}\nbind_dn = {READER:?}\nbind_password = \
-             {READER_PASSWORD:?}\n"
+             {READER_PASSWORD:?}\nconnect_timeout = \"40s\"\ntimeout = \"40s\"\n"
         )
     }
 
-    /// What it wrote of operations so far.
+    /// What of its log was read so far. Its lines are read later than they are written, and it writes of an operation when
+    /// that was answered: nothing is told by the place at which a line stands, and what has to be there is awaited.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("log").clone()
     }
 
-    /// Its lines from the `from`th on, once one of them has all of `words`.
-    pub async fn log_since(&self, from: usize, words: &[&str]) -> Vec<String> {
+    /// Its lines, once one of them has all of `words`.
+    pub async fn log_with(&self, words: &[&str]) -> Vec<String> {
         eventually(&format!("a line of slapd with {words:?}"), || async {
-            let lines = self.log().split_off(from);
+            let lines = self.log();
             lines.iter().any(|line| words.iter().all(|word| line.contains(word))).then_some(lines)
         })
         .await
+    }
+
+    /// The filters of all searches for people so far, in their order. The gateway's own look for anybody at all, which it
+    /// has before it is ready, is the first; later it looks at the bases alone.
+    pub fn searches(&self) -> Vec<String> {
+        quoted(&self.log(), &format!(" SRCH base=\"{BASE}\" scope=2 "), "filter=\"")
+    }
+
+    /// [`Slapd::searches`], once there are `count` of them or more.
+    pub async fn searches_made(&self, count: usize) -> Vec<String> {
+        eventually(&format!("{count} searches"), || async { Some(self.searches()).filter(|made| made.len() >= count) })
+            .await
+    }
+
+    /// The names of all binds that people caused so far, in their order.
+    pub fn binds(&self) -> Vec<String> {
+        let mut all = quoted(&self.log(), " method=128", " BIND dn=\"");
+        all.retain(|dn| dn != READER);
+        all
+    }
+
+    /// [`Slapd::binds`], once there are `count` of them or more.
+    pub async fn binds_made(&self, count: usize) -> Vec<String> {
+        eventually(&format!("{count} binds"), || async { Some(self.binds()).filter(|made| made.len() >= count) }).await
     }
 
     /// Sends a signal by name: `STOP` has it hang, `CONT` go on.
@@ -214,6 +260,12 @@ impl Drop for Slapd {
             eprintln!("── slapd's log, its end ──\n{}\n──", log[log.len().saturating_sub(60)..].join("\n"));
         }
     }
+}
+
+/// What stands in quotes behind `name`, of each line that has `words`.
+fn quoted(lines: &[String], words: &str, name: &str) -> Vec<String> {
+    let of = |line: &String| Some(line.split_once(name)?.1.rsplit_once('"')?.0.to_owned());
+    lines.iter().filter(|line| line.contains(words)).filter_map(of).collect()
 }
 
 /// Like [`super::free_port`], for its address.

@@ -3,6 +3,7 @@
 //! The stand-in answers what `wandb.init`, `log` and `finish` ask for and keeps what reached it. Files are uploaded to it
 //! directly, as the SDK uploads to signed addresses of a store, past the gateway and without credentials.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,13 +19,13 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::app::{self, Kept, Seen};
-use super::{eventually, tests_dir};
+use super::tests_dir;
 
 /// The versions that `scripts/install-test-deps` installs: today's, and one of a year ago, which asks for other things.
 pub const VERSIONS: [&str; 2] = ["0.31.0", "0.22.3"];
 
 /// How long one run may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A stand-in for the app; it ends with the test's runtime.
 pub struct WandbApp {
@@ -33,8 +34,9 @@ pub struct WandbApp {
     history: History,
 }
 
-/// The lines of history that file streams brought.
-type History = Arc<Mutex<Vec<Value>>>;
+/// The lines of history that file streams brought, by their number: as the app does, it takes a line once, also where the SDK
+/// sends it again because no answer came.
+type History = Arc<Mutex<BTreeMap<u64, Value>>>;
 
 impl WandbApp {
     pub async fn start() -> Self {
@@ -62,7 +64,7 @@ impl WandbApp {
 
     /// The values that were logged as `loss`.
     pub fn losses(&self) -> Vec<f64> {
-        self.history.lock().expect("history").iter().filter_map(|line| line["loss"].as_f64()).collect()
+        self.history.lock().expect("history").values().filter_map(|line| line["loss"].as_f64()).collect()
     }
 }
 
@@ -97,9 +99,11 @@ async fn graphql(State(own): State<SocketAddr>, Json(request): Json<Value>) -> J
 }
 
 async fn file_stream(State(history): State<History>, Json(stream): Json<Value>) -> Json<Value> {
-    let lines = stream["files"]["wandb-history.jsonl"]["content"].as_array().cloned().unwrap_or_default();
-    let lines = lines.iter().filter_map(|line| serde_json::from_str(line.as_str()?).ok());
-    history.lock().expect("history").extend(lines);
+    let part = &stream["files"]["wandb-history.jsonl"];
+    let first = part["offset"].as_u64().unwrap_or_default();
+    let lines = part["content"].as_array().into_iter().flatten();
+    let lines = lines.map(|line| serde_json::from_str(line.as_str().unwrap_or_default()).unwrap_or_default());
+    history.lock().expect("history").extend((first..).zip(lines));
     Json(json!({}))
 }
 
@@ -108,7 +112,7 @@ async fn file_stream(State(history): State<History>, Json(stream): Json<Value>) 
 const RUN: &str = r#"
 import os, time, traceback, wandb
 try:
-    settings = wandb.Settings(init_timeout=60, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True)
+    settings = wandb.Settings(init_timeout=240, console="off", x_disable_stats=True, x_disable_meta=True, disable_git=True)
     run = wandb.init(project="demo", settings=settings)
     for step in range(3):
         run.log({"loss": 1 / (step + 1)})
@@ -143,7 +147,13 @@ impl Sdk {
     /// Waits until a run waits.
     pub async fn pausing(&self) {
         let file = self.home.path().join("pausing");
-        eventually("the run waits after its first step", || async { file.exists().then_some(()) }).await;
+        // Its beginning takes most of its time.
+        let paused = tokio::time::timeout(PATIENCE, async {
+            while !file.exists() {
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+        });
+        paused.await.expect("the run waits after its first step");
     }
 
     pub fn go_on(&self) {

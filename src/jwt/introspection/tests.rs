@@ -1,14 +1,16 @@
 //! Issuers that say yes, no, or nothing of use about a token.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::{AT_ONCE, Introspector, RESERVED};
 use crate::config::model::Issuer;
 use crate::jwt::source::KeySource;
-use crate::oidc::tests::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, now};
+use crate::oidc::tests::support::{Answer, CLIENT, Fake, IMPATIENT, NOW, SECRET, Signer, now, patience, until};
 use crate::reason::Reason;
 
 const DISCOVERY: &str = "/realm/.well-known/openid-configuration";
@@ -20,8 +22,9 @@ fn at(seconds: u64) -> SystemTime {
 
 fn entry(issuer: &str, more: &str) -> Issuer {
     let text = format!(
-        "name = 'opaque'\nissuer = '{issuer}'\ntimeout = '2s'\nintrospection = true\n\
-         client_id = '{CLIENT}'\nclient_secret = '{SECRET}'\n{more}\n"
+        "name = 'opaque'\nissuer = '{issuer}'\n{}introspection = true\n\
+         client_id = '{CLIENT}'\nclient_secret = '{SECRET}'\n{more}\n",
+        patience(more)
     );
     toml::from_str(&text).expect("an entry")
 }
@@ -129,7 +132,7 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
         (json(json!({ "active": true })).with_status(429), IntrospectionUnavailable, "429"),
         (json(json!({ "active": true })).with_status(201), IntrospectionUnavailable, "201"),
         (moved.with_status(307), IntrospectionUnavailable, "redirect to evil.example, which is not followed"),
-        (Answer { delay: Duration::from_secs(3), ..active() }, IntrospectionUnavailable, "timeout"),
+        (Answer::never(), IntrospectionUnavailable, "timeout"),
         (typed("text/html"), IntrospectionUnavailable, "content type"),
         (typed("application/token-introspection+jwt"), IntrospectionUnavailable, "content type"),
         (json(large), IntrospectionUnavailable, "larger than 64 kB"),
@@ -156,7 +159,7 @@ async fn what_is_no_answer_accepts_nothing_blames_nobody_and_is_not_kept() {
     for (answer, reason, named) in table {
         running.spawn(async move {
             let fake = issuer(answer, &[]).await;
-            let asks = introspector(&fake, "").await;
+            let asks = introspector(&fake, if named == "timeout" { IMPATIENT } else { "" }).await;
             let refused = asks.ask("t0ken", now()).await.expect_err(named);
             assert_eq!((refused.reason, refused.detail.as_str()), (reason, ""), "clients are told no more");
             assert_eq!(refused.reason.status(), 503);
@@ -193,17 +196,23 @@ async fn many_requests_with_one_token_cause_one_question() {
 
 #[tokio::test]
 async fn an_issuer_is_not_asked_about_more_tokens_at_once_than_it_can_bear() {
-    let fake = issuer(Answer { delay: Duration::from_secs(1), ..active() }, &[]).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let fake = issuer(Answer { gate: Some(gate.clone()), ..active() }, &[]).await;
     let asks = introspector(&fake, "").await;
-    let mut waiting = tokio::task::JoinSet::new();
+    let (mut waiting, refused) = (tokio::task::JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for n in 0..AT_ONCE + 68 {
-        let asks = Arc::clone(&asks);
-        waiting.spawn(async move { asks.ask(&n.to_string(), now()).await.map(drop).map_err(|failure| failure.reason) });
+        let (asks, refused) = (Arc::clone(&asks), Arc::clone(&refused));
+        waiting.spawn(async move {
+            let answer = asks.ask(&n.to_string(), now()).await.map(drop).map_err(|failure| failure.reason);
+            refused.fetch_add(usize::from(answer == Err(Reason::TooManyIntrospections)), SeqCst);
+            answer
+        });
     }
-    let answers = waiting.join_all().await;
-    let refused = answers.iter().filter(|answer| **answer == Err(Reason::TooManyIntrospections)).count();
     let asked = AT_ONCE - RESERVED;
-    assert_eq!((refused, answers.iter().filter(|answer| answer.is_ok()).count()), (68 + RESERVED, asked));
+    until("all others are refused, while none is answered", || refused.load(SeqCst) == 68 + RESERVED).await;
+    gate.add_permits(asked + 1);
+    let answers = waiting.join_all().await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), asked);
     assert_eq!(fake.seen(ENDPOINT).len(), asked);
     asks.ask("another", now()).await.expect("there is room again");
 }

@@ -10,7 +10,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::config::model::{ResponseMode, Settings};
 use crate::oidc::{Attempt, Begun, Granted, Provider, Providers, SignedIn, Wish};
@@ -61,6 +62,33 @@ impl Signer {
     }
 }
 
+/// A key of the settings for tests in which somebody does not answer, beside answers of [`Answer::never`]: short, and yet long
+/// enough on any machine for what does answer. Elsewhere nothing is to end for a machine that is slow.
+pub const IMPATIENT: &str = "timeout = '4s'\n";
+
+/// The same where nobody is waited for in vain.
+pub fn patience(more: &str) -> &'static str {
+    if more.contains("timeout =") { "" } else { "timeout = '1m'\n" }
+}
+
+/// Awaits that `holds`.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let held = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(100), held).await.unwrap_or_else(|_| panic!("never came true: {what}"));
+}
+
+/// A port that is taken and at which nobody listens, for as long as the socket is there.
+pub fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let port = socket.local_addr().expect("an address").port();
+    (socket, port)
+}
+
 /// What the provider answers at one path.
 #[derive(Clone)]
 pub struct Answer {
@@ -68,6 +96,8 @@ pub struct Answer {
     pub headers: String,
     pub body: String,
     pub delay: Duration,
+    /// Each answer takes a permit, and waits for it.
+    pub gate: Option<Arc<Semaphore>>,
 }
 
 impl Answer {
@@ -77,7 +107,13 @@ impl Answer {
             headers: "Content-Type: application/json\r\n".into(),
             body: body.to_string(),
             delay: Duration::ZERO,
+            gate: None,
         }
+    }
+
+    /// None, for as long as any test waits.
+    pub fn never() -> Answer {
+        Answer { delay: Duration::from_secs(3600), ..Answer::json(json!({})) }
     }
 
     pub fn with_status(self, status: u16) -> Answer {
@@ -167,6 +203,9 @@ impl Fake {
         let answer = self.answers.lock().expect("not poisoned").get(&path).cloned();
         let answer = answer.unwrap_or_else(|| Answer::json(json!({})).with_status(404));
         tokio::time::sleep(answer.delay).await;
+        if let Some(gate) = &answer.gate {
+            gate.acquire().await.expect("never closed").forget();
+        }
         let head = format!(
             "HTTP/1.1 {} X\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n",
             answer.status,
@@ -183,7 +222,8 @@ pub fn settings(issuer: &str, more: &str) -> Settings {
     let client = if more.contains("client_id") { String::new() } else { format!("client_id = '{CLIENT}'\n") };
     let text = format!(
         "public_url = 'https://app.example'\n\
-         [[provider]]\nname = 'corp'\nissuer = '{issuer}'\ntimeout = '2s'\n{client}{more}\n"
+         [[provider]]\nname = 'corp'\nissuer = '{issuer}'\n{}{client}{more}\n",
+        patience(more)
     );
     toml::from_str(&text).expect("settings")
 }

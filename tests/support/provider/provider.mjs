@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import readline from 'node:readline';
+import { promisify } from 'node:util';
 
 import { compactDecrypt, exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose';
 import { Provider, interactionPolicy } from 'oidc-provider';
@@ -372,10 +373,11 @@ const control = {
   faults: async (fault) => { faults.push({ times: Infinity, ...fault }); },
   heal: async () => { faults.length = 0; },
   // A key pair for a client: {"kind":"RSA"}, or a curve. The private key as PKCS #8, the public one as PEM and JWK.
+  // Made aside: a gateway that asks for something meanwhile must not wait for it.
   key: async ({ kind = 'RSA' }) => {
     const [type, options] = kind === 'RSA' ? ['rsa', { modulusLength: 2048 }]
       : kind.startsWith('P-') ? ['ec', { namedCurve: kind }] : [kind.toLowerCase(), {}];
-    const { privateKey, publicKey } = crypto.generateKeyPairSync(type, options);
+    const { privateKey, publicKey } = await promisify(crypto.generateKeyPair)(type, options);
     return {
       private: privateKey.export({ format: 'pem', type: 'pkcs8' }),
       public: publicKey.export({ format: 'pem', type: 'spki' }),
@@ -399,10 +401,12 @@ const control = {
   sessions: async ({ user }) => sessionsOf(user).map(({ uid, acr, loginTs, authorizations = {} }) => ({
     uid, acr, auth_time: loginTs, clients: Object.fromEntries(Object.entries(authorizations).map(([id, { sid }]) => [id, sid])),
   })),
-  // Ends a user's sessions and tells every client with a back-channel logout address, or `client` alone.
+  // Ends a user's sessions and tells every client with a back-channel logout address; with `client` those sessions that it
+  // has a part in, and it alone: the others are of other tests.
   backchannel: async ({ user, client: only }) => {
     const told = [];
     for (const session of sessionsOf(user)) {
+      if (only && !session.authorizations?.[only]) continue;
       for (const [clientId, { sid }] of Object.entries(session.authorizations ?? {})) {
         const client = await current.Client.find(clientId);
         if (!client?.backchannelLogoutUri || (only && only !== clientId)) continue;
@@ -476,6 +480,8 @@ function listener(req, res) {
 }
 
 function listen(server, port) {
+  // Node hangs up after five seconds of silence, and whoever asks at that moment gets no answer. No test is about that.
+  Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });
   return new Promise((resolve) => { server.listen(port, settings.host, resolve); });
 }
 

@@ -1,0 +1,119 @@
+//! WebSockets on their way through the gateway. How they end with a session is in `logout_channels`.
+
+use futures::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::support::app::App;
+use crate::support::gateway::Config;
+use crate::support::in_time;
+use crate::support::person::Person;
+use crate::support::raw::get;
+use crate::support::setup::{gateway_before, scene};
+use crate::support::tls::Authority;
+
+const PUBLIC: &str = "[[route]]\naccess = \"public\"\n";
+
+#[tokio::test]
+async fn a_websocket_echoes_and_the_app_knows_who_it_is() {
+    let scene = scene().await;
+    let person = Person::new();
+    person.sign_in(&scene.gateway.url("/who"), scene.provider.user("anna")).await;
+    let url = scene.gateway.url("/ws").replace("http://", "ws://");
+    let mut request = url.as_str().into_client_request().expect("a request");
+    let cookies = person.cookie_header(&scene.gateway.url("/ws").parse().expect("URL"));
+    request.headers_mut().insert("cookie", cookies.parse().expect("cookies"));
+    request.headers_mut().insert("x-forwarded-user", "forged".parse().expect("value"));
+    let connecting = tokio_tungstenite::connect_async(request.clone());
+    let (mut socket, _) = in_time("a WebSocket", connecting).await.expect("101");
+    let first = in_time("a message", socket.next()).await.expect("a message").expect("a message");
+    let headers: Value = serde_json::from_str(first.to_text().expect("text")).expect("JSON");
+    let user: Vec<_> = headers.as_array().expect("a list").iter().filter(|h| h[0] == "x-forwarded-user").collect();
+    assert_eq!(user, [&serde_json::json!(["x-forwarded-user", "anna"])]);
+    for message in [Message::text("grüße"), Message::binary(vec![7_u8; 300_000]), Message::text("")] {
+        socket.send(message.clone()).await.expect("sent");
+        let echo = in_time("the echo", socket.next()).await.expect("a message").expect("a message");
+        assert_eq!(echo, message);
+    }
+    socket.close(None).await.expect("closed");
+
+    let mut stranger = url.as_str().into_client_request().expect("a request");
+    stranger.headers_mut().insert("cookie", "doorward=x".parse().expect("value"));
+    match tokio_tungstenite::connect_async(stranger).await {
+        Err(tokio_tungstenite::tungstenite::Error::Http(answer)) => assert_eq!(answer.status(), 401),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An app may have answered by the time the gateway looks for an answer: this one does before it was asked.
+#[tokio::test]
+async fn a_websocket_lives_however_soon_the_app_says_yes() {
+    const YES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut app, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                app.write_all(YES.as_bytes()).await.expect("the answer");
+                let (mut read, mut write) = app.split();
+                let (mut read, mut line) = (tokio::io::BufReader::new(&mut read), String::new());
+                while line != "\r\n" {
+                    line.clear();
+                    read.read_line(&mut line).await.expect("a line of the request");
+                }
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    let gateway = gateway_before(&url, PUBLIC).await;
+    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for n in 0..300 {
+        let mut client = tokio::net::TcpStream::connect(gateway.address()).await.expect("connect");
+        client.write_all(get("/ws", lines).as_bytes()).await.expect("sent");
+        let (mut text, mut asked) = (Vec::new(), false);
+        while !text.ends_with(b"still there") {
+            let read = in_time("what the app says", client.read_buf(&mut text)).await.expect("read");
+            assert!(read > 0, "the {n}th ended after {:?}", String::from_utf8_lossy(&text));
+            if text.ends_with(b"hello") && !std::mem::replace(&mut asked, true) {
+                client.write_all(b"still there").await.expect("sent");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_reaches_an_app_over_tls_and_on_a_unix_socket_and_one_that_is_down_is_named() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().expect("a folder"));
+    let (ca, path) = (dir.path().join("ca.pem"), dir.path().join("app.sock"));
+    std::fs::write(&ca, authority.pem()).expect("PEM");
+    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"http/1.1"])).await;
+    let _unix = App::start_unix(&path).await;
+    let (over_tls, on_socket) =
+        (format!("https://127.0.0.1:{}\"\ntls_ca_file = \"{}", tls.address.port(), ca.display()), path.display());
+    for (url, alive) in [
+        (over_tls, true),
+        (format!("unix:{on_socket}"), true),
+        (format!("http://127.0.0.1:{}", crate::support::free_port()), false),
+        ("unix:/no/such/socket".to_owned(), false),
+    ] {
+        let nobody = "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n";
+        let gateway = Config::new().add(nobody).add(&format!("[[upstream]]\nurl = \"{url}\"\n{PUBLIC}")).start().await;
+        let address = gateway.url("/ws").replace("http://", "ws://");
+        match in_time("a WebSocket", tokio_tungstenite::connect_async(address.as_str())).await {
+            Ok((mut socket, _)) if alive => {
+                in_time("a message", socket.next()).await.expect("a message").expect("a message");
+                socket.send(Message::text("echo")).await.expect("sent");
+                let echo = in_time("the echo", socket.next()).await.expect("a message").expect("a message");
+                assert_eq!(echo, Message::text("echo"), "{url}");
+            }
+            Err(tokio_tungstenite::tungstenite::Error::Http(answer)) if !alive => {
+                assert_eq!(answer.status(), 502, "{url}");
+                gateway.log_line(&["/ws", "DW-2101"]).await;
+            }
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+}
