@@ -123,7 +123,7 @@ async fn what_the_start_found_is_on_the_console_before_anybody_examines() {
         .add(&upstream_table("http://127.0.0.1:9"))
         .add(ROUTES)
         // Warned of by loading.
-        .add("[federation]\naudiences = [\"a\"]\nallow = { emails = [\"a@b.example\"] }\n");
+        .add("[bearer]\ncache_bytes = \"1MiB\"\n");
     // The file with the secrets is for everybody to read.
     std::fs::set_permissions(config.dir.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
     let gateway = config.start().await;

@@ -482,8 +482,7 @@ async fn a_refusal_is_explained_by_its_reference() {
     let page = page.text().await.expect("a page");
     assert!(page.contains("8. upstream") && page.contains("9. verdict"), "{page}");
     let nobody = scene.person.request(reqwest::Method::GET, &scene.gateway.url("/api/x"), &[], None).await;
-    let reference = nobody.expect(401).json()["reference"].as_str().expect("a reference").to_owned();
-    let path = format!("/explain/{reference}.json");
+    let path = format!("/explain/{}.json", nobody.expect(401).json()["reference"].as_str().expect("a reference"));
     let unknown = told(&scene, &path, |said| said["explanation"].is_object().then(|| said.clone())).await;
     assert_eq!(numbers(&unknown), [1, 2, 3, 4, 5, 6, 7, 8], "{unknown:#}");
     assert!(unknown["explanation"]["steps"][5].to_string().contains("nobody is known"), "{unknown:#}");
