@@ -4,8 +4,10 @@
 //! and all of it ends when the gateway stops.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -16,30 +18,60 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// How soon a host that slept finds out.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Does `work` until `shutdown` turns true or its sender is gone: in `first`, again after the pause that it returns, and
-/// after growing ones while it returns `None`. It is told the pause that would follow a failure, for its log line.
-pub async fn repeat<F, W>(first: Duration, mut shutdown: watch::Receiver<bool>, mut work: F)
+/// When the next turn of what is done again and again is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is under way.
+    Now,
+    At(SystemTime),
+}
+
+/// What is done again and again, and can say when its next turn is.
+#[derive(Debug, Default)]
+pub struct Turns(ArcSwapOption<Next>);
+
+impl Turns {
+    /// `None` before anything of it was begun.
+    pub fn next(&self) -> Option<Next> {
+        self.0.load().as_deref().copied()
+    }
+
+    fn set(&self, next: Next) {
+        self.0.store(Some(Arc::new(next)));
+    }
+
+    /// Does `work` until `shutdown` turns true or its sender is gone: in `first`, again after the pause that it returns, and
+    /// after growing ones while it returns `None`. It is told the pause that would follow a failure, for its log line.
+    pub async fn repeat<F, W>(&self, first: Duration, mut shutdown: watch::Receiver<bool>, mut work: F)
+    where
+        F: FnMut(Duration) -> W,
+        W: Future<Output = Option<Duration>>,
+    {
+        let (mut retry, mut wait) = (FIRST_RETRY, first);
+        loop {
+            self.set(Next::At(SystemTime::now() + wait));
+            tokio::select! {
+                () = pause(wait) => {}
+                _ = stopped(&mut shutdown) => return,
+            }
+            self.set(Next::Now);
+            let done = tokio::select! {
+                done = work(retry) => done,
+                _ = stopped(&mut shutdown) => return,
+            };
+            wait = jittered(done.unwrap_or(retry));
+            retry = if done.is_some() { FIRST_RETRY } else { (retry * 2).min(LONGEST_RETRY) };
+        }
+    }
+}
+
+/// [`Turns::repeat`], where nobody asks for the next turn.
+pub async fn repeat<F, W>(first: Duration, shutdown: watch::Receiver<bool>, work: F)
 where
     F: FnMut(Duration) -> W,
     W: Future<Output = Option<Duration>>,
 {
-    let mut retry = FIRST_RETRY;
-    tokio::select! {
-        () = pause(first) => {}
-        _ = stopped(&mut shutdown) => return,
-    }
-    loop {
-        let done = tokio::select! {
-            done = work(retry) => done,
-            _ = stopped(&mut shutdown) => return,
-        };
-        let wait = done.unwrap_or(retry);
-        retry = if done.is_some() { FIRST_RETRY } else { (retry * 2).min(LONGEST_RETRY) };
-        tokio::select! {
-            () = pause(jittered(wait)) => {}
-            _ = stopped(&mut shutdown) => return,
-        }
-    }
+    Turns::default().repeat(first, shutdown, work).await;
 }
 
 /// Waits by the steady clock or by the calendar, whichever is over first: the steady one stands still while a host
@@ -125,6 +157,32 @@ mod tests {
         })
         .await;
         assert!(began.elapsed() >= hour, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_turn_is_told_whatever_became_of_the_one_before() {
+        let (stop, stopping) = watch::channel(false);
+        let turns = Turns::default();
+        assert_eq!(turns.next(), None);
+        let (began, seen) = (SystemTime::now(), Mutex::new(Vec::new()));
+        let doing = turns.repeat(Duration::ZERO, stopping, |_| async {
+            let mut seen = seen.lock().expect("not poisoned");
+            seen.push(turns.next());
+            (seen.len() == 2).then_some(Duration::from_secs(3600))
+        });
+        let watching = async {
+            for (done, least, most) in [(1, 0, 1), (2, 2800, 4400)] {
+                while seen.lock().expect("not poisoned").len() < done {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                let Some(Next::At(next)) = turns.next() else { panic!("{:?}", turns.next()) };
+                let ahead = next.duration_since(began).expect("ahead").as_secs();
+                assert!((least..=most).contains(&ahead), "{ahead} s ahead after turn {done}");
+            }
+            stop.send_replace(true);
+        };
+        tokio::join!(doing, watching);
+        assert_eq!(*seen.lock().expect("not poisoned"), [Some(Next::Now), Some(Next::Now)]);
     }
 
     #[test]

@@ -154,6 +154,7 @@ fn check(file: Option<&Path>) -> ExitCode {
     match load(file) {
         Some(config) => {
             let config = Arc::new(config);
+            config.hints.iter().for_each(|hint| eprintln!("hint: {}. {}", hint.said, hint.change));
             match crate::server::try_out(&config) {
                 Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
                 Err(failure) => {

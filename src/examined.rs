@@ -15,6 +15,8 @@ use crate::words::shorten;
 pub enum Found {
     Holds,
     Fails,
+    /// One of several of which one is enough, and another one is it: nothing went wrong.
+    PassedOver,
     /// It could not be looked at, or it made no difference.
     NotExamined,
 }
@@ -84,6 +86,12 @@ impl Check {
     /// One of several ways in, of which none is needed.
     pub fn met(mut self, met: bool) -> Check {
         self.found = if met { Found::Holds } else { Found::Fails };
+        self
+    }
+
+    /// One of several ways in, where another one counts.
+    pub fn passed_over(mut self) -> Check {
+        self.found = Found::PassedOver;
         self
     }
 

@@ -19,7 +19,7 @@ use rustls::sign::CertifiedKey;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Doctor};
 use crate::assembly::context;
 use crate::certificate::{self, Certificate};
 use crate::config::Config;
@@ -121,8 +121,9 @@ async fn serve(
     let (ended, until) = (current.get().context().ended.clone(), stopping.clone());
     tokio::spawn(async move { ended.keep_swept(until).await });
     let running = Running { current: current.clone(), connections: connections.clone(), certificate };
-    let reloader = Reloader::new(running, begin, findings());
-    let admin = Admin::new(reloader.state(), stopping.clone());
+    let doctor = Arc::new(Doctor::default());
+    let reloader = Reloader::new(running, begin, findings(Arc::clone(&doctor)));
+    let admin = Admin::new(reloader.state(), doctor, stopping.clone());
     let mut admin = Service::new("admin".into(), admin);
     admin.add_tcp(&settings.admin.address.to_string());
     let [public_socket, admin_socket] = sockets;
@@ -169,21 +170,24 @@ fn listen(
     Ok(())
 }
 
-/// Tells what the doctor finds without the network, beside what loading the configuration told; of another configuration
-/// what was not told of the one before.
-fn findings() -> Examine {
+/// Has the doctor look for what can be found without the network, for the console, and tells the log of it, beside what
+/// loading the configuration told; of another configuration what was not told of the one before.
+fn findings(doctor: Arc<Doctor>) -> Examine {
     let (known, latest) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     Box::new(move |config| {
         let turn = latest.fetch_add(1, Ordering::Relaxed) + 1;
         let (known, latest, config) = (Arc::clone(&known), Arc::clone(&latest), Arc::clone(config));
+        let doctor = Arc::clone(&doctor);
         tokio::task::spawn_blocking(move || {
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             // Another one has come meanwhile, and may have been looked over before.
             if latest.load(Ordering::Relaxed) != turn {
                 return;
             }
-            let mut found = doctor::examine_quickly(&config).findings;
+            let mut found = doctor.examine_quickly(&config).report.findings.clone();
             found.retain(|found| found.weight >= doctor::Weight::Warning);
+            // The log has it from the configuration itself.
+            found.retain(|found| found.place != doctor::CONFIGURATION || found.reason != Reason::SettingDoubtful);
             found.iter().filter(|found| !known.contains(*found)).for_each(tell_finding);
             *known = found;
         });

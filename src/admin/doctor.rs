@@ -1,4 +1,5 @@
-//! The doctor on the console: one examination at a time in this process; the last report is kept with its time.
+//! The doctor on the console: one examination at a time in this process; the last report is kept with its time, and beside it
+//! what was found without the network when the configuration in force was loaded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,7 +16,7 @@ use super::{Scene, answer};
 use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::config::values::{AppScheme, AppUrl};
-use crate::doctor::{Finding, Report, Scope, Weight, app_address, examine};
+use crate::doctor::{Finding, Report, Scope, Weight, app_address, examine, examine_quickly};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::rfc3339;
 use crate::words::counted;
@@ -25,17 +26,19 @@ const LOOK_AGAIN: u32 = 2;
 
 /// Who examines.
 #[derive(Default)]
-pub(super) struct Doctor(Mutex<State>);
+pub struct Doctor(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     /// When the examination that is under way began.
     since: Option<SystemTime>,
     last: Option<Arc<Examined>>,
+    /// Of the configuration in force, when it was loaded; nobody was asked.
+    loaded: Option<Arc<Examined>>,
 }
 
 /// An examination that has ended.
-pub(super) struct Examined {
+pub struct Examined {
     pub at: SystemTime,
     pub took: Duration,
     pub report: Report,
@@ -55,8 +58,24 @@ impl Doctor {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn last(&self) -> Option<Arc<Examined>> {
+    pub(super) fn last(&self) -> Option<Arc<Examined>> {
         self.state().last.clone()
+    }
+
+    /// What loading the configuration found, where nobody had everything examined since: that says it again.
+    pub(super) fn loaded(&self) -> Option<Arc<Examined>> {
+        let state = self.state();
+        let since = |loaded: &Arc<Examined>| state.last.as_ref().is_none_or(|last| last.at < loaded.at);
+        state.loaded.clone().filter(since)
+    }
+
+    /// Looks for what can be found without the network in a configuration that has come into force.
+    pub fn examine_quickly(&self, config: &Arc<Config>) -> Arc<Examined> {
+        let at = SystemTime::now();
+        let report = examine_quickly(config);
+        let examined = Arc::new(Examined { at, took: at.elapsed().unwrap_or_default(), report });
+        self.state().loaded = Some(Arc::clone(&examined));
+        examined
     }
 
     fn since(&self) -> Option<SystemTime> {
@@ -84,12 +103,17 @@ impl Doctor {
     }
 
     /// For programs.
-    pub fn as_json(&self) -> Value {
+    pub(super) fn as_json(&self) -> Value {
         let state = self.state();
-        let last = state.last.as_ref().map(|last| {
-            json!({ "at": rfc3339(unix_seconds(last.at)), "seconds": last.took.as_secs_f64(), "report": last.report.as_json() })
-        });
-        json!({ "running_since": state.since.map(|since| rfc3339(unix_seconds(since))), "last": last })
+        let told = |one: &Option<Arc<Examined>>| {
+            one.as_ref().map(|one| {
+                json!({ "at": rfc3339(unix_seconds(one.at)), "seconds": one.took.as_secs_f64(), "report": one.report.as_json() })
+            })
+        };
+        json!({
+            "running_since": state.since.map(|since| rfc3339(unix_seconds(since))),
+            "last": told(&state.last), "loaded": told(&state.loaded),
+        })
     }
 }
 
@@ -177,12 +201,24 @@ struct DoctorPage {
     /// Whether there is one to look for somebody in.
     directory: bool,
     last: Option<Last>,
+    /// Of the configuration in force when it was loaded, where that was later.
+    loaded: Option<Last>,
 }
 
 struct Last {
     when: String,
     took: String,
     report: ShownReport,
+}
+
+impl Last {
+    fn of(examined: &Examined, now: SystemTime) -> Last {
+        Last {
+            when: format!("{} ({})", ago(examined.at, now), stamp(examined.at)),
+            took: super::words::brief(examined.took.as_secs_f64()),
+            report: ShownReport::of(&examined.report),
+        }
+    }
 }
 
 /// What the form asks for beside the usual. Of what answers at an address no more is shown than status, server and title.
@@ -225,11 +261,8 @@ pub(super) fn page(scene: &Scene<'_>) -> Result<Response<Vec<u8>>, Failure> {
         shell,
         running: running.map(|since| span(scene.now.duration_since(since).unwrap_or_default())),
         directory: scene.in_force.config.settings.ldap.is_some(),
-        last: doctor.last().map(|last| Last {
-            when: format!("{} ({})", ago(last.at, scene.now), stamp(last.at)),
-            took: super::words::brief(last.took.as_secs_f64()),
-            report: ShownReport::of(&last.report),
-        }),
+        last: doctor.last().map(|last| Last::of(&last, scene.now)),
+        loaded: doctor.loaded().map(|loaded| Last::of(&loaded, scene.now)),
     };
     Ok(page.shell.page(&page))
 }

@@ -43,7 +43,7 @@ use crate::oidc::Providers;
 use crate::reason::{Failure, Reason};
 use crate::reload;
 use crate::telemetry::metrics;
-use doctor::Doctor;
+pub use doctor::Doctor;
 use guard::Asked;
 use samples::Samples;
 use shell::{Dress, Shell};
@@ -85,7 +85,7 @@ struct Scene<'a> {
 
 impl Admin {
     /// Begins to note figures.
-    pub fn new(configuration: Arc<reload::State>, stopping: watch::Receiver<bool>) -> Self {
+    pub fn new(configuration: Arc<reload::State>, doctor: Arc<Doctor>, stopping: watch::Receiver<bool>) -> Self {
         let samples = Arc::new(Samples::default());
         let (noting, until, gateways) = (Arc::clone(&samples), stopping.clone(), Arc::clone(&configuration));
         let told = move || gateways.report().gateway.context().programs.issuers.tell_metrics();
@@ -95,7 +95,7 @@ impl Admin {
             configuration,
             started,
             samples,
-            doctor: Arc::default(),
+            doctor,
             trying: Default::default(),
             dress: ArcSwapOption::empty(),
             stopping,

@@ -31,6 +31,8 @@ struct Overview {
     refused: String,
     /// When the doctor last looked, and what was found.
     examined: Option<(String, ShownReport)>,
+    /// Whether that was when the settings were loaded, without asking anybody.
+    asked_nobody: bool,
     reload: Option<Reload>,
 }
 
@@ -63,13 +65,15 @@ pub(super) fn page(scene: &Scene<'_>) -> Response<Vec<u8>> {
     reasons.truncate(REASONS);
     let mut shell = scene.shell("");
     shell.refresh = Some(30);
+    let loaded = scene.admin.doctor.loaded();
     let page = Overview {
         facts: facts(scene),
         parts: parts(scene, &hour),
         plots: plot::all(&hour),
         reasons,
         refused: counted(total, "refusal", "refusals"),
-        examined: scene.admin.doctor.last().map(|last| {
+        asked_nobody: loaded.is_some(),
+        examined: loaded.or_else(|| scene.admin.doctor.last()).map(|last| {
             let mut report = ShownReport::of(&last.report);
             report.findings.truncate(FINDINGS);
             (ago(last.at, scene.now), report)

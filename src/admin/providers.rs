@@ -8,6 +8,7 @@ use http::Response;
 use super::Scene;
 use super::shell::Shell;
 use super::words::{ago, stamp};
+use crate::background::Next;
 use crate::config::model;
 use crate::config::table::address;
 use crate::directory;
@@ -75,6 +76,13 @@ fn at(time: SystemTime, now: SystemTime) -> String {
     format!("{} ({})", ago(time, now), stamp(time))
 }
 
+fn turn(next: Next, now: SystemTime) -> String {
+    match next {
+        Next::At(time) if time > now => at(time, now),
+        _ => "under way".to_owned(),
+    }
+}
+
 fn listed(list: Option<&Vec<String>>) -> String {
     list.map_or_else(|| "not said".to_owned(), |list| list.join(", "))
 }
@@ -110,10 +118,11 @@ fn of_provider(name: &str, standing: crate::oidc::Standing, now: SystemTime) -> 
         ));
         facts.extend(known.endpoints.into_iter().map(|(name, url)| (endpoint(name), url)));
         facts.push(("Fetched", at(known.fetched_at, now)));
-        facts.push(("Next", at(known.next, now)));
         keys = known.keys;
         keys_fetched = format!("fetched {}", at(known.keys_at, now));
     }
+    let name_of_next = if standing.trouble.is_some() { "Next try" } else { "Next" };
+    facts.extend(standing.next.map(|next| (name_of_next, turn(next, now))));
     // Without anything fetched it is what keeps people out.
     let weight = if class == "bad" { "bad" } else { "warn" };
     let mut troubles: Vec<_> = standing.trouble.into_iter().map(trouble(weight)).collect();
@@ -140,7 +149,8 @@ fn of_issuer(issuer: &Issuer, scene: &Scene<'_>) -> Voucher {
     facts.extend(standing.spelling.map(|spelling| ("Calls itself", spelling)));
     facts.push(("Keys from", standing.from));
     facts.extend(standing.fetched_at.map(|time| ("Fetched", at(time, now))));
-    facts.extend(standing.next.map(|time| ("Next, at the latest", at(time, now))));
+    let name_of_next = if standing.trouble.is_some() { "Next try, at the latest" } else { "Next, at the latest" };
+    facts.extend(standing.next.map(|next| (name_of_next, turn(next, now))));
     facts.extend(standing.usable_until.map(|time| ("Used until", at(time, now))));
     let ready = matches!(issuer.source.readiness(now), crate::jwt::source::Readiness::Ready { .. });
     let asks = issuer.introspection_trouble();

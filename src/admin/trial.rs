@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use super::doctor::ShownReport;
 use super::shell::Shell;
 use super::{Scene, answer, secrets};
-use crate::config::trial::{Trial, block, block_to_keep, with_provider};
+use crate::config::trial::{ToKeep, Trial, block, to_keep, with_provider};
 use crate::config::values::{FORGOTTEN, MASK, Secret};
 use crate::config::{Config, ConfigError, ConfigErrors};
 use crate::doctor::{ONE_PROVIDER, Report, examine_provider};
@@ -41,7 +41,7 @@ struct Tried {
     warnings: Vec<String>,
     report: Option<ShownReport>,
     /// To be written down; without secrets.
-    paste: String,
+    keep: ToKeep,
 }
 
 struct Wrong {
@@ -76,10 +76,10 @@ async fn tried(scene: &Scene<'_>, providers: Vec<String>) -> Result<Response<Vec
     let text = text.replace("\r\n", "\n");
     let trial = judged(&scene.in_force.config, chosen, &text).await?;
     let tried = match &trial {
-        Ok(trial) => examined(trial).await,
+        Ok(trial) => Tried { keep: to_keep(&scene.in_force.config, chosen, trial), ..examined(trial).await },
         Err(ConfigErrors(errors, warnings)) => {
             let errors = errors.iter().cloned().map(wrong).collect();
-            Tried { errors, warnings: warnings.clone(), report: None, paste: String::new() }
+            Tried { errors, warnings: warnings.clone(), report: None, keep: ToKeep::default() }
         }
     };
     let found_wrong = !tried.errors.is_empty();
@@ -128,7 +128,7 @@ async fn examined(trial: &Trial) -> Tried {
         errors: Vec::new(),
         warnings: trial.config.warnings.clone(),
         report: Some(ShownReport::of(&report)),
-        paste: block_to_keep(&trial.config, &trial.provider).unwrap_or_default(),
+        keep: ToKeep::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::directory::name::Name;
 use crate::directory::{Directory, VerifiedPasswords};
 use crate::identity::Identity;
 use crate::identity_headers::IdentityHeaders;
+use crate::reason::{Failure, Reason};
 
 /// Longest credential, in base64.
 const MAX_BYTES: usize = 4096;
@@ -58,6 +59,25 @@ impl Pair {
         let elsewhere = user.is_empty() || password.is_empty() || credential(user) || credential(password);
         (!elsewhere).then(|| Pair { user: user.to_owned().into(), password: password.to_owned().into() })
     }
+}
+
+/// Where somebody's name came without a password: what to say of it where passwords count.
+pub fn no_password(authorization: &HeaderValue) -> Option<Failure> {
+    lacks_password(authorization).then(|| {
+        let remedy = "Send your own name and password, or `Authorization: Bearer` with a token or key.";
+        Failure::new(Reason::AuthorizationForm, "the password is empty").remedied(remedy)
+    })
+}
+
+fn lacks_password(authorization: &HeaderValue) -> bool {
+    let Some((scheme, rest)) = authorization.as_bytes().split_at_checked(6) else { return false };
+    let rest = rest.trim_ascii();
+    if !scheme.eq_ignore_ascii_case(b"basic ") || rest.len() > MAX_BYTES {
+        return false;
+    }
+    let decoded = STANDARD.decode(rest).map(Zeroizing::new);
+    decoded
+        .is_ok_and(|pair| matches!(pair.split_last(), Some((b':', name)) if !name.is_empty() && !name.contains(&b':')))
 }
 
 /// Whether a JWT is in it, with quotes or a word before it: parts that begin with the brace of a header, three of them or,
@@ -127,6 +147,11 @@ mod tests {
         assert_eq!(read("eyal.b.c.d:secret"), both("eyal.b.c.d", "secret"));
         for header in ["Bearer abc", "Basic", "Basic !", "basic", "Digest abc"] {
             assert!(Pair::read(&HeaderValue::from_static(header)).is_none(), "{header}");
+            assert!(!lacks_password(&HeaderValue::from_static(header)), "{header}");
+        }
+        for (pair, lacking) in [("anna:", true), ("anna:x", false), ("anna::", false), (":", false), ("anna", false)] {
+            let header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).expect("a header");
+            assert_eq!(lacks_password(&header), lacking, "{pair}");
         }
     }
 }

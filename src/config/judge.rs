@@ -34,6 +34,15 @@ use crate::reason::{Failure, Reason};
 pub(crate) struct Verdict {
     pub errors: Vec<ConfigError>,
     pub warnings: Vec<String>,
+    pub hints: Vec<Hint>,
+}
+
+/// What may well be meant, and is told where somebody asks: by the doctor and by `doorward check`, not at each start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Place, key and what it comes to, as in a warning.
+    pub said: String,
+    pub change: &'static str,
 }
 
 /// Judges everything.
@@ -76,13 +85,23 @@ impl Judge<'_> {
     }
 
     fn warn(&mut self, key: &KeyPath, message: impl std::fmt::Display) {
+        let warning = self.placed(key, message);
+        self.verdict.warnings.push(warning);
+    }
+
+    fn hint(&mut self, key: &KeyPath, message: impl std::fmt::Display, change: &'static str) {
+        let said = self.placed(key, message);
+        self.verdict.hints.push(Hint { said, change });
+    }
+
+    fn placed(&self, key: &KeyPath, message: impl std::fmt::Display) -> String {
         let place = match self.origins.nearest(key) {
             Origin::Default | Origin::Preset(_) => String::new(),
             // A variable that sets something else of the table is not where this would stand.
             Origin::Variable { .. } if !self.is_set(key) => String::new(),
             origin => format!("{origin}: "),
         };
-        self.verdict.warnings.push(format!("{place}{key}: {message}"));
+        format!("{place}{key}: {message}")
     }
 
     /// Whether somebody set it, be it to the default.

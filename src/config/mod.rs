@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use changes::{changed, looser, nobody_listens};
 pub use error::{ConfigError, ConfigErrors, nearest};
-pub use judge::console;
+pub use judge::{Hint, console};
 pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
@@ -49,6 +49,8 @@ pub struct Config {
     pub origins: Origins,
     /// What is allowed and probably not meant.
     pub warnings: Vec<String>,
+    /// What may well be meant, for whoever asks.
+    pub hints: Vec<Hint>,
     /// The file it was read from; `None` where the environment says everything.
     pub file: Option<PathBuf>,
     /// By key, so that it can be told which of them another configuration changes.
@@ -112,7 +114,7 @@ impl Config {
         let verdict = judge::judge(&settings, &origins);
         warnings.extend(verdict.warnings);
         match verdict.errors.is_empty() {
-            true => Ok(Config { settings, origins, warnings, file, secrets }),
+            true => Ok(Config { settings, origins, warnings, hints: verdict.hints, file, secrets }),
             false => Err(in_order(verdict.errors, warnings)),
         }
     }

@@ -5,9 +5,13 @@
 //! one of the same host says itself where tokens are asked for, and may name whatever host it likes. Whoever tries another
 //! has to type a secret. No other files are read than those in force.
 
+mod keep;
+
 use std::path::Path;
 
 use serde_json::Value;
+
+pub use keep::{ToKeep, to_keep};
 
 use super::error::{ConfigError, ConfigErrors};
 use super::model::Provider;
@@ -34,20 +38,12 @@ pub struct Trial {
 
 /// The block of the provider called `name` as somebody could have written it: what was set, with masks for secrets.
 pub fn block(config: &Config, name: &str) -> Option<String> {
-    written(config, name, &format!("client_secret = \"{MASK}\""))
+    written(config, name, &format!("client_secret = \"{MASK}\""), |_| true)
 }
 
-/// The same to be written down, where a mask would be taken for the secret.
-pub fn block_to_keep(config: &Config, name: &str) -> Option<String> {
-    written(
-        config,
-        name,
-        "# client_secret = \"…\": not shown; write the secret here, or name its file as client_secret_file",
-    )
-}
-
-fn written(config: &Config, name: &str, secret: &str) -> Option<String> {
-    let index = config.settings.provider.iter().position(|provider| provider.name == name)?;
+/// The keys that `keep` names of the block of the provider called `name`, with `secret` as the line of its secret.
+fn written(config: &Config, name: &str, secret: &str, keep: impl Fn(&str) -> bool) -> Option<String> {
+    let index = position(config, name)?;
     let values = serde_json::to_value(&config.settings.provider[index]).ok()?;
     let path = KeyPath::of("provider").index(index);
     let mut text = "[[provider]]\n".to_owned();
@@ -60,7 +56,7 @@ fn written(config: &Config, name: &str, secret: &str) -> Option<String> {
             "client_secret_file" => !from_file,
             _ => false,
         };
-        let set = !matches!(origin, Origin::Default | Origin::Preset(_)) && !left_out;
+        let set = is_set(origin) && !left_out && keep(&field.name);
         let value = values.get(&field.name).filter(|_| set).cloned();
         let value = value.map(|value| match (&field.shape, value) {
             (Shape::Text(Kind::Url), Value::String(url)) => address(&url).into(),
@@ -78,6 +74,14 @@ fn written(config: &Config, name: &str, secret: &str) -> Option<String> {
         text.push('\n');
     }
     Some(text)
+}
+
+fn position(config: &Config, name: &str) -> Option<usize> {
+    config.settings.provider.iter().position(|provider| provider.name == name)
+}
+
+fn is_set(origin: &Origin) -> bool {
+    !matches!(origin, Origin::Default | Origin::Preset(_))
 }
 
 /// Judges `config` with the block `text` in the place of the provider called `replaces`, or beside the others where that
@@ -116,7 +120,7 @@ pub fn with_provider(config: &Config, replaces: Option<&str>, text: &str) -> Res
         tried.origins.0.insert(path, origin);
     }
     let verdict = judge::judge(&tried.settings, &tried.origins);
-    tried.warnings = verdict.warnings;
+    (tried.warnings, tried.hints) = (verdict.warnings, verdict.hints);
     match verdict.errors.is_empty() {
         true => Ok(Trial { config: tried, provider: name }),
         false => Err(in_order(verdict.errors, tried.warnings)),
@@ -319,7 +323,7 @@ mod tests {
             let of = |config: &Config| serde_json::to_value(&config.settings).expect("settings");
             assert_eq!(of(&trial.config), of(&config));
             assert_eq!(trial.config.settings.provider[0].client_secret.as_ref().map(|s| s.expose()), Some(SECRET));
-            let keep = block_to_keep(&trial.config, "main").expect("a block");
+            let keep = to_keep(&config, Some("main"), &trial).block;
             assert!(!keep.contains(SECRET) && !keep.contains(MASK), "{keep}");
             let (file, comment) = (keep.contains("\nclient_secret_file = "), keep.contains("\n# client_secret = "));
             assert_eq!((file, comment), (set.contains("_file"), !set.contains("_file")), "{keep}");

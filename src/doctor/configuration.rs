@@ -10,7 +10,8 @@ use crate::config::values::Secret;
 use crate::config::{Config, Origin, Step};
 use crate::reason::Reason;
 
-const PLACE: &str = "configuration";
+/// Where its findings are.
+pub const PLACE: &str = "configuration";
 /// Keys whose value is a secret, or a list of them.
 const SECRETS: [&str; 4] = ["secrets", "client_secret", "bind_password", "secret"];
 /// Bits of a file's mode for everybody.
@@ -24,21 +25,11 @@ const EXAMPLES: [&str; 5] = ["changeme", "change-me", "change_me", "example", "p
 
 pub fn check(config: &Arc<Config>, report: &mut Report) {
     config.warnings.iter().for_each(|warning| report.found(doubtful(warning)));
-    quick(config, report);
-}
-
-/// What loading warned of, be it beside errors.
-pub fn doubtful(warning: &str) -> Finding {
-    let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning);
-    match ["has no effect", "not used, since"].iter().any(|words| warning.contains(words)) {
-        true => finding.change("Take the setting away, or add what it is about."),
-        false => finding,
-    }
-}
-
-/// What loading does not tell.
-pub fn quick(config: &Arc<Config>, report: &mut Report) {
     let before = report.findings.len();
+    for hint in &config.hints {
+        let finding = Finding::new(Weight::Hint, Reason::SettingDoubtful, PLACE, hint.said.clone());
+        report.found(finding.change(hint.change));
+    }
     guessable(config, report);
     for (file, what) in files(config) {
         if let Some(finding) = exposed(&file, &what) {
@@ -47,6 +38,15 @@ pub fn quick(config: &Arc<Config>, report: &mut Report) {
     }
     if report.findings.len() == before && config.warnings.is_empty() {
         report.good(PLACE, "", "nothing in it contradicts itself, and its secrets are nobody else's");
+    }
+}
+
+/// What loading warned of, be it beside errors.
+pub fn doubtful(warning: &str) -> Finding {
+    let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning);
+    match ["has no effect", "not used, since"].iter().any(|words| warning.contains(words)) {
+        true => finding.change("Take the setting away, or add what it is about."),
+        false => finding,
     }
 }
 

@@ -36,6 +36,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub use configuration::PLACE as CONFIGURATION;
 pub use report::{Finding, Report, Said, Weight};
 pub use unloaded::unloaded;
 pub use upstream::address as app_address;
@@ -205,11 +206,10 @@ async fn within(patience: Duration, place: String, check: impl AsyncFnOnce(&mut 
     report
 }
 
-/// What can be found without the network, and therefore at each start.
-/// What loading the configuration warned of is not among it.
+/// What can be found without the network, and therefore of each configuration that comes into force.
 pub fn examine_quickly(config: &Arc<Config>) -> Report {
     let mut report = Report::default();
-    configuration::quick(config, &mut report);
+    configuration::check(config, &mut report);
     certificate::quick(config, &mut report);
     cookies::check(config, &mut report);
     limits::check(config, &mut report);

@@ -9,7 +9,7 @@ use super::Gateway;
 use super::account::Way;
 use super::route::{Route, RouteTokens};
 use super::watch::Watched;
-use crate::authn::password::Pair;
+use crate::authn::password::{Pair, no_password};
 use crate::authn::{Program, SessionRules, Verdict};
 use crate::authz;
 use crate::config::model::Access;
@@ -72,6 +72,11 @@ impl Gateway {
                 };
                 audit::record(&denied, visit.now);
             })?,
+            None if tokens.passwords
+                && let Some(failure) = no_password(authorization) =>
+            {
+                return Err(failure.into());
+            }
             None => match &way.rehearsed {
                 None => programs.judge(authorization, &tokens.wanted, visit.seconds()).await?,
                 Some(rehearsed) => {

@@ -29,12 +29,16 @@ use crate::clock::unix_seconds;
 use crate::config::KeyPath;
 use crate::config::model::Access;
 use crate::endpoints::{self, Answer, Visit};
-use crate::examined::{Check, Fate, Field, Step};
+use crate::examined::{Check, Fate, Field, Found, Step};
 use crate::identity::Identity;
 use crate::reason::{Failure, Reason};
 use crate::session;
 
 pub use verdict::{Outcome, Verdict};
+
+/// Name of step 6, and what it says where it does not apply.
+const NOBODY: &str = "where nobody is known";
+const KNOWN: &str = "passed over: what came with the request decides, or nobody has to be known";
 
 /// A request that nobody sent.
 pub struct Asked {
@@ -198,7 +202,7 @@ impl Gateway {
             };
         }
         let sent = who.credential.as_ref();
-        match sent.map(|credential| credential.sent) {
+        match sent.filter(|credential| !credential.fails()).map(|credential| credential.sent) {
             Some(Sent::Password) => return Verdict::undecided("the directory was not asked about name and password"),
             Some(Sent::Opaque) if offline => return Verdict::undecided("the token's issuer was not asked about it"),
             _ => {}
@@ -307,6 +311,9 @@ impl Gateway {
                     Sent::Unreadable => "`Authorization` cannot be read; it decides alone here",
                     Sent::Key => "a service account's key in `Authorization`",
                     Sent::Jwt => "a JWT in `Authorization`; it decides alone, whatever cookie came along",
+                    Sent::Opaque if credential.fails() => {
+                        "what comes in `Authorization` is no JWT, and nobody is asked about it"
+                    }
                     Sent::Opaque => "a token in `Authorization` that is no JWT: its issuer is asked about it",
                     Sent::Password => "a name and a password in `Authorization`: the directory is asked about them",
                     Sent::Assumed => "claims that are taken to be those of a verified token",
@@ -401,12 +408,16 @@ impl Gateway {
         match &route.rules {
             None => step.say("none: whoever is known may"),
             Some(rules) => {
-                step.say(match rules.judge(identity) {
-                    authz::Verdict::Allow => "met: one of them is enough".to_owned(),
-                    authz::Verdict::Deny(failure) => failure.to_string(),
-                });
                 let key = KeyPath::default().key("route").index(index).key("allow");
                 step.checks = rules.examine(identity, &self.context.config.place_of(&key));
+                match rules.judge(identity) {
+                    authz::Verdict::Allow => {
+                        step.say("met: one of them is enough");
+                        let not_met = step.checks.iter_mut().filter(|check| check.found == Found::Fails);
+                        not_met.for_each(|check| check.found = Found::PassedOver);
+                    }
+                    authz::Verdict::Deny(failure) => step.say(failure.to_string()),
+                }
             }
         }
         if let (Some(step_up), Some(session)) = (&route.step_up, session) {
@@ -418,9 +429,9 @@ impl Gateway {
 
     /// Step 6: what a person and a program without a credential get.
     async fn nobody(&self, visit: &Visit<'_>, request: &CanonicalRequest, who: &Who, offline: bool) -> Step {
-        let mut step = Step::new(6, "where nobody is known");
+        let mut step = Step::new(6, NOBODY);
         if !who.nobody {
-            step.say("passed over: what came with the request decides, or nobody has to be known");
+            step.say(KNOWN);
             return step;
         }
         let (mut person, mut program) = (visit.headers.clone(), visit.headers.clone());

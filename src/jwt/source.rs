@@ -25,7 +25,7 @@ pub use standing::Standing;
 use super::key_file::KeyFile;
 use super::key_set::KeySet;
 use super::metadata::{Metadata, Place};
-use crate::background::{self, Awaited, FIRST_RETRY};
+use crate::background::{Awaited, FIRST_RETRY, Turns};
 use crate::clock::unix_seconds;
 use crate::config::model::Issuer;
 use crate::http_client::{Address, HttpClient};
@@ -71,6 +71,8 @@ pub struct KeySource {
     metadata: ArcSwapOption<Metadata>,
     /// Why the last fetch failed; none where it did not.
     trouble: ArcSwapOption<Failure>,
+    /// Of fetching, but for tokens.
+    turns: Turns,
     /// Whether the log knows that the keys are too old.
     too_old_told: AtomicBool,
     /// Held while fetching, so that an older answer never replaces a newer one.
@@ -196,6 +198,7 @@ impl KeySource {
             usable_until: AtomicU64::new(0),
             metadata: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
+            turns: Turns::default(),
             fetching: Mutex::default(),
             for_tokens: StdMutex::default(),
             made: Instant::now(),
@@ -292,7 +295,7 @@ impl KeySource {
             let now = unix_seconds(SystemTime::now());
             let fresh_for = self.fresh_until.load(Ordering::Relaxed).saturating_sub(now);
             let first = Duration::from_secs(fresh_for).min(self.times.refresh_every);
-            background::repeat(first, shutdown, |retry| self.refresh(Some(retry))).await;
+            self.turns.repeat(first, shutdown, |retry| self.refresh(Some(retry))).await;
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::metadata::Metadata;
 use super::provider::{Provider, Snapshot};
-use crate::background::{self, FIRST_RETRY};
+use crate::background::FIRST_RETRY;
 use crate::http_client::{Address, HttpError};
 use crate::issuer_metadata::{discovery_failed, keys_failed, openid_configuration};
 use crate::jwt::KeySet;
@@ -39,7 +39,7 @@ impl Provider {
     /// Fetches metadata and keys until `shutdown` turns true or its sender is gone.
     pub(super) async fn keep_fresh(self: Arc<Self>, shutdown: watch::Receiver<bool>) {
         metrics().provider_ready.with_label_values(&[self.name()]).set(i64::from(self.snapshot().is_some()));
-        background::repeat(self.fresh_for(SystemTime::now()), shutdown, |retry| self.renew(retry)).await;
+        self.turns.repeat(self.fresh_for(SystemTime::now()), shutdown, |retry| self.renew(retry)).await;
     }
 
     /// Takes over what `before`, the provider of that issuer in the configuration until now, was told by it, and no secret:

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::fresh::LastKeyFetch;
 use super::metadata::Metadata;
 use super::tenants;
+use crate::background::Turns;
 use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
@@ -41,6 +42,8 @@ pub struct Provider {
     pub(super) snapshot: ArcSwapOption<Snapshot>,
     /// Why the last fetch failed; none where it did not.
     pub(super) trouble: ArcSwapOption<Failure>,
+    /// Of fetching.
+    pub(super) turns: Turns,
     /// What tokens had that lacked a claim.
     pub(super) lacking: Lacking,
     /// By [`Sender`](super::fresh::Sender).
@@ -135,6 +138,7 @@ impl Provider {
                 .map_err(|error| Failure::new(Reason::ConfigInvalid, format!("public_url: {error}")))?,
             snapshot: ArcSwapOption::empty(),
             trouble: ArcSwapOption::empty(),
+            turns: Turns::default(),
             lacking: Lacking::default(),
             key_fetch: Default::default(),
         })

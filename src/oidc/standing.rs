@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::provider::Provider;
-use crate::background::FIRST_RETRY;
+use crate::background::Next;
 use crate::config::model::{AuthMethod, ResponseMode};
 use crate::jwt::ListedKey;
 use crate::reason::Failure;
@@ -22,6 +22,8 @@ pub struct Standing {
     pub known: Option<Known>,
     /// Why the last fetch failed; none where it did not. The detail begins with the step.
     pub trouble: Option<Failure>,
+    /// When metadata and keys are fetched again, or tried to be.
+    pub next: Option<Next>,
     /// What is configured and not offered.
     pub shortcomings: Vec<Failure>,
 }
@@ -41,8 +43,6 @@ pub struct Known {
     pub fetched_at: SystemTime,
     /// When the keys were looked at last: they may be younger.
     pub keys_at: SystemTime,
-    /// When both are fetched again.
-    pub next: SystemTime,
 }
 
 impl Provider {
@@ -83,10 +83,10 @@ impl Provider {
                     keys: known.keys.listed(),
                     fetched_at: known.fetched_at,
                     keys_at: known.keys_at,
-                    next: known.fetched_at + settings.refresh_every.0.max(FIRST_RETRY),
                 }
             }),
             trouble: self.trouble.load_full().map(|trouble| Failure::clone(&trouble)),
+            next: self.turns.next(),
             shortcomings,
         }
     }

@@ -259,6 +259,15 @@ const SYMPTOMS: &[Symptom] = &[
         reasons: &[NoRoute, AppRefusesHost, PreflightNotAllowed],
     },
     Symptom {
+        heading: "The app shows its own login, or knows nobody",
+        first: "The gateway lets people through and tells the app who they are in [headers](headers.md); it signs nobody in at \
+            the app. Have the app read them (often called proxy, header or remote-user authentication), under the names that \
+            `[headers]` writes, and trust the gateway's address. `doorward explain` lists the \
+            headers that the app gets of a person, as its step 7. On a public route, and where the app is reached past the \
+            gateway, there are none.",
+        reasons: &[AppRedirects, SettingDoubtful, ClaimAbsent, ClaimsElsewhere, IdentityTooLarge],
+    },
+    Symptom {
         heading: "Everybody seems to be the same person, or anybody can be anybody",
         first: "An app that reads identity from headers has to be reachable through the gateway alone.",
         reasons: &[AppBelievesHeaders, AppOpen, ForgedHeadersPass, HostIsAnybodys],
@@ -303,6 +312,21 @@ const SYMPTOMS: &[Symptom] = &[
         heading: "The gateway does not start",
         first: "Each error names file, line and key. `doorward check` reads the configuration without starting.",
         reasons: &[ConfigInvalid, ConfigUnreadable, SecretMissing, CertificateUnusable, ListenFailed],
+    },
+    Symptom {
+        heading: "I changed a setting and nothing happens",
+        first: "A configuration that is not good changes nothing, and the one before stays: the console's overview, the log and \
+            `/readyz` say so. Variables win over the file, and are read at the start alone: the console's settings, and \
+            `doorward check`, show each value with what it comes from. Some keys [wait for a restart](operations.md), which the \
+            log names. People who are signed in keep what their sign-in said of them until they sign in again.",
+        reasons: &[
+            ConfigInvalid,
+            ConfigUnreadable,
+            SecretMissing,
+            CertificateUnusable,
+            SettingDoubtful,
+            PublicUrlOtherGateway,
+        ],
     },
     Symptom {
         heading: "Browsers do not reach the gateway, or warn of it",
@@ -399,6 +423,17 @@ mod tests {
             assert!(file.is_empty() || docs.join(file).exists(), "{target}");
             let heading = |line: &str| line.strip_prefix("## ").is_some_and(|heading| anchor(heading) == place);
             assert!(!file.is_empty() || page.lines().any(heading), "{target}");
+        }
+    }
+
+    #[test]
+    fn what_people_ask_without_a_code_has_a_symptom() {
+        for (words, code) in [("its own login", AppRedirects), ("nothing happens", ConfigInvalid)] {
+            let told = SYMPTOMS.iter().filter(|symptom| symptom.heading.contains(words));
+            assert!(
+                told.clone().count() == 1 && told.clone().all(|symptom| symptom.reasons.contains(&code)),
+                "{words}"
+            );
         }
     }
 

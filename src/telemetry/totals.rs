@@ -107,7 +107,9 @@ mod tests {
         let after = metrics().totals();
         assert!(after.passed > before.passed && after.refused > before.refused);
         assert!(after.signed_in > before.signed_in && after.not_signed_in > before.not_signed_in);
-        assert!(after.verified > before.verified && after.verifying - before.verifying >= 0.5);
+        assert!(after.verified > before.verified);
+        // Sums of many fractions, which other tests add to as well, are rounded.
+        assert!(after.verifying - before.verifying > 0.499);
         assert!(after.by_reason.iter().any(|(code, count)| code == "DW-9103" && *count > 0));
     }
 }

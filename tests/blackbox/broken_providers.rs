@@ -127,11 +127,17 @@ async fn the_issuer_is_redirected() {
 #[tokio::test]
 async fn the_issuer_is_the_authorization_endpoint() {
     refused(
-        format!("{}/auth", Provider::shared().issuer()),
+        format!("{}/protocol/openid-connect/auth", Provider::shared().issuer()),
         "the authorization endpoint",
         "in the provider's metadata",
     )
     .await;
+}
+
+#[tokio::test]
+async fn the_issuer_goes_on_to_what_may_be_its_authorization_endpoint() {
+    // Some issuers do end like this, so that it is asked.
+    written(format!("{}/auth", Provider::shared().issuer()), Fault { seen: "404", ..UNREACHED }).await;
 }
 
 #[tokio::test]

@@ -1,16 +1,18 @@
 //! The operator's console, in a real browser: on the admin listener, and through a route of the gateway.
 
+use std::os::unix::fs::PermissionsExt;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::pages::FAULTS;
+use crate::pages::faults;
 use crate::support::browser::{Browser, Tab};
 use crate::support::eventually;
 use crate::support::gateway::{Config, Gateway};
 use crate::support::person::{Answer, NAVIGATION, Person};
 use crate::support::provider::Provider;
 use crate::support::raw::RawApp;
-use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at};
+use crate::support::setup::{ROUTES, Scene, gateway_before, scene_at, upstream_table};
 
 /// Every page that can be opened.
 const PAGES: [&str; 9] = ["", "refusals", "explain", "providers", "routes", "settings", "try", "doctor", "bundle"];
@@ -50,7 +52,7 @@ async fn look(tab: &Tab, name: &str) {
         let phone = width < 400;
         tab.dark(dark).await;
         tab.screen(width, if phone { 812 } else { 900 }, phone).await;
-        let faults = tab.faults(FAULTS).await;
+        let faults = faults(tab, width).await;
         let height = tab.script("document.documentElement.scrollHeight").await.as_i64().unwrap_or(900).clamp(600, 5000);
         tab.screen(width, height, phone).await;
         tab.screenshot(&format!("console-{name}-{look}")).await;
@@ -112,6 +114,49 @@ async fn every_page_is_readable_in_light_in_dark_and_on_a_phone() {
     let text = tab.wait_for_text("What was seen").await;
     assert!(text.contains("berta") && text.contains("/ops/"), "{text}");
     look(&tab, "refusal").await;
+}
+
+#[tokio::test]
+async fn what_the_start_found_is_on_the_console_before_anybody_examines() {
+    let config = Config::new()
+        .add("[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n")
+        .add(&upstream_table("http://127.0.0.1:9"))
+        .add(ROUTES)
+        // Warned of by loading.
+        .add("[bearer]\ncache_bytes = \"1MiB\"\n");
+    // The file with the secrets is for everybody to read.
+    std::fs::set_permissions(config.dir.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    let gateway = config.start().await;
+    gateway.log_line(&["DW-9002"]).await;
+    let document = eventually("what the start found", || async {
+        let document = ask(&gateway, Method::GET, "/doctor.json", &[]).await.json();
+        document["loaded"].is_object().then_some(document)
+    })
+    .await;
+    let codes: Vec<_> = document["loaded"]["report"]["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| one["code"].clone())
+        .collect();
+    assert!(codes.contains(&json!("DW-9002")) && codes.contains(&json!("DW-9001")), "{document:#}");
+    assert_eq!(document["last"], json!(null), "nobody examined");
+    let bundle = ask(&gateway, Method::GET, "/bundle.json", &[]).await.text();
+    assert!(bundle.contains("DW-9002"), "{bundle}");
+    let browser = Browser::start().await;
+    let tab = browser.tab(&gateway.admin_url("/")).await;
+    let text = tab.wait_for_text("DW-9002").await;
+    assert!(text.contains("examine the rest"), "{text}");
+    look(&tab, "overview-start").await;
+    tab.go(&gateway.admin_url("/doctor")).await;
+    let text = tab.wait_for_text("when the settings in force were loaded").await;
+    assert!(text.contains("DW-9002"), "{text}");
+    look(&tab, "doctor-start").await;
+    // Whoever examines sees all of it in one report.
+    examine(&gateway).await;
+    tab.go(&gateway.admin_url("/doctor")).await;
+    let text = tab.wait_for_text("as JSON").await;
+    assert!(text.contains("DW-9002") && !text.contains("when the settings in force were loaded"), "{text}");
 }
 
 #[tokio::test]

@@ -234,7 +234,11 @@ async fn an_empty_password_never_binds() {
         let answer = send(&scene.gateway, &Person::new(), "ada", password).await;
         assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-3501"), "{password:?}");
     }
-    assert_eq!(basic(&scene.gateway, "/api", "ada", "").await.status, 401);
+    let answer = basic(&scene.gateway, "/api", "ada", "").await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-8014"));
+    // What is to be done is what was meant: a password.
+    let text = answer.text();
+    assert!(text.contains("name and password") && !text.contains("has to be the key"), "{text}");
     // The next bind is the first.
     assert_eq!(signs_in(&scene, "bob", &password("bob")).await, "bob");
     let binds = scene.slapd.binds_made(1).await;

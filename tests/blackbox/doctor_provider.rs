@@ -491,7 +491,7 @@ async fn issuers_are_examined_by_the_same_steps() {
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_loaded_is_a_report_of_its_errors() {
-    let config = config("[[provider]]\nissuer = \"https://a.example/authorize\"\nclient_id = \"x\"\n");
+    let config = config("[[provider]]\nissuer = \"https://a.example/oauth2/v2.0/authorize\"\nclient_id = \"x\"\n");
     let examined = Examined::of(&config).await;
     assert_eq!(examined.code, 78);
     let finding = examined.finding("authorize", "DW-7002", "");

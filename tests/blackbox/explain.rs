@@ -472,6 +472,20 @@ async fn a_refusal_is_explained_by_its_reference() {
     let failed: Vec<&str> =
         checks.iter().filter(|check| check["found"] == "fails").filter_map(|check| check["what"].as_str()).collect();
     assert_eq!(failed, ["audience (aud)", "claim env"]);
+    let numbers = |said: &Value| -> Vec<u64> {
+        let steps = said["explanation"]["steps"].as_array().expect("steps").iter();
+        steps.filter_map(|step| step["number"].as_u64()).collect()
+    };
+    // The ninth is the verdict.
+    assert_eq!(numbers(&said), [1, 2, 3, 4, 5, 6, 7, 8], "{said:#}");
+    let page = reqwest::get(scene.gateway.admin_url(&format!("/refusals/{reference}"))).await.expect("a page");
+    let page = page.text().await.expect("a page");
+    assert!(page.contains("8. upstream") && page.contains("9. verdict"), "{page}");
+    let nobody = scene.person.request(reqwest::Method::GET, &scene.gateway.url("/api/x"), &[], None).await;
+    let path = format!("/explain/{}.json", nobody.expect(401).json()["reference"].as_str().expect("a reference"));
+    let unknown = told(&scene, &path, |said| said["explanation"].is_object().then(|| said.clone())).await;
+    assert_eq!(numbers(&unknown), [1, 2, 3, 4, 5, 6, 7, 8], "{unknown:#}");
+    assert!(unknown["explanation"]["steps"][5].to_string().contains("nobody is known"), "{unknown:#}");
     let signature = token.rsplit('.').next().expect("a signature");
     assert!(!said.to_string().contains("hidden") && !said.to_string().contains(signature), "{said:#}");
     // The list of refusals says it in short.
@@ -527,6 +541,8 @@ async fn a_request_that_passed_is_explained_while_everything_is_recorded() {
     let steps = explanation["steps"].as_array().expect("steps");
     let step = |name: &str| steps.iter().find(|step| step["name"] == name).expect(name);
     assert!(step("credential").to_string().contains("a session of `anna`"), "{said:#}");
+    let numbers: Vec<_> = steps.iter().filter_map(|step| step["number"].as_u64()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8], "{said:#}");
     let headers = step("headers for the app")["headers"].as_array().expect("headers");
     assert!(headers.iter().any(|one| one["name"] == "x-forwarded-user" && one["value"] == "anna"), "{said:#}");
     let cookie = scene.cookie();

@@ -81,6 +81,18 @@ fn routes_that_were_not_chosen_did_not_fail_and_are_named_as_errors_name_them() 
     assert!(out.contains("governs      route `/ops`") && out.contains("(route[1], gateway.toml:"), "{out}");
     assert!(out.contains("not this one route `/api`") && !out.contains("NO "), "{out}");
     assert!(out.contains("yes allow.groups: expected `ops`; got `ops` (route[1].allow"), "{out}");
+    let (_, json, _) = explain(&["--url", "/ops", "--user", "anna", "--groups", "ops", "--json"]);
+    assert!(json.contains("\"passed-over\"") && !json.contains("\"fails\""), "{json}");
+}
+
+#[test]
+fn nobody_is_said_to_be_asked_about_a_token_where_nobody_is() {
+    for token in ["abc.def.ghi", "abc"] {
+        let (code, out, _) = explain(&["--url", "/api", "--header", &format!("Authorization: Bearer {token}")]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(out.contains("DW-8002") && out.contains("nobody is asked about it"), "{out}");
+        assert!(!out.contains("its issuer is asked"), "{out}");
+    }
 }
 
 #[test]

@@ -12,8 +12,13 @@ use crate::support::person::{NAVIGATION, Person, reference_of};
 use crate::support::provider::Provider;
 use crate::support::setup::{ROUTES, gateway_before, provider_table, scene_at, upstream_table};
 
-/// What makes a page one that everybody can read; an empty list is a good page.
-pub const FAULTS: &str = r"(() => {
+/// Finds what keeps a page from being read on a screen `width` wide; an empty list is a good page. The width is the one that
+/// was set: a phone's `innerWidth` grows with what is too wide for it.
+pub async fn faults(tab: &Tab, width: i64) -> Value {
+    tab.faults(&format!("({FAULTS})({width})")).await
+}
+
+const FAULTS: &str = r"width => {
   const faults = [];
   const root = document.documentElement;
   if (!root.lang) faults.push('no language');
@@ -23,7 +28,7 @@ pub const FAULTS: &str = r"(() => {
   if (!document.querySelector('meta[name=viewport]')) faults.push('no viewport');
   if (document.scripts.length) faults.push('a script');
   if (document.querySelector('[style]')) faults.push('a style attribute');
-  if (root.scrollWidth > innerWidth) faults.push('wider than the screen: ' + root.scrollWidth + ' > ' + innerWidth);
+  if (root.scrollWidth > width) faults.push('wider than the screen: ' + root.scrollWidth + ' > ' + width);
   for (const image of document.images) if (!image.hasAttribute('alt')) faults.push('an image without alt');
   for (const field of document.querySelectorAll('input:not([type=hidden])')) if (!field.labels.length) faults.push('a field without a label');
   for (const link of document.querySelectorAll('a, button')) if (!link.textContent.trim() && !link.getAttribute('aria-label')) faults.push('a link without words');
@@ -47,20 +52,17 @@ pub const FAULTS: &str = r"(() => {
     if (parseFloat(style.fontSize) < 12) faults.push('small letters: ' + style.fontSize + ' ' + element.innerText.slice(0, 30));
   }
   return faults;
-})()";
+}";
 
 /// Looks at the page in light, dark and on a phone, keeps pictures, and judges it.
 pub async fn look(tab: &Tab, name: &str) {
-    for (look, dark, phone) in
-        [("light", false, false), ("dark", true, false), ("phone", false, true), ("phone-dark", true, true)]
+    for (look, dark, width) in
+        [("light", false, 1000), ("dark", true, 1000), ("phone", false, 390), ("phone-dark", true, 390)]
     {
+        let phone = width < 400;
         tab.dark(dark).await;
-        if phone {
-            tab.phone().await;
-        } else {
-            tab.screen(1000, 800, false).await;
-        }
-        let faults = tab.faults(FAULTS).await;
+        tab.screen(width, if phone { 844 } else { 800 }, phone).await;
+        let faults = faults(tab, width).await;
         tab.screenshot(&format!("page-{name}-{look}")).await;
         assert_eq!(faults, json!([]), "{name}, {look}");
     }
@@ -97,6 +99,22 @@ async fn two_provider_gateway(brand: &str) -> (Gateway, App) {
     })
     .await;
     (gateway, app)
+}
+
+#[tokio::test]
+async fn what_is_too_wide_for_a_phone_is_found_there_and_not_on_a_screen() {
+    let page = "<!doctype html><html lang=en><title>wide</title><meta name=viewport content='width=device-width,initial-scale=1'>\
+                <main><h1>Wide</h1><p><span style=display:inline-block;width:420px>wide</span></p></main></html>";
+    let browser = Browser::start().await;
+    let tab = browser.tab(&format!("data:text/html,{page}")).await;
+    tab.screen(1000, 800, false).await;
+    assert!(!tab.script(&format!("({FAULTS})(1000)")).await.to_string().contains("wider than the screen"));
+    tab.screen(375, 800, true).await;
+    eventually("what is too wide", || async {
+        let found = tab.script(&format!("({FAULTS})(375)")).await;
+        found.to_string().contains("wider than the screen").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -307,11 +307,6 @@ impl Tab {
         self.page.execute(params).await.expect("emulated media");
     }
 
-    /// A phone's screen.
-    pub async fn phone(&self) {
-        self.screen(390, 844, true).await;
-    }
-
     /// A screen of this size.
     pub async fn screen(&self, width: i64, height: i64, mobile: bool) {
         let params = SetDeviceMetricsOverrideParams::new(width, height, if mobile { 2.0 } else { 1.0 }, mobile);

@@ -4,8 +4,8 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::{Program, Programs, Scheme, Wanted, check_opaque, check_scope, list, read};
-use crate::authn::password::Pair;
-use crate::examined::Check;
+use crate::authn::password::{Pair, no_password};
+use crate::examined::{Check, Found};
 use crate::identity::Identity;
 use crate::jwt::{Examined, Verified};
 use crate::reason::Failure;
@@ -61,6 +61,9 @@ impl Programs {
         }
         let (source, what) = ("RFC 6750 §2.1, RFC 7617 §2", "Authorization");
         let form = Check::of(what, source).expected("'Bearer' and a token or key, or 'Basic' with one as the password");
+        if passwords && let Some(failure) = no_password(authorization) {
+            return Credential::of(Sent::Unreadable, vec![form.judged(&Err(failure))]);
+        }
         let (credential, scheme) = match read(authorization.as_bytes(), self.issuers.max_token_bytes()) {
             Ok(read) => read,
             Err(failure) => return Credential::of(Sent::Unreadable, vec![form.judged(&Err(failure))]),
@@ -173,6 +176,11 @@ impl Wanted {
 }
 
 impl Credential {
+    /// Whether a check of it fails.
+    pub fn fails(&self) -> bool {
+        self.checks.iter().any(|check| check.found == Found::Fails)
+    }
+
     fn of(sent: Sent, checks: Vec<Check>) -> Credential {
         Credential { sent, checks, header: None, claims: None, who: None }
     }

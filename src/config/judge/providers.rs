@@ -29,6 +29,9 @@ const OWN_PARAMETERS: [&str; 14] = [
 ];
 /// Parameters that have a key of their own.
 const KEYED_PARAMETERS: [&str; 5] = ["prompt", "max_age", "acr_values", "login_hint", "domain_hint"];
+/// Ends of addresses that are nothing else in the products that have them: Keycloak, Entra, Okta, and those that write alike.
+const AUTHORIZATION_ENDPOINTS: [&str; 4] =
+    ["/protocol/openid-connect/auth", "/oauth2/v2.0/authorize", "/oauth2/v1/authorize", "/oauth2/authorize"];
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 impl Judge<'_> {
@@ -84,9 +87,13 @@ impl Judge<'_> {
         if self.mistaken_issuer(key, provider) {
             return;
         }
+        let look = "look for `issuer` in the provider's metadata at `…/.well-known/openid-configuration`";
+        if AUTHORIZATION_ENDPOINTS.iter().any(|endpoint| url.path().ends_with(endpoint)) {
+            return self.error(key, "is the address of the authorization endpoint, not the issuer", look);
+        }
+        // An issuer may be called so; whether it is one, asking it shows.
         if url.path().contains("/authorize") || url.path().ends_with("/auth") {
-            let hint = "look for `issuer` in the provider's metadata at `…/.well-known/openid-configuration`";
-            return self.error(key, "is the address of the authorization endpoint, not the issuer", hint);
+            self.warn(key, format!("looks like the address of the authorization endpoint, not the issuer: {look}"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             self.error(key, "has a query or fragment, which no issuer has", "take what stands behind `?` or `#` away");

@@ -34,6 +34,17 @@ impl Judge<'_> {
                     hidden.place()
                 );
                 self.warn(&key.key("host"), message);
+            } else if !open.strip_prefix
+                && let Some(closed) =
+                    closed().filter(|closed| app(closed) == app(open)).find(|closed| opens(open, closed))
+            {
+                let name = if open.exact.is_some() { "exact" } else { "path" };
+                let message = format!("is open to everybody, within {}, which is for those who may", closed.place());
+                self.hint(
+                    &key.key(name),
+                    message,
+                    "Leave it so where it is meant; else take `access = \"public\"` away.",
+                );
             }
         }
         self.hosts_without_session();
@@ -128,12 +139,28 @@ fn share_host(one: &Route, other: &Route) -> bool {
     }
 }
 
-/// Whether `open`, which names a host, takes what `closed`, which does not, closes: a named host comes before a longer path.
-fn hides(open: &Route, closed: &Route, all: &[Route]) -> bool {
-    let covers = |outer: &Route, inner: &Route| match (&outer.exact, path(outer).trim_end_matches('/')) {
+/// Whether the path of `inner` is one that `outer` matches.
+fn covers(outer: &Route, inner: &Route) -> bool {
+    match (&outer.exact, path(outer).trim_end_matches('/')) {
         (Some(exact), _) => exact == path(inner),
         (None, prefix) => path(inner).strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-    };
+    }
+}
+
+/// Whether `open` takes a part of what `closed` closes, and that says more than that somebody has to be signed in: what is
+/// public below a closed `/`, styles or a health check, is meant to be.
+fn opens(open: &Route, closed: &Route) -> bool {
+    let same_path = path(open) == path(closed);
+    let says_more = path(closed) != "/" || closed.allow.is_some() || same_path && open.host == closed.host;
+    // Of two, that for one host, for one address or for some methods comes first.
+    let first = closed.host.is_some() && open.host.is_none()
+        || closed.exact.is_some() && open.exact.is_none()
+        || same_path && !closed.methods.is_empty() && open.methods.is_empty();
+    says_more && !first && share_host(open, closed) && covers(closed, open)
+}
+
+/// Whether `open`, which names a host, takes what `closed`, which does not, closes: a named host comes before a longer path.
+fn hides(open: &Route, closed: &Route, all: &[Route]) -> bool {
     // Where nothing but the default route is closed, what is public at that host is meant to be.
     let special = path(closed) != "/";
     let same_host = |other: &&Route| other.host.is_some() && other.host == open.host && other.access != Access::Public;
@@ -174,6 +201,47 @@ mod tests {
         quiet(&with("", "", &format!("{open}{admin}[[route]]\nhost = 'app.example.com'\npath = '/admin'\n")));
         quiet(&with("", "", &format!("{open}[[route]]\n")));
         quiet(&with("", "", &format!("{admin}[[route]]\nhost = 'app.example.com'\nexact = '/x'\naccess = 'public'\n")));
+    }
+
+    /// What is told to whoever asks, and to nobody else.
+    fn hints(text: &str) -> Vec<String> {
+        let config = load(text).unwrap_or_else(|e| panic!("{text}\n{e}"));
+        assert_eq!(config.warnings, [""; 0], "{text}");
+        config.hints.iter().map(|hint| hint.said.clone()).collect()
+    }
+
+    #[test]
+    fn a_public_route_within_a_closed_one_is_hinted_at_and_no_start_warns_of_it() {
+        let admin = "[[route]]\npath = '/admin'\nallow.groups = ['admins']\n";
+        let root = "[[route]]\npath = '/'\n";
+        for (closed, open, key, within) in [
+            (admin, "path = '/admin/reports'", "route[1].path", "/admin on any host"),
+            (admin, "exact = '/admin/reports'", "route[1].exact", "/admin on any host"),
+            (admin, "path = '/admin'\nmethods = ['GET']", "route[1].path", "/admin on any host"),
+            (root, "path = '/'\nmethods = ['GET']", "route[1].path", "/ on any host"),
+            (
+                "[[route]]\npath = '/'\nallow.groups = ['staff']\n",
+                "path = '/reports'",
+                "route[1].path",
+                "/ on any host",
+            ),
+        ] {
+            let told = hints(&with("", "", &format!("{closed}[[route]]\n{open}\naccess = 'public'\n")));
+            let fits = |told: &String| told.contains(&format!("{key}: ")) && told.contains(within);
+            assert!(told.len() == 1 && fits(&told[0]), "{closed}{open}: {told:?}");
+        }
+        let other = "[[upstream]]\nname = 'site'\nurl = 'http://127.0.0.1:9'\n";
+        for text in [
+            format!("{root}[[route]]\npath = '/static'\naccess = 'public'\n"),
+            format!("{root}[[route]]\nexact = '/healthz'\naccess = 'public'\n"),
+            format!("{admin}[[route]]\npath = '/administration'\naccess = 'public'\n"),
+            format!("{admin}[[route]]\nmethods = ['GET']\naccess = 'public'\n"),
+            format!("{admin}methods = ['POST']\n[[route]]\npath = '/admin'\naccess = 'public'\n"),
+            format!("{root}[[route]]\npath = '/'\nhost = 'www.example.com'\naccess = 'public'\n"),
+            format!("{other}{admin}[[route]]\npath = '/admin/help'\naccess = 'public'\nupstream = 'site'\n"),
+        ] {
+            assert_eq!(hints(&with("", "", &text)), [""; 0], "{text}");
+        }
     }
 
     #[test]

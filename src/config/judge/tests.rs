@@ -193,6 +193,10 @@ fn what_breaks_a_rule_of_the_providers_is_refused() {
     ] {
         refuses(&with("", "", "").replace("https://login.example.com", issuer), "provider.issuer", wanted);
     }
+    for issuer in ["https://sso.example.com/auth", "https://a.example/authorize"] {
+        let text = with("", "", "").replace("https://login.example.com", issuer);
+        warns(&text, "provider.issuer", "looks like the address of the authorization endpoint");
+    }
     refuses(&with("", "", "").replace("\"app\"", "\"\""), "provider.client_id", "is empty");
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), rcgen::KeyPair::generate().expect("a key").serialize_pem()).expect("write");

@@ -26,12 +26,8 @@ const HOP_BY_HOP: [&str; 10] = [
 impl Gateway {
     /// Steps 7 and 8 for a request that passes, and that they do not apply for every other.
     pub(super) fn passed_on(&self, head: &RequestHeader, way: &Way, verdict: &Verdict) -> [Step; 2] {
+        let Some(index) = way.route.filter(|_| verdict.outcome == Outcome::Passed) else { return not_sent() };
         let (mut told, mut target) = (Step::new(7, "headers for the app"), Step::new(8, "upstream"));
-        let Some(index) = way.route.filter(|_| verdict.outcome == Outcome::Passed) else {
-            told.say("none: the app does not get the request");
-            target.say("none");
-            return [told, target];
-        };
         let before = head.headers.clone();
         let mut sent = RequestHeader::from(take_parts(&mut head.clone()));
         hop_by_hop(&before).iter().for_each(|name| drop(sent.remove_header(name)));
@@ -51,6 +47,12 @@ impl Gateway {
         }
         [told, target]
     }
+}
+
+/// Steps 7 and 8 of a request that ends at the gateway.
+pub(super) fn not_sent() -> [Step; 2] {
+    let told = Step::new(7, "headers for the app").saying("none: the app does not get the request");
+    [told, Step::new(8, "upstream").saying("none")]
 }
 
 /// Names of what the library takes off.

@@ -7,8 +7,9 @@ use pingora_proxy::Session;
 
 use super::super::Gateway;
 use super::super::account::{Way, WayOutcome};
-use super::Scene;
 use super::form::{canonical, refused_form};
+use super::headers::not_sent;
+use super::{KNOWN, NOBODY, Scene};
 use crate::authn::Program;
 use crate::clock::unix_seconds;
 use crate::examined::{Fate, Field, Step};
@@ -25,10 +26,15 @@ impl Gateway {
         };
         let scene = Scene { headers: &head.headers, request, claims: None, now: unix_seconds(way.began), live: true };
         let mut steps = vec![canonical(&scene, origin)];
-        steps.extend(self.examine(&scene).0);
-        if way.first_address.is_some() {
-            steps.extend(self.was_sent(way).into_iter().flatten());
-        }
+        let (told, who) = self.examine(&scene);
+        steps.extend(told);
+        steps.push(Step::new(6, NOBODY).saying(match (who.nobody, &way.outcome) {
+            (false, _) => KNOWN,
+            (true, WayOutcome::Own) => "nobody is known, and a browser asks: it was sent to sign in",
+            (true, _) => "nobody is known: it was refused, and not sent to sign in",
+        }));
+        let sent = way.first_address.and_then(|_| self.was_sent(way));
+        steps.extend(sent.unwrap_or_else(not_sent));
         steps
     }
 

@@ -32,8 +32,8 @@ impl Routes {
             }
             let why = self.why_not(index, route, request, &request.method);
             match (why, passed) {
-                (Some(why), _) => check.got(why).met(false),
-                (None, true) => check.got("would match, and is less specific").met(false),
+                (Some(why), _) => check.got(why).passed_over(),
+                (None, true) => check.got("would match, and is less specific").passed_over(),
                 (None, false) => Check { found: Found::NotExamined, ..check.got("matches") },
             }
         };
@@ -128,6 +128,10 @@ mod tests {
                     assert_eq!(first.map(|(index, _)| *index), found, "{method} {host}{path}");
                     let governs = routes.examine(&request, &settings, |index| index.to_string(), found);
                     assert_eq!(governs.iter().any(|check| check.found == Found::Holds), found.is_some());
+                    assert!(
+                        governs.iter().all(|check| check.found != Found::Fails),
+                        "none of them failed: {governs:?}"
+                    );
                 }
             }
         }

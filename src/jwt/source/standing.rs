@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{From, KeySource};
+use crate::background::Next;
 use crate::jwt::ListedKey;
 use crate::reason::Failure;
 use crate::words::plain_address as plain;
@@ -18,8 +19,8 @@ pub struct Standing {
     pub keys: Vec<ListedKey>,
     /// When they were fetched last; `None` where they never are, or not yet.
     pub fetched_at: Option<SystemTime>,
-    /// When they are fetched again, at the latest.
-    pub next: Option<SystemTime>,
+    /// When they are fetched again, at the latest, or tried to be; `None` where they never are.
+    pub next: Option<Next>,
     /// Until when they are used if nothing newer can be had.
     pub usable_until: Option<SystemTime>,
     /// Why the last fetch failed; none where it did not.
@@ -47,7 +48,7 @@ impl KeySource {
             spelling: metadata.map(|metadata| metadata.issuer.clone()),
             keys: self.keys.load().set.listed(),
             fetched_at,
-            next: fetched_at.filter(|_| fetches).map(|at| at + self.times.refresh_every),
+            next: self.turns.next().filter(|_| fetches),
             usable_until: at(self.usable_until.load(Ordering::Relaxed)).filter(|_| fetches),
             trouble: self.trouble.load_full().map(|trouble| Failure::clone(&trouble)),
         }

@@ -2,12 +2,13 @@
 
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::support::{Answer, Fake, IMPATIENT, Signer, closed_port, now, ready, settings, until};
+use crate::background::Next;
 use crate::http_client::{HttpClient, HttpError};
 use crate::oidc::{Providers, Readiness};
 use crate::reason::Reason;
@@ -99,6 +100,28 @@ async fn a_provider_may_come_late_and_go_again() {
 
     stop.send(true).expect("listening");
     tokio::time::timeout(Duration::from_secs(100), background).await.expect("it stops").expect("no panic");
+}
+
+#[tokio::test]
+async fn the_next_try_is_told_and_never_lies_in_the_past() {
+    let signer = Signer::new("k");
+    let fake = Fake::start(&signer).await;
+    fake.set("/keys", Answer::json(json!({})).with_status(503));
+    let table = format!("refresh_every = '500ms'\n{IMPATIENT}");
+    let providers = Arc::new(Providers::new(&settings(&fake.issuer, &table)).expect("providers"));
+    let provider = Arc::clone(providers.first().expect("one"));
+    assert_eq!(provider.standing().next, None, "nothing was begun");
+    let (_stop, stopping) = watch::channel(false);
+    tokio::spawn(async move { providers.keep_fresh(stopping).await });
+    let ahead = || matches!(provider.standing().next, Some(Next::At(next)) if next > SystemTime::now());
+    until("a next try of what was never fetched", || provider.standing().trouble.is_some() && ahead()).await;
+    assert!(provider.standing().known.is_none());
+    fake.set("/keys", Answer::json(json!({ "keys": [signer.jwk()] })));
+    until("a next turn", || provider.standing().known.is_some() && ahead()).await;
+    // From now on it hangs, as a process that is stopped.
+    fake.set(DISCOVERY, Answer::never());
+    until("asking it is under way", || provider.standing().next == Some(Next::Now)).await;
+    until("a next try", || provider.standing().trouble.is_some() && ahead()).await;
 }
 
 #[tokio::test]
