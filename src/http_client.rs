@@ -34,6 +34,10 @@ const MAX_BODY: usize = 1024 * 1024;
 /// Longest wait for a connection, TLS included, so that a host that swallows packets is told from a slow one.
 const MAX_CONNECT: Duration = Duration::from_secs(5);
 
+/// How long an unused connection is kept. Many servers close theirs after five seconds (Node.js, Apache), and a request that is
+/// sent at that very moment is lost.
+const KEEP_IDLE: Duration = Duration::from_secs(3);
+
 /// One HTTP client, for one provider: its time limit, its certificate authorities and who we are there.
 pub struct HttpClient {
     timeout: Duration,
@@ -193,7 +197,7 @@ fn build(timeout: Duration, trust: Trust, way: Way) -> Result<reqwest::Client, r
         // A provider that moved is to be configured anew; a redirect of a token request would carry the secret along.
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(KEEP_IDLE)
         .pool_max_idle_per_host(8);
     if !way.proxied {
         client = client.no_proxy();

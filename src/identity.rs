@@ -45,6 +45,10 @@ pub struct Authentication {
     pub at: Option<u64>,
 }
 
+/// The beginning of the SHA-256 of a sign-in's `nonce`, by which a renewed ID token shows that it is of that sign-in
+/// (OpenID Connect Core §12.2). Short, for it travels in the session's cookie, and long enough for 256 random bits of ours.
+pub type NonceDigest = [u8; 8];
+
 impl Identity {
     /// What the identity says at `path`. The names `sub`, `user`, `email`, `email_verified`, `preferred_username`,
     /// `name` and `groups` are the fields above, whatever claims the provider keeps them in; any other path reads

@@ -3,6 +3,7 @@
 //! It starts without its providers and without its apps; `/readyz` says what is missing.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::Service as _;
 use pingora_core::services::listening::Service;
 use pingora_proxy::http_proxy;
@@ -69,9 +71,8 @@ fn start(begin: Start) -> Result<(), Failure> {
         threads => threads,
     };
     let certified = certificate::read(&settings.listen)?;
-    for (key, address) in [("listen.address", settings.listen.address), ("admin.address", settings.admin.address)] {
-        check_address(key, address)?;
-    }
+    let public = bind("listen.address", settings.listen.address)?;
+    let admin = bind("admin.address", settings.admin.address)?;
     let gateway = Gateway::new(context(begin.config.clone())?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -79,7 +80,7 @@ fn start(begin: Start) -> Result<(), Failure> {
         .thread_name("doorward")
         .build();
     let runtime = runtime.map_err(|e| Failure::new(Reason::Internal, e.to_string()))?;
-    runtime.block_on(serve(begin, gateway, certified, threads))?;
+    runtime.block_on(serve(begin, gateway, certified, [public, admin], threads))?;
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(())
 }
@@ -91,9 +92,15 @@ pub fn try_out(config: &Arc<Config>) -> Result<(), Failure> {
     Gateway::new(context(config.clone())?).map(|_| ())
 }
 
-async fn serve(begin: Start, gateway: Gateway, certified: Option<CertifiedKey>, threads: usize) -> Result<(), Failure> {
-    // Before anybody can know that it runs: what does not wait for this signal is ended by it.
-    let hangups = listen_for(SignalKind::hangup())?;
+async fn serve(
+    begin: Start,
+    gateway: Gateway,
+    certified: Option<CertifiedKey>,
+    sockets: [TcpListener; 2],
+    threads: usize,
+) -> Result<(), Failure> {
+    // Before anybody can know that it runs: what does not wait for these signals is ended by them.
+    let (hangups, wishes) = (listen_for(SignalKind::hangup())?, Wishes::listen()?);
     let config = begin.config.clone();
     let settings = &config.settings;
     let (stop, stopping) = watch::channel(false);
@@ -119,18 +126,21 @@ async fn serve(begin: Start, gateway: Gateway, certified: Option<CertifiedKey>, 
     let admin = Admin::new(reloader.state(), doctor, stopping.clone());
     let mut admin = Service::new("admin".into(), admin);
     admin.add_tcp(&settings.admin.address.to_string());
+    let [public_socket, admin_socket] = sockets;
+    let public_socket = handed_over(settings.listen.address, public_socket);
+    let admin_socket = handed_over(settings.admin.address, admin_socket);
 
     tracing::info!(address = %settings.listen.address, admin = %settings.admin.address, "listening");
     tokio::spawn(reloader.run(hangups, stopping.clone()));
-    let public = tokio::spawn(async move { public.start_service(None, stopping, threads).await });
+    let public = tokio::spawn(async move { public.start_service(public_socket, stopping, threads).await });
     // The admin listener goes on answering while the public one drains.
     let (keep, never) = watch::channel(false);
     tokio::spawn(async move {
-        admin.start_service(None, never, 1).await;
+        admin.start_service(admin_socket, never, 1).await;
         drop(keep);
     });
 
-    let wish = stop_wish().await?;
+    let wish = wishes.next().await;
     tracing::info!(signal = wish.name, "stopping");
     stop.send_replace(true);
     if wish.drain {
@@ -190,10 +200,20 @@ fn tell_finding(found: &doctor::Finding) {
     tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
 }
 
-/// The proxy library panics where it cannot listen; this asks first.
-fn check_address(key: &str, address: SocketAddr) -> Result<(), Failure> {
+/// Listens, before anything runs: the proxy library would panic where it cannot, and whoever hears from the one address that
+/// the gateway runs finds the other one open.
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     let taken = |e| Failure::new(Reason::ListenFailed, format!("{key} = \"{address}\": {e}"));
-    TcpListener::bind(address).map(|_| ()).map_err(taken)
+    let socket = TcpListener::bind(address).map_err(taken)?;
+    socket.set_nonblocking(true).map_err(taken)?;
+    Ok(socket)
+}
+
+/// The socket of `address`, for the library to take instead of one of its own.
+fn handed_over(address: SocketAddr, socket: TcpListener) -> Option<ListenFds> {
+    let mut sockets = Fds::new();
+    sockets.add(address.to_string(), socket.into_raw_fd());
+    Some(Arc::new(sockets.into()))
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, Failure> {
@@ -205,15 +225,26 @@ struct Wish {
     drain: bool,
 }
 
-/// SIGTERM lets requests in flight end; SIGINT and SIGQUIT stop at once.
-async fn stop_wish() -> Result<Wish, Failure> {
-    let (mut term, mut int, mut quit) =
-        (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?, listen_for(SignalKind::quit())?);
-    Ok(tokio::select! {
-        _ = term.recv() => Wish { name: "SIGTERM", drain: true },
-        _ = int.recv() => Wish { name: "SIGINT", drain: false },
-        _ = quit.recv() => Wish { name: "SIGQUIT", drain: false },
-    })
+/// The signals that end it: SIGTERM lets requests in flight end; SIGINT and SIGQUIT stop at once.
+struct Wishes {
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+}
+
+impl Wishes {
+    fn listen() -> Result<Wishes, Failure> {
+        let (term, int) = (listen_for(SignalKind::terminate())?, listen_for(SignalKind::interrupt())?);
+        Ok(Wishes { term, int, quit: listen_for(SignalKind::quit())? })
+    }
+
+    async fn next(mut self) -> Wish {
+        tokio::select! {
+            _ = self.term.recv() => Wish { name: "SIGTERM", drain: true },
+            _ = self.int.recv() => Wish { name: "SIGINT", drain: false },
+            _ = self.quit.recv() => Wish { name: "SIGQUIT", drain: false },
+        }
+    }
 }
 
 /// Waits until every connection has ended, or for `limit`.

@@ -12,7 +12,7 @@ use crate::config::OWN_ISSUER;
 use crate::directory::{self, Directory};
 use crate::jwt::{Issuer, source};
 use crate::oidc::{Provider, Readiness};
-use crate::reason::Failure;
+use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
 /// The answer to `path`, where it is one of these. `near`: whether the gateway's own host asks, which is told what files
@@ -60,6 +60,7 @@ pub(super) fn readiness(in_force: &InForce, stopping: bool) -> Value {
     body["configuration"] = in_force.report.as_json();
     if in_force.restore.is_some() {
         body["warning"] = json!("restore mode: only the password of the log signs in");
+        body["reason"] = json!(Reason::RestoreOnly.code());
     }
     body
 }

@@ -71,6 +71,12 @@ fn find(rest: &str, table: &'static Table, path: &KeyPath, top: bool) -> Option<
     })
 }
 
+/// Whether a variable with that name is looked at.
+#[cfg(test)]
+pub(crate) fn is_known(name: &str) -> bool {
+    name == CONFIG_FILE || super::wandb_ldap::RESTORE.contains(&name) || resolve(name).is_some()
+}
+
 /// Lays the variables `DOORWARD_…` over what the file says.
 pub(crate) fn overlay(root: &mut Node, env: &[(String, String)], errors: &mut Vec<ConfigError>) {
     let mut found = Vec::new();

@@ -97,6 +97,8 @@ impl Judge<'_> {
     fn placed(&self, key: &KeyPath, message: impl std::fmt::Display) -> String {
         let place = match self.origins.nearest(key) {
             Origin::Default | Origin::Preset(_) => String::new(),
+            // A variable that sets something else of the table is not where this would stand.
+            Origin::Variable { .. } if !self.is_set(key) => String::new(),
             origin => format!("{origin}: "),
         };
         format!("{place}{key}: {message}")

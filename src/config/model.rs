@@ -24,8 +24,8 @@ pub use programs::{
     Bearer, Federation, Issuer, OF_ACCOUNTS, OWN_ISSUER, ServiceAccount, TENANT, TokenAlgorithm, own_issuer, tenant_in,
 };
 pub use providers::{
-    ANY_TENANT, AssertionAudience, AuthMethod, CALLBACK, ClaimMap, ClientAuth, LogoutForm, Preset, Provider,
-    ResponseMode, callback,
+    ANY_TENANT, AssertionAudience, AuthMethod, CALLBACK, ClaimMap, ClientAuth, GOOGLE_TOKENS, LogoutForm, Preset,
+    Provider, ResponseMode, callback,
 };
 pub use route::{Access, Allow, BasicWith, ClaimRule, Route, SignInStyle};
 

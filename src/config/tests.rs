@@ -395,6 +395,40 @@ fn every_whole_configuration_in_docs_is_good() {
     }
 }
 
+/// The words of `text` that begin as our variables do, as far as they are names and not the beginning of some.
+fn variables_in(text: &str) -> Vec<&str> {
+    let word = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let words = text.split(|c: char| !word(c)).filter(|word| word.starts_with("DOORWARD_"));
+    words.filter(|name| !name.ends_with('_')).collect()
+}
+
+#[test]
+fn every_variable_that_the_docs_name_is_one() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md"), root.join("gateway.toml"), root.join("docker-compose.yml")];
+    let mut folders = vec![root.join("docs"), root.join("deploy"), root.join("examples")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => pages.push(path),
+            }
+        }
+    }
+    // What Kubernetes sets, and what a repository's jobs and Keycloak are given.
+    let of_others = ["DOORWARD_SERVICE_HOST", "DOORWARD_PORT", "DOORWARD_KEY", "DOORWARD_CLIENT_SECRET"];
+    let mut named = 0;
+    for page in pages {
+        // Pictures have no words.
+        let Ok(text) = std::fs::read_to_string(&page) else { continue };
+        for name in variables_in(&text) {
+            named += 1;
+            assert!(of_others.contains(&name) || super::environment::is_known(name), "{name} in {}", page.display());
+        }
+    }
+    assert!(named > 100, "{named}");
+}
+
 #[test]
 fn the_parts_of_configurations_about_directories_and_the_way_in_are_good() {
     let place = with_files();

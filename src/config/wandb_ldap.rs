@@ -323,9 +323,15 @@ mod tests {
             (&[(ADDRESS, "ldaps://a.example,ldap://b.example"), base, WHOLE[5]], ADDRESS, "is not TLS"),
             (&[(ADDRESS, "ldap://a.example,ldaps://b.example"), base, WHOLE[5]], TLS_ENABLE, "cannot start again"),
             (&[(ADDRESS, "ldaps://ldap.example.com"), base, WHOLE[5]], TLS_ENABLE, "TLS from its first byte"),
-            (&[WHOLE[0], base, (BIND_DN, ""), (BIND_PASSWORD, "")], "ldap.bind_dn", "anonymous"),
+            (
+                &[WHOLE[0], base, (BIND_DN, ""), (BIND_PASSWORD, "")],
+                "ldap.bind_dn: is not set (LOCAL_LDAP_BIND_DN)",
+                "anonymous",
+            ),
         ] {
             let told = told(env);
+            // The address is not where an anonymous search is mended.
+            assert!(!told.iter().any(|one| one.contains(ADDRESS) && one.contains("anonymous")), "{told:#?}");
             assert!(told.iter().any(|one| one.contains(name) && one.contains(wanted)), "{name} {wanted}: {told:#?}");
             assert!(!told.concat().contains("secret"), "{told:#?}");
         }

@@ -17,6 +17,9 @@ use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 use crate::words::counted;
 
+/// All there is to say of a directory before the first look at it has ended.
+pub const NOT_ASKED: &str = "not asked yet";
+
 /// Between two looks at whether the directory is there.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 
@@ -178,7 +181,7 @@ impl Directory {
                 Readiness::Ready { checked_at: *at, found: said.clone(), trouble: trouble.clone() }
             }
             Some(State { found: Err(failure), .. }) => Readiness::NotReady(failure.clone()),
-            None => Readiness::NotReady(Failure::new(Reason::DirectoryUnreachable, "not asked yet")),
+            None => Readiness::NotReady(Failure::new(Reason::DirectoryUnreachable, NOT_ASKED)),
         }
     }
 }

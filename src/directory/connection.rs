@@ -73,6 +73,9 @@ pub struct Found {
     pub referred: bool,
 }
 
+/// How the detail of a failure begins where the directory went away instead of answering a TLS handshake.
+pub const HANDSHAKE_ENDED: &str = "the directory ended the TLS handshake";
+
 fn unreachable(what: String) -> Failure {
     Failure::new(Reason::DirectoryUnreachable, what)
 }
@@ -132,7 +135,9 @@ impl Way {
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
         let stream = stream.map_err(|error| match error.kind() {
             // The server went away; that says nothing about its certificate.
-            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => unreachable(error.to_string()),
+            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => {
+                unreachable(format!("{HANDSHAKE_ENDED}: {error}")).remedied(NO_TLS_OR_NONE_FOR_US)
+            }
             _ => {
                 let why = error.to_string();
                 let remedy = TlsFault::of(&why).map(remedy);
@@ -146,6 +151,9 @@ impl Way {
         Connection { exchange: Exchange::new(Box::new(stream), self.timeout), said }
     }
 }
+
+const NO_TLS_OR_NONE_FOR_US: &str = "See whether the directory speaks TLS at this port (636, most often): where it does not, \
+    write `address` of `[ldap]` as ldap:// with `start_tls = true`; where it does, its own log says why it ended the handshake.";
 
 /// What mends that fault of TLS with a directory.
 fn remedy(fault: TlsFault) -> &'static str {

@@ -35,8 +35,9 @@ use crate::ldap::message::{
 };
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
-pub use checked::Readiness;
 use checked::State;
+pub use checked::{NOT_ASKED, Readiness};
+pub use connection::HANDSHAKE_ENDED;
 use connection::{Found, Query};
 pub use examined::Examined;
 use name::Name;

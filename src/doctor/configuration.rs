@@ -23,15 +23,18 @@ const FEWEST_CHARACTERS: usize = 8;
 /// Words of examples.
 const EXAMPLES: [&str; 5] = ["changeme", "change-me", "change_me", "example", "password"];
 
-pub fn check(config: &Arc<Config>, report: &mut Report) {
-    for warning in &config.warnings {
-        let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning.clone());
-        report.found(match warning.contains("has no effect") {
-            true => finding.change("Take the setting away, or add what it is about."),
-            false => finding,
-        });
+/// What loading warned of, be it beside errors.
+pub fn doubtful(warning: &str) -> Finding {
+    let finding = Finding::new(Weight::Warning, Reason::SettingDoubtful, PLACE, warning);
+    match ["has no effect", "not used, since"].iter().any(|words| warning.contains(words)) {
+        true => finding.change("Take the setting away, or add what it is about."),
+        false => finding,
     }
+}
+
+pub fn check(config: &Arc<Config>, report: &mut Report) {
     let before = report.findings.len();
+    config.warnings.iter().for_each(|warning| report.found(doubtful(warning)));
     for hint in &config.hints {
         let finding = Finding::new(Weight::Hint, Reason::SettingDoubtful, PLACE, hint.said.clone());
         report.found(finding.change(hint.change));
@@ -42,7 +45,7 @@ pub fn check(config: &Arc<Config>, report: &mut Report) {
             report.found(finding);
         }
     }
-    if report.findings.len() == before && config.warnings.is_empty() {
+    if report.findings.len() == before {
         report.good(PLACE, "", "nothing in it contradicts itself, and its secrets are nobody else's");
     }
 }

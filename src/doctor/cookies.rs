@@ -118,6 +118,7 @@ fn session(settings: &Settings, groups: usize) -> Session {
             refresh_token: "r".repeat(REFRESH_TOKEN),
             expire_at: 1_800_000_000,
             renewed: 1,
+            nonce: Some([0; 8]),
         }),
     }
 }

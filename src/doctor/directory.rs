@@ -9,7 +9,7 @@ use super::wire::{self, Peer};
 use super::{Finding, ONE_APP, Report, Scope, Weight};
 use crate::config::Config;
 use crate::config::model::{self, DirectoryAddress, EMAIL, GROUPS, Settings, USER};
-use crate::directory::{Directory, Examined};
+use crate::directory::{Directory, Examined, HANDSHAKE_ENDED};
 use crate::reason::{Failure, Reason};
 
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
@@ -75,6 +75,7 @@ async fn at(
 fn step_of(failure: &Failure) -> &'static str {
     match failure.reason {
         Reason::DirectoryTls | Reason::CertificateUnusable => "TLS",
+        Reason::DirectoryUnreachable if failure.detail.contains(HANDSHAKE_ENDED) => "TLS",
         Reason::DirectoryBindRefused => "bind",
         _ if failure.detail.contains("group_base_dn") => "group_base_dn",
         _ if failure.detail.contains("base_dn") => "base_dn",
@@ -100,8 +101,8 @@ fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place
             USER => Weight::Broken,
             EMAIL if emails_matter => Weight::Broken,
             GROUPS if groups_matter => Weight::Broken,
-            // Many directories have no memberOf, and nobody asks for it.
-            GROUPS => continue,
+            // Many directories have no memberOf, and nobody asks for it but who names an attribute.
+            GROUPS if !own.attributes.contains_key(GROUPS) => continue,
             _ => Weight::Hint,
         };
         let seen = format!("none of {} people has `{attribute}`, which is read as {claim}", examined.people);
@@ -190,6 +191,8 @@ mod tests {
             sample: None,
         };
         assert_eq!(judged("", "", &examined(5, &[GROUPS], None)), []);
+        let mistyped = judged("attributes = { groups = 'memberOff' }", "", &examined(5, &[GROUPS], None));
+        assert_eq!(mistyped, [(Weight::Hint, Reason::DirectoryEntryUnusable, "attributes")]);
         assert_eq!(judged("", "", &examined(0, &[], None)), [(Weight::Broken, Reason::DirectoryNobody, "people")]);
         let tested = judged("login = false", "", &examined(0, &[], None));
         assert_eq!(tested, [(Weight::Warning, Reason::DirectoryNobody, "people")]);

@@ -186,7 +186,10 @@ impl Report {
         let count = |weight| self.findings.iter().filter(|finding| finding.weight == weight).count();
         let (broken, warnings, hints) = (count(Weight::Broken), count(Weight::Warning), count(Weight::Hint));
         let (warnings, hints) = (counted(warnings, "warning", "warnings"), counted(hints, "hint", "hints"));
-        let _ = writeln!(out, "\n{broken} broken, {warnings}, {hints}, {} good", self.good.len());
+        if !(self.good.is_empty() && self.skipped.is_empty()) {
+            out.push('\n');
+        }
+        let _ = writeln!(out, "{broken} broken, {warnings}, {hints}, {} good", self.good.len());
         out
     }
 }
@@ -228,6 +231,19 @@ mod tests {
         assert!(text.contains("change: Take it away.") && text.contains("good public_url, DNS: resolves"), "{text}");
         assert_eq!(report.as_json()["worst"], "broken");
         assert_eq!(report.as_json()["findings"][1]["change"], "Take it away.");
+    }
+
+    #[test]
+    fn one_blank_line_is_before_the_sum_whatever_stands_above_it() {
+        let mut report = Report::default();
+        assert_eq!(report.as_text(), "0 broken, 0 warnings, 0 hints, 0 good\n");
+        report.found(Finding::new(Weight::Hint, Reason::NoRoute, "routes", "a"));
+        for _ in 0..2 {
+            let text = report.as_text();
+            let before = text.rsplit_once("0 broken").map(|(before, _)| before).unwrap_or_default();
+            assert!(before.ends_with("\n\n") && !before.ends_with("\n\n\n"), "{text:?}");
+            report.good("routes", "", "well");
+        }
     }
 
     #[test]

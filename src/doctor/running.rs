@@ -11,24 +11,38 @@ use super::wire::{self, Heard, Peer};
 use super::{Finding, Report, Weight};
 use crate::clock::unix_seconds;
 use crate::config::Config;
+use crate::directory::NOT_ASKED;
 use crate::reason::{Reader, Reason};
 use crate::telemetry::rfc3339;
 use crate::words::counted;
 
 const PLACE: &str = "running gateway";
+const FIRST_TRY: &str = "Examine it again in a moment: where the try fails, this says at which step.";
+const OF_NOBODY: &str = "Nothing where somebody only tried something out";
 /// How long ago a refusal may be to be told.
 const LATELY: Duration = Duration::from_secs(3600);
 
-/// What people meet that an admin could mend, although the page speaks to the person.
-const OF_PERSONS: [Reason; 8] = [
-    Reason::AttemptElsewhere,
-    Reason::AttemptExpired,
-    Reason::AttemptOverHttp,
-    Reason::AttemptUnknown,
-    Reason::CallbackNotFromSignIn,
-    Reason::CookiesNotKept,
-    Reason::SessionKeyUnknown,
-    Reason::SignInLoop,
+/// What an admin reads, and anybody can cause with a request of their own: by an address, by the words of a provider's answer, by
+/// a token that nobody made. Where the provider does refuse the gateway, the examination of the provider finds it.
+const OF_ANYBODY: [Reason; 18] = [
+    Reason::NoRoute,
+    Reason::PreflightNotAllowed,
+    Reason::ProviderUnknown,
+    Reason::ProviderMisconfigured,
+    Reason::FlowRefused,
+    Reason::RedirectUriRefused,
+    Reason::ClientUnknown,
+    Reason::ScopeRefused,
+    Reason::ConsentNeeded,
+    Reason::SilentSignIn,
+    Reason::ResponseMode,
+    Reason::AttemptKeyUnknown,
+    Reason::LogoutRequest,
+    Reason::LogoutToken,
+    Reason::TooManyLogoutTokens,
+    Reason::TokenNotTaken,
+    Reason::KeyNotSeenYet,
+    Reason::TooManyIntrospections,
 ];
 
 /// What also those meet whose browser or proxy hides where a form was, though only an attacker should.
@@ -116,6 +130,12 @@ fn readiness(said: &Value, report: &mut Report) {
                 && let Some(reason) = one["reason"].as_str().and_then(Reason::with_code)
             {
                 let seen = one["detail"].as_str().unwrap_or_default();
+                if is_first_try(reason, seen) {
+                    let seen = "the first try since the start has not ended";
+                    let finding = Finding::new(Weight::Hint, reason, place, seen);
+                    report.found(finding.change(FIRST_TRY));
+                    continue;
+                }
                 let finding = Finding::new(Weight::Broken, reason, place, seen);
                 let change = one["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
                 report.found(finding.change(change));
@@ -124,7 +144,20 @@ fn readiness(said: &Value, report: &mut Report) {
             }
         }
     }
+    if let Some(warning) = said["warning"].as_str() {
+        let reason = said["reason"].as_str().and_then(Reason::with_code).unwrap_or(Reason::RestoreOnly);
+        let finding = Finding::new(Weight::Warning, reason, PLACE, warning).at("restore mode");
+        report.found(finding.change(
+            "As soon as people can sign in again, take LOCAL_RESTORE out of the gateway's environment (or DOORWARD_RESTORE, \
+             or `enabled` of [restore]) and restart it: until then everybody else is turned away.",
+        ));
+    }
     reload(&said["configuration"]["last_reload"], report);
+}
+
+/// Whether it was just started, and nothing is known to fail.
+fn is_first_try(reason: Reason, detail: &str) -> bool {
+    matches!(reason, Reason::ProviderNotReady | Reason::KeysNotReady) || detail == NOT_ASKED
 }
 
 /// A configuration that was not taken: the gateway goes on with what it had. Or of which a part waits.
@@ -195,16 +228,22 @@ fn refusals(said: &Value, since: SystemTime, report: &mut Report) {
         }
         let finding = Finding::new(weight, reason, format!("{PLACE}, refusals"), seen);
         // What was known of that occasion says more than the reason.
-        let change = last["remedy"].as_str().map(str::to_owned).unwrap_or_else(|| finding.change.clone());
+        let remedy = last["remedy"].as_str().unwrap_or(&finding.change);
+        let change = match (weight, reason.info().reader) {
+            (Weight::Hint, Reader::Admin) => format!("{OF_NOBODY}; where people meet it: {remedy}"),
+            (Weight::Hint, _) => format!("{OF_NOBODY}; whoever met it was told: {remedy}"),
+            _ => remedy.to_owned(),
+        };
         report.found(finding.change(change));
     }
 }
 
-/// A warning where an admin has something to do; a hint where somebody was kept out and may ask an admin why.
+/// A warning where an admin has something to do; a hint where somebody was kept out and may ask an admin why, and where a
+/// stranger alone can have done it.
 fn weight_of(reason: Reason) -> Option<Weight> {
     match reason.info().reader {
+        Reader::Admin if OF_ANYBODY.contains(&reason) => Some(Weight::Hint),
         Reader::Admin => Some(Weight::Warning),
-        Reader::Person if OF_PERSONS.contains(&reason) => Some(Weight::Warning),
         Reader::Person if !DAILY.contains(&reason) => Some(Weight::Hint),
         Reader::Attacker if OF_PAGES.contains(&reason) => Some(Weight::Hint),
         Reader::Person | Reader::Attacker => None,
@@ -237,9 +276,60 @@ mod tests {
         let found: Vec<_> = report.findings.iter().map(|finding| finding.reason).collect();
         assert_eq!(found, [Reason::AttemptUnknown, Reason::UpstreamTls, Reason::TokenAudience]);
         let weights: Vec<_> = report.findings.iter().map(|finding| finding.weight).collect();
-        assert_eq!(weights, [Weight::Warning, Weight::Warning, Weight::Hint]);
+        assert_eq!(weights, [Weight::Hint, Weight::Warning, Weight::Hint]);
         let seen = &report.findings[0].seen;
         assert!(seen.starts_with("7 times") && seen.contains("R1") && seen.ends_with("expected a, got b"), "{seen}");
+    }
+
+    #[test]
+    fn a_gateway_that_lets_nobody_in_but_by_the_password_of_the_log_is_not_called_good() {
+        let mut report = Report::default();
+        let warning = "restore mode: only the password of the log signs in";
+        readiness(&json!({ "ready": true, "providers": [], "warning": warning, "reason": "DW-3521" }), &mut report);
+        let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
+        assert_eq!((finding.weight, finding.reason), (Weight::Warning, Reason::RestoreOnly));
+        assert!(finding.seen == warning && finding.change.contains("LOCAL_RESTORE"), "{finding:?}");
+    }
+
+    #[test]
+    fn what_a_stranger_alone_can_cause_is_no_more_than_a_hint_and_says_so() {
+        let at = rfc3339(unix_seconds(SystemTime::now()));
+        let met = |reason: Reason| {
+            let last = json!([{ "at": at, "path": "/x", "reference": "R1", "remedy": "Do this." }]);
+            let mut report = Report::default();
+            let said = json!([{ "code": reason.code(), "count": 1, "last": last }]);
+            refusals(&said, SystemTime::now() - LATELY, &mut report);
+            report.findings
+        };
+        let people =
+            [Reason::CallbackNotFromSignIn, Reason::AttemptUnknown, Reason::SessionKeyUnknown, Reason::SignInLoop];
+        for reason in people.into_iter().chain(OF_ANYBODY) {
+            let [finding] = met(reason).try_into().expect("one finding");
+            assert_eq!(finding.weight, Weight::Hint, "{reason:?}");
+            assert!(
+                finding.change.starts_with("Nothing where") && finding.change.ends_with(": Do this."),
+                "{finding:?}"
+            );
+        }
+        let [finding] = met(Reason::ClientRefused).try_into().expect("one finding");
+        assert_eq!((finding.weight, finding.change.as_str()), (Weight::Warning, "Do this."));
+    }
+
+    #[test]
+    fn what_was_started_a_moment_ago_is_not_called_broken() {
+        let starting = |code: &str, detail: &str| json!([{ "name": "main", "ready": false, "reason": code, "detail": detail, "remedy": "Wait a moment." }]);
+        let said = json!({
+            "providers": starting("DW-6001", "its metadata is being fetched"),
+            "issuers": starting("DW-8201", ""),
+            "directories": starting("DW-6201", NOT_ASKED),
+        });
+        let mut report = Report::default();
+        readiness(&said, &mut report);
+        let found: Vec<_> = report.findings.iter().map(|one| (one.weight, one.change.as_str())).collect();
+        assert_eq!(found, [(Weight::Hint, FIRST_TRY); 3]);
+        let mut later = Report::default();
+        readiness(&json!({ "directories": starting("DW-6201", "expected x, got y") }), &mut later);
+        assert_eq!(later.worst(), Some(Weight::Broken));
     }
 
     #[test]

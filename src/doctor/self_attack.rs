@@ -4,6 +4,7 @@
 //! Nothing leaves this process but for the loopback interface, and no real app is asked. Sessions are sealed with a secret
 //! that ends with the examination.
 
+mod aim;
 mod arrows;
 mod target;
 
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use self::aim::{Aim, aim};
 use self::arrows::Arrow;
-use self::target::{Aim, Seen, Target};
+use self::target::{Seen, Target};
 use super::{Finding, Report, Weight};
 use crate::config::Config;
 use crate::config::model::{Access, Route, Settings};
@@ -56,11 +58,18 @@ pub async fn check(config: &Arc<Config>, report: &mut Report) {
 }
 
 async fn attack_all(target: &Target, settings: &Settings, sum: &mut Sum) {
-    for route in settings.route.iter().take(MOST_ROUTES) {
+    for (index, route) in settings.route.iter().enumerate().take(MOST_ROUTES) {
+        let aim = match aim(settings, route, |aim| target.governs(index, aim)) {
+            Ok(aim) => aim,
+            Err(why) => {
+                sum.unseen.insert(route.place(), why.to_owned());
+                continue;
+            }
+        };
         // A second kind of address tells something only where kinds are listed.
         let strangers = if settings.listen.trusted_proxies.is_empty() { 1 } else { STRANGERS.len() };
         for client in STRANGERS.into_iter().take(strangers) {
-            attack(target, settings, route, client, sum).await;
+            attack(target, settings, (index, route), (client, &aim), sum).await;
         }
     }
 }
@@ -87,12 +96,14 @@ struct Sum {
     any_host: Vec<String>,
 }
 
-async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpAddr, sum: &mut Sum) {
+async fn attack(
+    target: &Target,
+    settings: &Settings,
+    (index, route): (usize, &Route),
+    (client, aim): (IpAddr, &Aim),
+    sum: &mut Sum,
+) {
     let place = route.place();
-    let Some(aim) = target::aim(settings, route) else {
-        sum.unseen.insert(place, "no method of it has an answer that shows what the app saw".to_owned());
-        return;
-    };
     if route.access != Access::Public && !route.preflight {
         // What a stranger sends reaches nobody, with any header and with what somebody else sealed or signed.
         let strangers = [
@@ -102,7 +113,7 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
         ];
         for (what, credential) in strangers {
             for arrow in arrows::all(settings) {
-                if let Some(_app) = sum.noted(target.send(client, &aim, &credential, &arrow).await) {
+                if let Some(_app) = sum.noted(target.send(client, aim, &credential, &arrow).await) {
                     sum.entered.push((place.clone(), what));
                 }
             }
@@ -115,16 +126,16 @@ async fn attack(target: &Target, settings: &Settings, route: &Route, client: IpA
         Access::SignedInOrBearer => vec![target.own_session(route), target.own_token()],
     };
     for credential in good {
-        disguised(target, settings, route, (client, &aim, &credential), sum).await;
+        disguised(target, settings, route, (client, aim, &credential), sum).await;
     }
-    if route.access == Access::Public && route.host.is_none() {
-        let other = Aim { host: arrows::HOST.to_owned(), ..aim };
-        if let Some(seen) = sum.noted(target.send(client, &other, "", &Arrow::nothing()).await)
-            && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
-            && !sum.any_host.contains(&place)
-        {
-            sum.any_host.push(place);
-        }
+    let other = Aim { host: arrows::HOST.to_owned(), ..aim.clone() };
+    if route.access == Access::Public
+        && target.governs(index, &other)
+        && let Some(seen) = sum.noted(target.send(client, &other, "", &Arrow::nothing()).await)
+        && seen.iter().any(|(name, value)| name == "host" && value.contains(arrows::HOST))
+        && !sum.any_host.contains(&place)
+    {
+        sum.any_host.push(place);
     }
 }
 
@@ -186,10 +197,12 @@ impl Sum {
     fn tell(self, settings: &Settings, report: &mut Report) {
         for (route, what) in self.entered.iter().collect::<BTreeSet<_>>() {
             let seen = format!("a request {what} reached the app on {route}");
-            report.found(Finding::new(Weight::Broken, Reason::ForgedHeadersPass, PLACE, seen).at("session").change(
+            let finding = Finding::new(Weight::Broken, Reason::ForgedHeadersPass, PLACE, seen).at("session");
+            report.found(finding.change(self.own_proxies(settings).unwrap_or_else(|| {
                 "Keep people from this app until it is mended (stop the gateway, or take the route away), and report it: \
-                 no setting of the gateway should allow that.",
-            ));
+                 no setting of the gateway should allow that."
+                    .to_owned()
+            })));
         }
         if let Some((route, line)) = self.passed.first() {
             let lines: BTreeSet<_> = self.passed.iter().map(|(_, line)| line.as_str()).collect();
@@ -202,12 +215,11 @@ impl Sum {
                 if more > 0 { format!(" and {more} more") } else { String::new() }
             );
             let finding = Finding::new(Weight::Broken, Reason::ForgedHeadersPass, PLACE, seen).at("headers");
-            report.found(match self.believes_strangers(settings) {
-                Some(networks) => finding.change(format!(
-                    "Name in `listen.trusted_proxies` the addresses of your own proxies alone: {networks} lets anybody say \
-                     where they come from and which host they asked for."
-                )),
-                None => finding.change(format!("List the names in `drop` of [headers] ({line}), and report what you saw.")),
+            report.found(match self.own_proxies(settings) {
+                Some(change) => finding.change(change),
+                None => {
+                    finding.change(format!("List the names in `drop` of [headers] ({line}), and report what you saw."))
+                }
             });
         }
         for route in &self.any_host {
@@ -247,12 +259,19 @@ impl Sum {
         }
     }
 
-    /// The networks of trusted proxies that hold everybody, where forwarding headers came through.
-    fn believes_strangers(&self, settings: &Settings) -> Option<String> {
+    /// What to change where networks of trusted proxies hold everybody: whoever says which host they asked for chooses among
+    /// its routes, too.
+    fn own_proxies(&self, settings: &Settings) -> Option<String> {
         let trusted = settings.listen.trusted_proxies.iter();
         let wide = trusted.filter(|network| STRANGERS.iter().any(|stranger| network.0.contains(stranger)));
         let wide: Vec<_> = wide.map(|network| format!("`{network}`")).collect();
-        (!wide.is_empty()).then(|| wide.join(", "))
+        (!wide.is_empty()).then(|| {
+            format!(
+                "Name in `listen.trusted_proxies` the addresses of your own proxies alone: {} lets anybody say where they \
+                 come from and which host they asked for.",
+                wide.join(", ")
+            )
+        })
     }
 }
 
@@ -303,6 +322,43 @@ mod tests {
         let report = examined("[[route]]\naccess = 'public'\n").await;
         let found: Vec<_> = report.findings.iter().map(|finding| (finding.weight, finding.reason)).collect();
         assert_eq!(found, [(Weight::Hint, Reason::HostIsAnybodys)]);
+    }
+
+    #[tokio::test]
+    async fn a_route_that_a_more_specific_one_opens_is_attacked_where_it_governs_and_raises_no_alarm() {
+        let all = "methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']";
+        for (routes, seen, unseen) in [
+            ("[[route]]\n[[route]]\nhost = 'a.example'\nmethods = ['GET']\naccess = 'public'\n".to_owned(), 2, None),
+            (
+                "[[route]]\n[[route]]\nmethods = ['GET']\nexact = '/doorward-doctor'\naccess = 'public'\n".to_owned(),
+                2,
+                None,
+            ),
+            ("[[route]]\npath = '/ops'\n[[route]]\nhost = 'a.example'\naccess = 'public'\n".to_owned(), 2, None),
+            (
+                format!("[[route]]\n[[route]]\n{all}\naccess = 'public'\n"),
+                1,
+                Some("/ on any host: more specific routes"),
+            ),
+        ] {
+            let report = examined(&routes).await;
+            let alarm = report.findings.iter().find(|found| found.reason != Reason::HostIsAnybodys);
+            assert_eq!(alarm, None, "{routes}");
+            let good = report.good.first().map(|good| good.said.as_str()).unwrap_or_default();
+            let routes_seen = format!("on {}, none reached the app", counted(seen, "route", "routes"));
+            assert!(good.contains(&routes_seen), "{routes}: {good}, {:?}", report.skipped);
+            let told = report.skipped.iter().find(|said| said.said.contains("more specific"));
+            assert_eq!(told.is_some_and(|said| unseen.is_some_and(|why| said.said.starts_with(why))), unseen.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_may_name_the_host_of_a_public_route_is_told_apart_from_a_hole() {
+        let routes = "[[route]]\nhost = 'a.example'\n[[route]]\naccess = 'public'\n";
+        let report = examined(&format!("[listen]\ntrusted_proxies = ['0.0.0.0/0']\n{routes}")).await;
+        let entered: Vec<_> = report.findings.iter().filter(|found| found.step == "session").collect();
+        assert!(!entered.is_empty(), "{report:?}");
+        assert!(entered.iter().all(|found| found.change.contains("trusted_proxies")), "{entered:?}");
     }
 
     #[tokio::test]

@@ -1,17 +1,15 @@
 //! A configuration that could not be loaded, as findings.
 
+use super::configuration::doubtful;
 use super::{Finding, Report, Weight};
 use crate::config::{ConfigError, ConfigErrors};
-use crate::reason::Reason;
 
 /// What a configuration that could not be loaded has wrong: every error, and what was not used and is often what is
 /// missing.
 pub fn unloaded(errors: &ConfigErrors) -> Report {
     let mut report = Report::default();
     errors.0.iter().for_each(|error| report.found(finding(error)));
-    for warning in &errors.1 {
-        report.found(Finding::new(Weight::Warning, Reason::ConfigInvalid, "configuration", warning.clone()));
-    }
+    errors.1.iter().for_each(|warning| report.found(doubtful(warning)));
     report.sort();
     report
 }
@@ -43,6 +41,7 @@ fn place(error: &ConfigError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::Reason;
 
     #[test]
     fn an_error_of_the_configuration_is_a_finding_with_its_place_and_its_hint() {
@@ -54,18 +53,24 @@ mod tests {
         };
         let other =
             ConfigError { variable: Some("DOORWARD_PUBLIC_URL".into()), ..ConfigError::new("public_url", "no") };
-        let report = unloaded(&ConfigErrors(vec![error, other], vec!["OIDC_ISUER is not used".into()]));
+        let report = unloaded(&ConfigErrors(
+            vec![error, other],
+            vec!["environment LOCAL_LDAP_BASE_DN: not used, since LOCAL_LDAP_ADDRESS is not set".into()],
+        ));
         let told: Vec<_> = report.findings.iter().map(|one| (one.place.as_str(), one.seen.as_str())).collect();
         assert_eq!(
             told,
             [
                 ("gateway.toml:12:3", "provider.isuer: unknown key"),
                 ("environment DOORWARD_PUBLIC_URL", "public_url: no"),
-                ("configuration", "OIDC_ISUER is not used"),
+                ("configuration", "environment LOCAL_LDAP_BASE_DN: not used, since LOCAL_LDAP_ADDRESS is not set"),
             ]
         );
         assert_eq!(report.findings[0].change, "Did you mean `issuer`?");
         assert_eq!(report.findings[1].change, Reason::ConfigInvalid.info().remedy);
+        // As it is told once the file loads.
+        assert_eq!(report.findings[2].reason, Reason::SettingDoubtful);
+        assert_eq!(report.findings[2].change, "Take the setting away, or add what it is about.");
         assert_eq!(report.worst(), Some(Weight::Broken));
     }
 }

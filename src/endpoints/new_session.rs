@@ -78,6 +78,7 @@ pub fn seal_session(context: &Context, signed_in: SignedIn, now: u64) -> Result<
             refresh_token: token.expose().to_owned(),
             expire_at: signed_in.tokens_expire_at.unwrap_or(now + DEFAULT_TOKEN_LIFETIME),
             renewed: 0,
+            nonce: signed_in.nonce,
         }),
         identity: signed_in.identity,
     };

@@ -68,6 +68,7 @@ pub async fn password(context: &Context, visit: &Visit<'_>) -> Result<Answer, Re
             refresh_token: None,
             tokens_expire_at: None,
             proven_at: None,
+            nonce: None,
         };
         Ok(make_session(context, visit, WayOn { to: &open.return_to, by_hand: false }, signed_in)?)
     });

@@ -4,6 +4,8 @@
 //! Neither brings a cookie. The token proves who sends it. The frame proves nothing, so it ends the one session whose
 //! `sid` it knows, and touches no cookie of whoever opened it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::json;
@@ -11,7 +13,7 @@ use serde_json::json;
 use super::token::is_form;
 use super::{Answer, Context, Outcome, Refusal, Visit, challenge};
 use crate::attempts::network;
-use crate::oidc::{LoggedOut, Logout};
+use crate::oidc::{LoggedOut, Logout, Provider};
 use crate::reason::{Failure, Reason};
 use crate::session::ended::Mark;
 use crate::telemetry::{Audit, Decision, audit};
@@ -116,7 +118,8 @@ pub fn is_front_channel(visit: &Visit<'_>) -> bool {
     pairs.into_iter().any(|(name, _)| name == "iss" || name == "sid")
 }
 
-/// `GET /logout?iss=…&sid=…`: ends that session and no other (OpenID Connect Front-Channel Logout 1.0 §3).
+/// `GET /logout?iss=…&sid=…`: ends that session and no other (OpenID Connect Front-Channel Logout 1.0 §3). Entra's frames
+/// have no `iss`, and are for its sessions alone.
 pub fn front_channel(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     end_by_browser(context, visit).map_err(|failure| {
         note_refusal(visit, FRONT_CHANNEL, &failure);
@@ -132,15 +135,21 @@ fn end_by_browser(context: &Context, visit: &Visit<'_>) -> Result<Answer, Failur
         return Err(wrong(format!("expected GET, got {}", visit.method)));
     }
     let parameter = |name: &str| match visit.parameter(name) {
-        Ok(Some(text)) if (1..=MAX_PARAMETER).contains(&text.len()) => Ok(text),
-        Ok(Some(text)) => Err(wrong(format!("`{name}` has {} bytes", text.len()))),
-        Ok(None) => Err(wrong(format!("no `{name}`"))),
+        Ok(Some(text)) if !(1..=MAX_PARAMETER).contains(&text.len()) => {
+            Err(wrong(format!("`{name}` has {} bytes", text.len())))
+        }
+        Ok(text) => Ok(text),
         Err(_) => Err(wrong(format!("`{name}` is there twice"))),
     };
-    let (issuer, session) = (parameter("iss")?, parameter("sid")?);
-    let providers: Vec<_> = context.providers.iter().filter(|provider| provider.is_issuer(&issuer)).collect();
+    let (issuer, session) = (parameter("iss")?, parameter("sid")?.ok_or_else(|| wrong("no `sid`".into()))?);
+    let named = |provider: &&Arc<Provider>| match &issuer {
+        Some(issuer) => provider.is_issuer(issuer),
+        None => provider.frames_lack_issuer(),
+    };
+    let providers: Vec<_> = context.providers.iter().filter(named).collect();
     if providers.is_empty() {
-        return Err(wrong("`iss` is of no configured provider".into()));
+        let why = if issuer.is_some() { "`iss` is of no configured provider" } else { "no `iss`" };
+        return Err(wrong(why.into()));
     }
     let mut ancestors = Vec::new();
     for provider in providers {

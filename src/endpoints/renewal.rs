@@ -7,7 +7,7 @@ use super::{Context, Visit};
 use crate::config::model::OnRefreshFailure;
 use crate::config::values::Secret;
 use crate::identity::Identity;
-use crate::oidc::{Provider, RefreshFailure};
+use crate::oidc::{Previous, Provider, RefreshFailure};
 use crate::reason::{Failure, Reason};
 use crate::session::renewals::Renewals;
 use crate::session::{Session, Tokens};
@@ -40,8 +40,8 @@ pub async fn renew(context: &Context, visit: &Visit<'_>, session: &Session) -> R
         return Renewal::Keep;
     };
     let key = (session.id.clone(), tokens.renewed);
-    let (provider, tokens, identity, now) = (provider.clone(), tokens.clone(), session.identity.clone(), visit.now);
-    let outcome = context.renewals.share(key, || ask(provider, tokens, identity, now)).await;
+    let (provider, tokens, before, now) = (provider.clone(), tokens.clone(), session.clone(), visit.now);
+    let outcome = context.renewals.share(key, || ask(provider, tokens, before, now)).await;
     let outcome = outcome.unwrap_or_else(|| Outcome::Unavailable(Reason::RefreshUnavailable.into()));
     let keep = context.config.settings.session.on_refresh_failure == OnRefreshFailure::Keep;
     match outcome {
@@ -71,15 +71,17 @@ fn sign_in(visit: &Visit<'_>, session: &Session, failure: Failure) -> Renewal {
     Renewal::SignIn(failure)
 }
 
-async fn ask(provider: Arc<Provider>, tokens: Tokens, identity: Identity, now: std::time::SystemTime) -> Outcome {
-    let outcome = match provider.refresh(&Secret::new(tokens.refresh_token.clone()), &identity, now).await {
+async fn ask(provider: Arc<Provider>, tokens: Tokens, before: Session, now: std::time::SystemTime) -> Outcome {
+    let previous =
+        Previous { identity: &before.identity, nonce: tokens.nonce, authenticated_at: before.authentication.at };
+    let outcome = match provider.refresh(&Secret::new(tokens.refresh_token.clone()), previous, now).await {
         Ok(news) => {
             let refresh_token = news.refresh_token.map_or(tokens.refresh_token, |token| token.expose().to_owned());
             let lifetime = std::time::Duration::from_secs(super::new_session::DEFAULT_TOKEN_LIFETIME);
             let expire_at = news.tokens_expire_at.unwrap_or_else(|| crate::clock::unix_seconds(now + lifetime));
             Outcome::Renewed(Arc::new((
                 news.identity,
-                Tokens { refresh_token, expire_at, renewed: tokens.renewed.wrapping_add(1) },
+                Tokens { refresh_token, expire_at, renewed: tokens.renewed.wrapping_add(1), nonce: tokens.nonce },
             )))
         }
         Err(RefreshFailure::Refused(failure)) => Outcome::Refused(failure),

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::{Answer, Context, Known, LOGIN, LOGOUT, Refusal, SIGNED_OUT, Visit};
 use crate::authn::SessionRules;
@@ -49,7 +48,7 @@ pub fn logout(context: &Context, visit: &Visit<'_>) -> Result<Answer, Refusal> {
     }
     let theirs = sessions.first().and_then(|session| provider_logout(context, visit, session, &return_to));
     let (location, waiting) = match theirs {
-        Some((url, waiting)) => (url.into(), waiting),
+        Some(theirs) => theirs,
         None => (return_to.unwrap_or_else(|| SIGNED_OUT.to_owned()), None),
     };
     for session in sessions.iter().filter(|session| context.ended.ended(session, visit.seconds()).is_none()) {
@@ -116,13 +115,13 @@ pub(super) fn revoke(context: &Context, session: &Session, now: SystemTime) {
 }
 
 /// Where to end the provider's session, and the cookie that waits for the way back where the provider brings nothing
-/// along; `None` where that is not wished or not offered.
+/// along; `None` where that is not wished or not offered. Where it cannot be done, our page says that it goes on.
 fn provider_logout(
     context: &Context,
     visit: &Visit<'_>,
     session: &Session,
     return_to: &Option<String>,
-) -> Option<(Url, Option<HeaderValue>)> {
+) -> Option<(String, Option<HeaderValue>)> {
     if !context.config.settings.sign_in.provider_logout {
         return None;
     }
@@ -136,10 +135,16 @@ fn provider_logout(
     let state = context.keys.seal(Purpose::LogoutState, SIGNED_OUT, &serde_json::to_vec(&state).ok()?).ok()?;
     let back = context.public_url().join(SIGNED_OUT).ok()?;
     let url = provider.end_session_url(hint, &back, &state)?;
+    if provider.needs_logout_hint() && !url.query_pairs().any(|(name, _)| name == "id_token_hint") {
+        let why = "no ID token was kept for `id_token_hint`, most often because it is too large: have fewer groups or claims put \
+                   into it";
+        tracing::warn!(provider = provider.name(), why, "a person stays signed in at the provider");
+        return Some((SIGNED_OUT.to_owned(), None));
+    }
     let waits = !provider.brings_logout_state();
     let cookies = &context.cookies;
     let waiting = waits.then(|| cookies.set(&cookies.signed_out(), &state, Some(STATE_LIFETIME), SIGNED_OUT));
-    Some((url, waiting.flatten()))
+    Some((url.into(), waiting.flatten()))
 }
 
 /// `GET /oidc/signed-out`: where the provider sends the browser back to, and the page that says it is done.

@@ -95,6 +95,7 @@ fn session(identity: Identity, authentication: Authentication) -> SignedIn {
         tokens_expire_at: None,
         authentication,
         proven_at: None,
+        nonce: None,
     }
 }
 

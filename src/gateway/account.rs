@@ -112,8 +112,9 @@ impl Gateway {
         listener::request_ended(ended);
         let (outcome, failure) = self.count(way, took);
         let line = self.line(session, way, took, outcome, failure);
-        access::record(&line, now);
+        // First, so that whoever reads the line finds what it names.
         self.keep(session, way, &line, now);
+        access::record(&line, now);
         // Somebody who is known was turned away: that is for the audit log, too.
         if let Some(failure) = failure.filter(|f| f.reason.code().starts_with("DW-5")) {
             let line = Audit {

@@ -115,7 +115,7 @@ impl Gateway {
         };
         way.user = Some(person.identity.user.clone());
         may(route, &person.identity).map_err(|failure| {
-            let failure = self.explain_absence(failure, &person.identity, route);
+            let failure = self.explain_refusal(failure, &person.identity, route);
             let mut refusal = refuse(&person.identity, failure, way);
             if self.context.way_in.is_some() {
                 refusal.seen = [RESTORE_IS_RULED.to_owned()].into();
@@ -139,13 +139,21 @@ impl Gateway {
         Ok(None)
     }
 
-    /// `failure`, by which the rules of `route` turned `who` away, with what mends it where a claim is absent.
-    fn explain_absence(&self, failure: Failure, who: &Identity, route: &Route) -> Failure {
+    /// `failure`, by which the rules of `route` turned `who` away, with what mends it where a claim is absent or an address
+    /// unverified.
+    fn explain_refusal(&self, failure: Failure, who: &Identity, route: &Route) -> Failure {
+        let provider = self.context.providers.get(&who.provider);
+        if failure.reason == Reason::EmailUnverified {
+            return match provider {
+                Some(provider) => provider.explain_unverified(failure),
+                None => failure,
+            };
+        }
         let Some(rules) = route.rules.as_ref().filter(|_| failure.reason == Reason::ClaimAbsent) else {
             return failure;
         };
         let absent = rules.absent(who);
-        match (self.context.providers.get(&who.provider), self.context.directory()) {
+        match (provider, self.context.directory()) {
             (Some(provider), _) => provider.explain_absence(failure, who, &absent),
             (None, Some(directory)) if directory.name() == who.provider => directory.explain_absence(failure, &absent),
             (None, _) => failure,

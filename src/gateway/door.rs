@@ -17,7 +17,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use super::Gateway;
-use super::account::Way;
+use super::account::{Way, WayOutcome};
 use super::upstream::{Upstream, system_authorities};
 
 /// The gateway that is in force.
@@ -110,7 +110,16 @@ impl ProxyHttp for Door {
 
     async fn upstream_peer(&self, session: &mut Session, passage: &mut Box<Passage>) -> Result<Box<HttpPeer>> {
         let Passage { gateway, way } = &mut **passage;
-        let mut peer = gateway.upstream_peer(session, way)?;
+        let mut found = gateway.upstream_peer(session, way);
+        // The first look at the app's name may not be over.
+        if found.is_err()
+            && let Some(upstream) = gateway.upstream(way)
+        {
+            Box::pin(upstream.known()).await;
+            way.outcome = WayOutcome::Passed;
+            found = gateway.upstream_peer(session, way);
+        }
+        let mut peer = found?;
         if self.current.lends_authorities() && gateway.upstream(way).is_some_and(Upstream::needs_system_authorities) {
             peer.options.ca = Some(system_authorities());
         }

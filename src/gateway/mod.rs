@@ -344,6 +344,12 @@ impl Gateway {
             return Error::e_explain(ErrorType::HTTPStatus(431), "the app answered that the headers are too large");
         }
         let interim = status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS;
+        if status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upstream) = self.upstream(way)
+        {
+            // From here on silence is as natural on the client's side as on the app's.
+            session.set_read_timeout(Some(upstream.stream_idle()));
+        }
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {
                 upstream_response.append_header(name, value)?;

@@ -13,11 +13,14 @@ use pingora_proxy::{HttpProxy, http_proxy};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::request::CanonicalRequest;
 use super::{Current, Door, Gateway};
+use crate::canonical::{Authority, CanonicalPath};
 
 /// Serves the connections that are handed to it.
 pub struct Rehearsal {
     proxy: Arc<HttpProxy<Door>>,
+    current: Arc<Current>,
     /// Never said.
     stop: watch::Sender<bool>,
 }
@@ -26,8 +29,21 @@ impl Rehearsal {
     pub fn new(gateway: Gateway) -> Rehearsal {
         // None of its apps has a certificate that somebody would have to judge.
         let conf = ServerConf { ca_file: Some("/dev/null".to_owned()), ..ServerConf::default() };
-        let proxy = http_proxy(&Arc::new(conf), Door::quiet(Arc::new(Current::new(gateway))));
-        Rehearsal { proxy: Arc::new(proxy), stop: watch::Sender::new(false) }
+        let current = Arc::new(Current::new(gateway));
+        let proxy = http_proxy(&Arc::new(conf), Door::quiet(current.clone()));
+        Rehearsal { proxy: Arc::new(proxy), current, stop: watch::Sender::new(false) }
+    }
+
+    /// Index of the route that governs such a request, where one does.
+    pub fn route_of(&self, method: &str, authority: &str, path: &str) -> Option<usize> {
+        let request = CanonicalRequest {
+            method: method.parse().ok()?,
+            authority: Authority::parse(authority.as_bytes()).ok()?,
+            path: CanonicalPath::parse(path.as_bytes()).ok()?,
+            query: None,
+            respelt: false,
+        };
+        self.current.get().routes.find(&request).ok()
     }
 
     /// Serves `stream` until it ends, as a connection from `client`.

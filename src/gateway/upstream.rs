@@ -1,7 +1,8 @@
 //! Step 8: the apps behind, their addresses and how long they may take.
 //!
-//! Names are resolved when the gateway starts and again in the background, never on a request's way. An app that does
-//! not resolve yet makes its own requests fail by name and nobody else's.
+//! Names are resolved when the gateway starts and again in the background, never on a request's way: only who comes before
+//! the first look-up has ended waits for that. An app that does not resolve makes its own requests fail by name and nobody
+//! else's.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -31,6 +32,8 @@ pub struct Upstream {
     host: HostHeader,
     /// One peer for each address; empty while the name does not resolve.
     peers: ArcSwap<Vec<HttpPeer>>,
+    /// Whether its name was looked up at all, or is none.
+    looked_up: watch::Sender<bool>,
     next: AtomicUsize,
     console: Console,
     /// Whether addresses of the app are the console's, and are left out or used.
@@ -80,6 +83,7 @@ impl Upstream {
                 other => fixed(other)?,
             },
             peers: ArcSwap::default(),
+            looked_up: watch::Sender::new(false),
             next: AtomicUsize::new(0),
             console,
             leads_to_console: AtomicBool::new(false),
@@ -94,8 +98,10 @@ impl Upstream {
             let invalid = |e| Failure::new(Reason::ConfigInvalid, format!("upstream {}: {e}", upstream.name));
             let peer = HttpPeer::new_uds(path, false, String::new()).map_err(invalid)?;
             upstream.peers.store(Arc::new(vec![upstream.configure(peer)]));
+            upstream.looked_up.send_replace(true);
         } else if let Some(address) = upstream.literal_address() {
             upstream.store(&[address]);
+            upstream.looked_up.send_replace(true);
         }
         Ok(upstream)
     }
@@ -123,9 +129,20 @@ impl Upstream {
         &self.host
     }
 
+    /// How long a stream may be silent.
+    pub fn stream_idle(&self) -> Duration {
+        self.stream_idle
+    }
+
     /// How many addresses the name has.
     pub fn addresses(&self) -> usize {
         self.peers.load().len()
+    }
+
+    /// Waits until its name was looked up, whatever came of it, and no longer than for a connection.
+    pub async fn known(&self) {
+        let mut looked_up = self.looked_up.subscribe();
+        let _ = tokio::time::timeout(self.connect, looked_up.wait_for(|done| *done)).await;
     }
 
     /// Where a request begins among the addresses; its further tries go on from there.
@@ -197,6 +214,7 @@ impl Upstream {
                 }
             };
             told &= !found;
+            self.looked_up.send_replace(true);
             tokio::time::sleep(if found { RESOLVE_EVERY } else { RESOLVE_RETRY }).await;
         }
     }
@@ -293,17 +311,34 @@ fn kind(url: &AppUrl, trust: Option<Digest>) -> u64 {
 mod tests {
     use super::*;
 
+    fn new(url: &str, out_of_bounds: bool) -> Upstream {
+        let settings = toml::from_str::<model::Upstream>(&format!("name = \"app\"\nurl = \"{url}\""));
+        let console = Console { address: "127.0.0.1:9090".parse().expect("an address"), out_of_bounds };
+        Upstream::new(&settings.expect("an upstream"), &Timeouts::default(), console).expect("good")
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_before_the_first_look_up_waits_for_it() {
+        let upstream = Arc::new(new("http://localhost:8080", false));
+        let (_stop, stopping) = watch::channel(false);
+        tokio::spawn(upstream.clone().keep_resolved(stopping));
+        assert_eq!(upstream.peer(0, false).map(drop).expect_err("early").reason, Reason::UpstreamUnresolved);
+        upstream.known().await;
+        upstream.peer(0, false).map(drop).expect("an address");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_the_name_of_an_app_that_has_none() {
+        let began = tokio::time::Instant::now();
+        for url in ["http://127.0.0.1:8080", "unix:/run/app.sock"] {
+            new(url, false).known().await;
+        }
+        assert!(began.elapsed().is_zero());
+    }
+
     #[test]
     fn nothing_is_sent_to_the_console_where_a_route_takes_everybody_there() {
-        let settings = |url: &str| {
-            let text = format!("name = \"app\"\nurl = \"{url}\"");
-            toml::from_str::<model::Upstream>(&text).expect("an upstream")
-        };
         let admin: SocketAddr = "127.0.0.1:9090".parse().expect("an address");
-        let new = |url: &str, out_of_bounds| {
-            let console = Console { address: admin, out_of_bounds };
-            Upstream::new(&settings(url), &Timeouts::default(), console).expect("good")
-        };
         let console = new("http://[::ffff:127.0.0.1]:9090", true);
         let refused = console.peer(0, false).map(drop).expect_err("refused");
         assert_eq!(refused.reason, Reason::UpstreamUnresolved);

@@ -1,4 +1,5 @@
-//! A rule asks for a claim that nobody sent: what the provider's tokens had instead, and which of its settings adds it.
+//! A rule asks for a claim that nobody sent, or for an address that the provider calls unverified: what its tokens had
+//! instead, and which of its settings mends it.
 //!
 //! A session keeps only what is read, so what else a token had is told by the names of its claims, remembered from the last
 //! sign-ins that lacked something. Promise: names and no values, of a bounded number of people.
@@ -86,6 +87,27 @@ impl Provider {
         failure.remedied_by((!remedies.is_empty()).then(|| remedies.join(" ")))
     }
 
+    /// `failure`, where it is that an address is not verified, with what verifies one in this product.
+    pub fn explain_unverified(&self, failure: Failure) -> Failure {
+        if failure.reason != Reason::EmailUnverified {
+            return failure;
+        }
+        let remedy = match self.settings.preset {
+            // Since 2025.10, of everybody: nobody can verify an address there.
+            Preset::Authentik => Some(
+                "The mapping for `email` that authentik comes with says of everybody that their address is not verified: give the \
+                 provider in authentik a scope mapping of your own for `email` in its place, which returns `email_verified` as true \
+                 where that is so; then sign in again.",
+            ),
+            Preset::Keycloak => Some(
+                "Verify the address at Keycloak, or have an admin there turn `Email verified` on for the account; then sign in \
+                 again.",
+            ),
+            _ => None,
+        };
+        failure.of_provider(self.name()).remedied_by(remedy)
+    }
+
     fn how_to_add_the_address(&self) -> String {
         let claim = &self.settings.email_claim;
         let start = match self.settings.scopes.iter().any(|scope| scope == "email") {
@@ -96,6 +118,20 @@ impl Provider {
             "{start} the provider put the e-mail address into the claim `{claim}`, or set `email_claim` to the claim that has \
              it; the account needs one there; then sign in again."
         )
+    }
+
+    /// For a sign-in that asked how long ago the person authenticated, and was not told.
+    pub(super) fn how_to_add_auth_time(&self) -> &'static str {
+        match self.settings.preset.is_entra() {
+            true => {
+                "Add the optional claim `auth_time` to the application's ID tokens in Entra (Token configuration, Add optional claim, \
+                 ID); then sign in again."
+            }
+            false => {
+                "Have the provider put `auth_time` into the ID tokens of this client, or take `max_age` and `fresh_sign_in` away; then \
+                 sign in again."
+            }
+        }
     }
 
     fn how_to_add_groups(&self, elsewhere: bool) -> String {

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::attempt::unix_seconds;
 use super::signed::{self, Fault, MAX_SESSION, MAX_SUBJECT, MAX_TIME, Signed};
 use super::tenants;
-use crate::config::model::TokenAlgorithm;
-use crate::identity::Authentication;
+use crate::config::model::{Preset, TokenAlgorithm};
+use crate::identity::{Authentication, NonceDigest};
 use crate::issuer_metadata::difference;
 use crate::jwt::KeySet;
 use crate::reason::{Failure, Reason};
@@ -26,6 +26,7 @@ const TYPES: [&str; 4] = ["jwt", "jose", "id_token+jwt", "id+jwt"];
 
 /// What a token has to say.
 pub(super) struct Expected<'a> {
+    pub preset: Preset,
     pub issuer: &'a str,
     /// Whose people may come, where the issuer is for several tenants.
     pub tenants: &'a [String],
@@ -34,7 +35,7 @@ pub(super) struct Expected<'a> {
     pub client_id: &'a str,
     pub trusted_audiences: &'a [String],
     pub algorithms: &'a [TokenAlgorithm],
-    /// `None` at a refresh, whose tokens need none (Core §12.2).
+    /// `None` at a refresh, whose tokens need none: see [`check_renewed`].
     pub nonce: Option<&'a str>,
     /// For `at_hash`; `None` where the token came without one.
     pub access_token: Option<&'a str>,
@@ -60,6 +61,10 @@ pub(super) struct VerifiedIdToken {
 }
 
 impl VerifiedIdToken {
+    pub fn nonce(&self) -> Option<NonceDigest> {
+        self.claims.get("nonce").and_then(Value::as_str).map(nonce_digest)
+    }
+
     /// How and when the person authenticated. What is of another type is as good as absent here: where it is asked for,
     /// [`check_authentication`] refuses it.
     pub fn authentication(&self) -> Authentication {
@@ -73,6 +78,37 @@ impl VerifiedIdToken {
             context: text("acr"),
             at: at.filter(|at| (1.0..MAX_TIME as f64).contains(at)).map(|at| at as u64),
         }
+    }
+}
+
+/// What is kept of a `nonce` for as long as its session is renewed.
+fn nonce_digest(nonce: &str) -> NonceDigest {
+    let whole = digest::digest(&digest::SHA256, nonce.as_bytes());
+    // It is longer than that by far.
+    whole.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// Whether a renewed token is of the sign-in that it renews: its `nonce` is that of the sign-in, and so is its `auth_time`;
+/// each need not be there (Core §12.2). What is not known of the sign-in is not compared. `later` is for providers that
+/// tell when the person last authenticated anywhere.
+pub(super) fn check_renewed(
+    claims: &Map<String, Value>,
+    nonce: Option<NonceDigest>,
+    authenticated_at: Option<u64>,
+    later: bool,
+) -> Result<(), Failure> {
+    let wrong = |detail: String| Err(Failure::new(Reason::RefreshRefused, detail));
+    let said = |name: &str| claims.get(name).filter(|value| !value.is_null());
+    if let (Some(got), Some(nonce)) = (said("nonce"), nonce)
+        && got.as_str().map(nonce_digest) != Some(nonce)
+    {
+        return wrong("the renewed ID token has the `nonce` of another sign-in".into());
+    }
+    let (Some(got), Some(at)) = (said("auth_time"), authenticated_at) else { return Ok(()) };
+    match got.as_f64() {
+        Some(got) if got.floor() == at as f64 || later && got > at as f64 => Ok(()),
+        Some(got) => wrong(format!("expected `auth_time` {at} of the sign-in in the renewed ID token, got {got:.0}")),
+        None => wrong("`auth_time` of the renewed ID token is no number".into()),
     }
 }
 
@@ -94,13 +130,14 @@ pub(super) fn verify(token: &str, keys: &KeySet, expected: &Expected<'_>) -> Res
 
 fn check_issuer(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Failure> {
     let issuer = text(claims, "iss")?.ok_or_else(|| form("no `iss`"))?;
-    if tenants::is_called(expected.issuer, issuer) {
+    if tenants::is_token_issuer(expected.issuer, issuer) {
         tenants::check(expected.issuer, issuer, claims, expected.tenants)?;
         return expected.hosted_domain.map_or(Ok(()), |domain| tenants::check_hosted_domain(domain, claims));
     }
     let differs = difference(expected.issuer, issuer).map(|how| format!("; {how}")).unwrap_or_default();
     let detail = format!("expected `{}`, got {}{differs}", expected.issuer, in_words(issuer));
-    Err(Failure::new(Reason::IdTokenIssuer, detail))
+    let remedy = tenants::how_to_change_version(expected.preset, issuer);
+    Err(Failure::new(Reason::IdTokenIssuer, detail).remedied_by(remedy))
 }
 
 /// Core §3.1.3.7, steps 3 to 5.

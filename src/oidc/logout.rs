@@ -3,14 +3,14 @@
 use url::Url;
 
 use super::provider::Provider;
-use crate::config::model::LogoutForm;
+use crate::config::model::{LogoutForm, Preset};
 
 /// Longest ID token that is sent as a hint: servers commonly take 8 kB of request line.
 const MAX_HINT: usize = 6 * 1024;
 
 impl Provider {
     /// Where to send a browser to end the provider's session, in the form that the provider understands; `None` where it
-    /// offers no such place. A hint too long for an address is left out: `client_id` says enough.
+    /// offers no such place. A hint too long for an address is left out: to most `client_id` says enough.
     pub fn end_session_url(
         &self,
         id_token_hint: Option<&str>,
@@ -37,6 +37,12 @@ impl Provider {
             }
         }
         Some(url)
+    }
+
+    /// Whether it refuses a sign-out without `id_token_hint`, as Okta does with a page of its own, from which nobody comes
+    /// back.
+    pub fn needs_logout_hint(&self) -> bool {
+        self.settings.preset == Preset::Okta && self.settings.logout == LogoutForm::EndSession
     }
 
     /// Whether `state` comes back with the browser.
@@ -66,6 +72,12 @@ impl Provider {
             LogoutForm::EndSession => self.snapshot()?.metadata.end_session_endpoint.clone(),
             LogoutForm::None => None,
         }
+    }
+
+    /// Whether its frames may name a session without the issuer. Front-Channel Logout §2 has both or neither; Entra sends
+    /// `sid` alone.
+    pub fn frames_lack_issuer(&self) -> bool {
+        self.settings.preset.is_entra()
     }
 
     /// Origins of the provider's pages, which may hold ours in a frame when it ends sessions (OpenID Connect

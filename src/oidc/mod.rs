@@ -48,6 +48,7 @@ pub use attempt::{Attempt, Begun, Wish};
 pub use logout_token::{LoggedOut, Logout};
 pub use metadata::only_hmac;
 pub use provider::{Provider, Readiness, RefreshFailure, SignedIn};
+pub use renewal::Previous;
 pub use response::{AuthorizationResponse, Granted, MAX_FORM};
 pub use standing::{Known, Standing};
 pub use translation::{At, known_words};

@@ -21,7 +21,7 @@ use crate::claims::NeededClaims;
 use crate::config::model::{ClientAuth, Provider as ProviderSettings, ResponseMode};
 use crate::config::values::Secret;
 use crate::http_client::HttpClient;
-use crate::identity::{Authentication, Identity};
+use crate::identity::{Authentication, Identity, NonceDigest};
 use crate::issuer_metadata::is_issuer;
 use crate::jwe::DecryptionKeys;
 use crate::jwt::KeySet;
@@ -93,6 +93,8 @@ pub struct SignedIn {
     pub authentication: Authentication,
     /// Unix seconds, where it is not now: an ID token that came by the browser may have waited there.
     pub proven_at: Option<u64>,
+    /// Of the ID token's `nonce`, for renewals.
+    pub nonce: Option<NonceDigest>,
 }
 
 /// Why a session was not renewed.

@@ -7,6 +7,7 @@ use openidconnect::{
     AuthenticationContextClass, AuthenticationFlow, CsrfToken, LoginHint, Nonce, PkceCodeChallenge, PkceCodeVerifier,
     Scope,
 };
+use serde_json::Value;
 
 use super::attempt::{Attempt, Begun, Wish, unix_seconds};
 use super::fresh::Sender;
@@ -150,7 +151,10 @@ impl Provider {
     ) -> Result<(), Failure> {
         let wish = &attempt.wish;
         let leeway = self.settings.leeway.0;
-        id_token::check_authentication(&verified.claims, self.acr_values(wish), self.max_age(wish), leeway, now)?;
+        let max_age = self.max_age(wish);
+        let lacks_time = max_age.is_some() && verified.claims.get("auth_time").is_none_or(Value::is_null);
+        id_token::check_authentication(&verified.claims, self.acr_values(wish), max_age, leeway, now)
+            .map_err(|failure| failure.remedied_by(lacks_time.then(|| self.how_to_add_auth_time())))?;
         let authenticated = verified.authentication().at.unwrap_or_default();
         let late = attempt.started_at.saturating_sub(authenticated.saturating_add(leeway.as_secs()));
         if wish.fresh && late > 0 {
@@ -179,6 +183,7 @@ impl Provider {
         now: SystemTime,
     ) -> Expected<'a> {
         Expected {
+            preset: self.settings.preset,
             issuer: &snapshot.metadata.issuer,
             tenants: &self.settings.tenants,
             hosted_domain: self.settings.hosted_domain(),
@@ -270,5 +275,6 @@ pub(super) fn signed_in(
         tokens_expire_at: by_answer.or(verified.map(|verified| verified.expires_at)),
         authentication: verified.map(VerifiedIdToken::authentication).unwrap_or_default(),
         proven_at: None,
+        nonce: verified.and_then(VerifiedIdToken::nonce),
     }
 }

@@ -10,9 +10,31 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::signed::{self, Fault};
-use crate::config::model::{ANY_TENANT, TENANT, tenant_in};
+use crate::config::model::{ANY_TENANT, GOOGLE_TOKENS, Preset, TENANT, tenant_in};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
+
+/// Whether the ID tokens of `issuer` may say `said`: what it calls itself, or what is known of Google's. Only for what
+/// Google's own keys have signed.
+pub(super) fn is_token_issuer(issuer: &str, said: &str) -> bool {
+    is_called(issuer, said) || (issuer, said) == GOOGLE_TOKENS
+}
+
+/// How to have tokens of the version that a preset for Entra is for, where `said` is the issuer of the other version.
+pub(super) fn how_to_change_version(preset: Preset, said: &str) -> Option<&'static str> {
+    let url = Url::parse(said).ok()?;
+    match (preset, url.host_str()?) {
+        (Preset::Entra, "sts.windows.net" | "sts.chinacloudapi.cn") => Some(
+            "The token is of version 1: set `provider = \"entra-v1\"` and `issuer` to the token's; or have version 2, with an \
+             `authorization_endpoint` below `/oauth2/v2.0/` and `requestedAccessTokenVersion` (`accessTokenAcceptedVersion`) 2 in the \
+             application's manifest.",
+        ),
+        (Preset::EntraV1, _) if url.path().trim_end_matches('/').ends_with("/v2.0") => {
+            Some("The token is of version 2: set `provider = \"entra\"` and `issuer` to the token's.")
+        }
+        _ => None,
+    }
+}
 
 /// Whether an issuer, which may be a template, calls itself `said`. Of templates this is a question of form: whose people
 /// may come is asked by [`check`].
@@ -109,6 +131,39 @@ mod tests {
             ("https://login.example", "https://login.example/", false),
         ] {
             assert_eq!(is_called(issuer, said), wanted, "{issuer} {said}");
+        }
+    }
+
+    #[test]
+    fn google_s_tokens_may_name_the_host_alone_and_nobody_else_s() {
+        for (issuer, said, wanted) in [
+            ("https://accounts.google.com", "accounts.google.com", true),
+            ("https://accounts.google.com", "https://accounts.google.com", true),
+            ("https://accounts.google.com", "http://accounts.google.com", false),
+            ("https://accounts.google.com", "accounts.google.com/", false),
+            ("https://login.example", "accounts.google.com", false),
+            ("https://login.example", "login.example", false),
+        ] {
+            assert_eq!(is_token_issuer(issuer, said), wanted, "{issuer} {said}");
+        }
+        assert!(!is_called("https://accounts.google.com", "accounts.google.com"), "that is no issuer of anything else");
+    }
+
+    #[test]
+    fn the_other_version_of_entra_is_named() {
+        for (preset, said, wanted) in [
+            (Preset::Entra, "https://sts.windows.net/t1/", Some("`provider = \"entra-v1\"`")),
+            (Preset::Entra, "https://sts.chinacloudapi.cn/t1/", Some("entra-v1")),
+            (Preset::EntraV1, "https://login.microsoftonline.com/t1/v2.0", Some("`provider = \"entra\"`")),
+            (Preset::Entra, "https://login.microsoftonline.com/t2/v2.0", None),
+            (Preset::Entra, "no address", None),
+            (Preset::Generic, "https://sts.windows.net/t1/", None),
+        ] {
+            let remedy = how_to_change_version(preset, said);
+            match wanted {
+                Some(words) => assert!(remedy.is_some_and(|remedy| remedy.contains(words)), "{said}: {remedy:?}"),
+                None => assert_eq!(remedy, None, "{said}"),
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl Provider {
         let claims = self.all_claims(snapshot, tokens, verified).await?;
         let names = ClaimNames::of_provider(&self.settings);
         self.note_claims(&names, &verified.subject, &claims);
-        claims::identity(&names, &self.needed, &verified.subject, &claims)
+        claims::identity(&names, &self.needed, &verified.subject, &claims).map_err(|f| self.explain_unverified(f))
     }
 
     /// The same after a renewal: what `previous` was where the provider says nothing but who it is.
@@ -50,6 +50,7 @@ impl Provider {
             true => {
                 self.note_claims(&names, &verified.subject, &claims);
                 claims::identity(&names, &self.needed, &verified.subject, &claims)
+                    .map_err(|f| self.explain_unverified(f))
             }
             false => Ok(previous.clone()),
         }

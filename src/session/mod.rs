@@ -10,7 +10,7 @@ mod packed;
 pub mod renewals;
 
 use crate::config::model;
-use crate::identity::{Authentication, Identity};
+use crate::identity::{Authentication, Identity, NonceDigest};
 use crate::keys::{Keyring, OpenError, Purpose};
 use crate::reason::{Failure, Reason};
 use crate::words::in_words;
@@ -38,6 +38,8 @@ pub struct Tokens {
     pub expire_at: u64,
     /// Counts the renewals since sign-in; with the session's id it names this state of the session.
     pub renewed: u32,
+    /// Of the sign-in's `nonce`; `None` in sessions that were sealed before it was kept.
+    pub nonce: Option<NonceDigest>,
 }
 
 impl std::fmt::Debug for Tokens {

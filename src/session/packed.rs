@@ -4,7 +4,7 @@
 //! tells which of the optional parts are there. Only claims, which may be anything, stand as JSON. Promise: whatever the
 //! bytes are, reading them ends with a session or with nothing.
 
-use crate::identity::{Authentication, Claims, Identity};
+use crate::identity::{Authentication, Claims, Identity, NonceDigest};
 
 use super::{Session, Tokens};
 
@@ -23,6 +23,8 @@ const TOKENS: u8 = 1 << 7;
 const PROVIDER_SESSION: u8 = 1;
 const CONTEXT: u8 = 1 << 1;
 const AUTHENTICATED_AT: u8 = 1 << 2;
+/// Only beside `TOKENS`.
+const NONCE: u8 = 1 << 3;
 
 /// `session` as bytes. Fails for claims that are no JSON, which there are none of.
 pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
@@ -42,6 +44,7 @@ pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
         (PROVIDER_SESSION, how.provider_session.is_some()),
         (CONTEXT, how.context.is_some()),
         (AUTHENTICATED_AT, how.at.is_some()),
+        (NONCE, session.tokens.as_ref().is_some_and(|tokens| tokens.nonce.is_some())),
     ];
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&[FORMAT, bits(&optional), bits(&optional_too)]);
@@ -71,6 +74,7 @@ pub fn pack(session: &Session) -> Result<Vec<u8>, serde_json::Error> {
         push_text(&mut out, &tokens.refresh_token);
         push_number(&mut out, tokens.expire_at);
         push_number(&mut out, tokens.renewed.into());
+        out.extend_from_slice(tokens.nonce.as_ref().map_or(&[], |digest| &digest[..]));
     }
     Ok(out)
 }
@@ -112,6 +116,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Session> {
                 refresh_token: rest.text()?.to_owned(),
                 expire_at: rest.number()?,
                 renewed: rest.number()?.try_into().ok()?,
+                nonce: if has_too(NONCE) { Some(rest.digest()?) } else { None },
             }),
             false => None,
         },
@@ -154,6 +159,12 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    fn digest(&mut self) -> Option<NonceDigest> {
+        let (digest, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*digest)
     }
 
     fn text(&mut self) -> Option<&'a str> {
@@ -204,7 +215,12 @@ mod tests {
                 context: Some("urn:example:gold".into()),
                 at: Some(1 << 33),
             },
-            tokens: Some(Tokens { refresh_token: "r".into(), expire_at: 1 << 40, renewed: u32::MAX }),
+            tokens: Some(Tokens {
+                refresh_token: "r".into(),
+                expire_at: 1 << 40,
+                renewed: u32::MAX,
+                nonce: Some([0, 1, 2, 3, 0xfc, 0xfd, 0xfe, 0xff]),
+            }),
         }
     }
 
@@ -227,9 +243,23 @@ mod tests {
             identity: Identity { email_verified: verified, ..session.identity },
             ..session
         };
-        for session in [full(), bare(), verified(bare(), Some(true)), verified(full(), None)] {
+        let without_nonce = Session { tokens: full().tokens.map(|tokens| Tokens { nonce: None, ..tokens }), ..full() };
+        for session in [full(), bare(), verified(bare(), Some(true)), verified(full(), None), without_nonce] {
             assert_eq!(unpack(&pack(&session).expect("packed")), Some(session));
         }
+    }
+
+    /// The bytes are those of the build before.
+    #[test]
+    fn a_session_from_before_the_nonce_was_kept_goes_on() {
+        let before = b"\x03\x80\x04\x02id\x05\x06\x04main\x01s\x01u\x07\x01r\x08\x09";
+        let session = unpack(before).expect("a session");
+        let tokens = Tokens { refresh_token: "r".into(), expire_at: 8, renewed: 9, nonce: None };
+        assert_eq!((session.tokens.as_ref(), session.authentication.at), (Some(&tokens), Some(7)));
+        assert_eq!(pack(&session).expect("packed"), before, "and costs no byte more");
+        let kept = Session { tokens: Some(Tokens { nonce: Some([7; 8]), ..tokens }), ..session.clone() };
+        assert_eq!(pack(&kept).expect("packed").len(), before.len() + 8);
+        assert_eq!(pack(&Session { tokens: None, ..session }).map(|bytes| bytes[2]).ok(), Some(AUTHENTICATED_AT));
     }
 
     #[test]

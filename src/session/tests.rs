@@ -58,7 +58,7 @@ fn use_is_noted_in_grains() {
 fn a_session_survives_sealing_and_a_large_one_is_named() {
     let keys = Keyring::new(&[Secret::new("x".repeat(32))]).expect("keys");
     let mut s = session(5);
-    s.tokens = Some(Tokens { refresh_token: "r".into(), expire_at: 9, renewed: 0 });
+    s.tokens = Some(Tokens { refresh_token: "r".into(), expire_at: 9, renewed: 0, nonce: None });
     let sealed = s.seal(&keys, "doorward", 4096).expect("sealed");
     assert_eq!(Session::open(&keys, "doorward", sealed.as_bytes()), Ok(s.clone()));
     assert_eq!(Session::open(&keys, "other", sealed.as_bytes()).map_err(|f| f.reason), Err(Reason::SessionUnreadable));
@@ -68,6 +68,6 @@ fn a_session_survives_sealing_and_a_large_one_is_named() {
 
 #[test]
 fn tokens_do_not_show_in_debug_output() {
-    let tokens = Tokens { refresh_token: "hunter2".into(), expire_at: 9, renewed: 0 };
+    let tokens = Tokens { refresh_token: "hunter2".into(), expire_at: 9, renewed: 0, nonce: None };
     assert!(!format!("{tokens:?}").contains("hunter2"));
 }

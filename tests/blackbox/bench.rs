@@ -206,7 +206,8 @@ async fn the_back_channel_brings_a_logout_token_and_the_front_channel_an_iframe(
 
 #[tokio::test]
 async fn a_step_up_asks_again_and_says_so_in_the_id_token() {
-    let provider = Provider::complete();
+    // One of its own: at a shared one somebody signs in all the time.
+    let provider = Provider::start(json!({}));
     let client = provider.register(HERE, json!({"response_types": ["id_token"]})).await;
     let person = Person::new();
     let implicit = [("response_type", "id_token"), ("response_mode", "form_post")];

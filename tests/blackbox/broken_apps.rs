@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::support::app::App;
@@ -67,17 +68,20 @@ async fn http_is_written_and_the_app_speaks_tls() {
     broken.set("route.0.access", "public").set("upstream.url", format!("http://localhost:{}", app.address.port()));
     let fault = Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", part: FROM_THE_GATEWAY };
     broken.refuses(fault, opens).await;
+    let ca = broken.file("app-ca.pem", &authority.pem());
+    broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).set("upstream.tls_ca_file", ca);
+    broken.works(opens).await;
 }
 
 #[tokio::test]
 async fn the_app_takes_too_long() {
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").add("[timeouts]\nfirst_byte = \"150ms\"\n");
-    let slow = async |broken: &Deployment| broken.opens("/slow?ms=400").await;
     let fault = Fault { code: "DW-2104", seen: "response headers", change: "first_byte", part: FROM_THE_GATEWAY };
-    broken.refuses(fault, slow).await;
-    broken.set("timeouts.first_byte", "20s").start().await;
-    slow(&broken).await.expect(200);
+    // Longer than any pause of a busy machine: else the app's answer would be there before the time is seen to be over.
+    broken.refuses(fault, async |broken| broken.opens("/slow?ms=600000").await).await;
+    broken.set("timeouts.first_byte", "100s").start().await;
+    broken.opens("/slow?ms=400").await.expect(200);
 }
 
 #[tokio::test]
@@ -86,7 +90,11 @@ async fn the_app_speaks_no_http() {
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"SSH-2.0-OpenSSH_9.2\r\n").await;
+            tokio::spawn(async move {
+                stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await?;
+                // As such a server does, it waits for what the other side has to say.
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+            });
         }
     });
     said_to_be_at(&url, Fault { code: "DW-2105", seen: "SSH-2.0", change: "app", part: FROM_THE_GATEWAY }).await;
@@ -190,17 +198,18 @@ async fn certificate_and_key_are_of_two_pairs() {
 #[tokio::test]
 async fn the_certificate_of_the_gateway_has_expired() {
     let authority = Authority::new();
-    certificate(&authority, authority.expired(&["127.0.0.1"]), "DW-9022").await;
+    certificate(&authority, authority.expired(&["127.0.0.1"]), "DW-9022", ("ended", "Renew")).await;
 }
 
 #[tokio::test]
 async fn the_certificate_of_the_gateway_is_for_another_host() {
     let authority = Authority::new();
-    certificate(&authority, authority.leaf(&["gateway.example"]), "DW-9021").await;
+    certificate(&authority, authority.leaf(&["gateway.example"]), "DW-9021", ("got gateway.example", "names the host"))
+        .await;
 }
 
 /// Browsers do not come in; the doctor knows why.
-async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, code: &str) {
+async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, code: &str, (seen, change): (&str, &str)) {
     let mut broken = Deployment::forged(&Forger::start().await).await;
     let (certificate, key) = (broken.file("cert.pem", &leaf.certificate), broken.file("cert.key", &leaf.key));
     broken.config().listen = format!("tls_certificate_file = {certificate:?}\ntls_key_file = {key:?}\n");
@@ -210,7 +219,8 @@ async fn certificate(authority: &Authority, leaf: crate::support::tls::Leaf, cod
     let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("PEM");
     let client = client.tls_certs_only([root]).build().expect("a client");
     client.get(broken.url(PAGE)).send().await.expect_err("no browser comes in");
-    broken.examined(Fault { code, seen: "", change: "", part: "certificate" }).await;
+    let told = broken.examined(Fault { code, seen, change, part: "certificate" }).await;
+    assert!(told.contains(seen), "{seen:?} is not what the doctor saw: {told}");
     let good = authority.leaf(&["127.0.0.1"]);
     broken.file("cert.pem", &good.certificate);
     broken.file("cert.key", &good.key);

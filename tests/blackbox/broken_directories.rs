@@ -28,7 +28,7 @@ async fn signs_in(broken: &Deployment) -> Answer {
 /// A setting of `[ldap]` that was `right`, and is not.
 async fn with(key: &str, wrong: toml::Value, right: toml::Value, fault: Fault<'_>) {
     let (_slapd, mut broken) = directory().await;
-    broken.set(key, wrong).refuses_unready(fault, signs_in).await;
+    broken.set(key, wrong).refuses(fault, signs_in).await;
     broken.set(key, right).works(signs_in).await;
 }
 
@@ -48,7 +48,7 @@ async fn there_is_no_such_base() {
 async fn nobody_listens_at_the_address_of_the_directory() {
     let (slapd, mut broken) = directory().await;
     broken.set("ldap.address", vec![format!("ldap://127.0.0.3:{}", free_port())]);
-    broken.refuses_unready(Fault { code: "DW-6201", seen: "refused", change: "address", ..DIRECTORY }, signs_in).await;
+    broken.refuses(Fault { code: "DW-6201", seen: "refused", change: "address", ..DIRECTORY }, signs_in).await;
     broken.set("ldap.address", vec![slapd.url()]).works(signs_in).await;
 }
 
@@ -56,9 +56,7 @@ async fn nobody_listens_at_the_address_of_the_directory() {
 async fn the_authority_of_the_directory_is_unknown() {
     let (slapd, mut broken) = directory().await;
     broken.set("ldap.address", vec![slapd.tls_url()]);
-    broken
-        .refuses_unready(Fault { code: "DW-6202", seen: "UnknownIssuer", change: "ca_file", ..DIRECTORY }, signs_in)
-        .await;
+    broken.refuses(Fault { code: "DW-6202", seen: "UnknownIssuer", change: "ca_file", ..DIRECTORY }, signs_in).await;
     broken.set("ldap.ca_file", slapd.ca_file().to_string_lossy().into_owned()).works(signs_in).await;
 }
 
@@ -76,7 +74,7 @@ async fn the_group_of_a_person_may_not_sign_in() {
     let (_slapd, mut broken) = directory().await;
     broken.set("ldap.group_base_dn", format!("ou=groups,{BASE}")).set("ldap.group_allow_list", vec!["admins"]);
     let fault = Fault { code: "DW-3507", seen: "group_allow_list", change: "group", part: FROM_THE_GATEWAY };
-    broken.refuses_unready(fault, signs_in).await;
+    broken.refuses(fault, signs_in).await;
     broken.set("ldap.group_allow_list", vec!["staff"]).works(signs_in).await;
 }
 

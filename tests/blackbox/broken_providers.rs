@@ -153,20 +153,25 @@ async fn the_issuer_has_a_query() {
 
 #[tokio::test]
 async fn the_issuer_is_called_by_another_name() {
-    let another = Provider::shared().issuer().replace("127.0.0.2", "localhost");
-    let port = another.rsplit_once(':').expect("a port").1.to_owned();
     // The same provider is reached by a name that it does not call itself.
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.expect("the same port of another address");
+    let port = free_port();
+    let inside = TcpListener::bind(("127.0.0.2", port)).await.expect("a free port");
+    let outside = TcpListener::bind(("127.0.0.1", port)).await.expect("the same port of another address");
+    let forger = Forger::start_as(format!("http://127.0.0.2:{port}"), inside);
     tokio::spawn(async move {
-        while let Ok((mut outside, _)) = listener.accept().await {
-            let address = format!("127.0.0.2:{port}");
+        while let Ok((mut outside, _)) = outside.accept().await {
             tokio::spawn(async move {
-                let mut inside = tokio::net::TcpStream::connect(address).await.ok()?;
+                let mut inside = tokio::net::TcpStream::connect(("127.0.0.2", port)).await.ok()?;
                 tokio::io::copy_bidirectional(&mut outside, &mut inside).await.ok()
             });
         }
     });
-    written(another, Fault { seen: "127.0.0.2", ..OTHER_ISSUER }).await;
+    let mut broken = Deployment::forged(&forger).await;
+    broken.set("provider.issuer", format!("http://localhost:{port}"));
+    let fault = Fault { seen: "127.0.0.2", ..OTHER_ISSUER };
+    broken.refuses(fault, async |broken| broken.opens(PAGE).await).await;
+    broken.set("provider.issuer", forger.issuer.clone());
+    broken.works(Deployment::signs_in).await;
 }
 
 #[tokio::test]

@@ -159,6 +159,8 @@ async fn a_directory_is_examined_step_by_step() {
         let report = examine(&at(good.replace(from, to)), "directory", &[]).await;
         report.names(code, "broken", step, change);
     }
+    let plain = at(good.replace("ldap://", "ldaps://"));
+    examine(&plain, "directory", &[]).await.names("DW-6201", "broken", "TLS", "ldap:// with `start_tls");
     let stranger = Authority::new();
     let config = at(slapd.table_at(&slapd.tls_url()));
     let untrusted = config.dir.path().join("stranger.pem");
@@ -392,6 +394,23 @@ async fn a_gateway_that_believes_strangers_attacks_itself_with_success() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_left_in_restore_mode_is_named() {
+    let mut config = deployment("http://127.0.0.1:9", ROUTES);
+    config.env.push(("LOCAL_RESTORE".into(), "true".into()));
+    let mut gateway = config.start().await;
+    gateway.ready().await;
+    // Whoever examines it has another environment.
+    gateway.config.env.clear();
+    let report = examine(&gateway.config, "running", &[]).await;
+    report.names("DW-3521", "warning", "restore mode", "LOCAL_RESTORE");
+    assert_eq!(report.code, 3);
+    // As it says.
+    let gateway = gateway.restart(|_| {}).await;
+    let report = examine(&gateway.config, "running", &[]).await;
+    assert!(report.list("findings").iter().all(|finding| finding["code"] != "DW-3521"), "{:#}", report.json);
+}
+
+#[tokio::test]
 async fn what_the_running_gateway_refused_is_told_with_its_reference() {
     let gateway = gateway_before(&format!("http://127.0.0.1:{}", free_port()), "").await;
     let person = Person::new();
@@ -406,6 +425,8 @@ async fn what_the_running_gateway_refused_is_told_with_its_reference() {
     .await;
     let seen = report.named("DW-3101")["seen"].as_str().expect("seen").to_owned();
     assert!(seen.starts_with("1 time ") && seen.contains("reference "), "{seen}");
+    // Whoever knows the address can do that.
+    report.names("DW-3101", "hint", "", "Nothing where");
     // What everybody meets every day is no finding; a provider that does not answer is.
     assert!(!report.json.to_string().contains("DW-3001"), "{:#}", report.json);
     let stopped = deployment("http://127.0.0.1:9", ROUTES);

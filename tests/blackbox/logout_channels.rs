@@ -21,7 +21,7 @@ use crate::support::{eventually, in_time};
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// What browsers send with a frame of another site.
-const FRAME: [(&str, &str); 4] = [
+pub const FRAME: [(&str, &str); 4] = [
     ("accept", "text/html"),
     ("sec-fetch-mode", "navigate"),
     ("sec-fetch-dest", "iframe"),

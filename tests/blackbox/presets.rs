@@ -91,7 +91,7 @@ const WRONG: &str = "client_secret = \"an old one\"\n";
 const PUBLIC: fn(&mut Registration) = |client| client.kind = Kind::SinglePage;
 const SAME: fn(&mut Registration) = |_| {};
 
-const AT_SIGN_IN: [AtSignIn; 22] = [
+const AT_SIGN_IN: [AtSignIn; 23] = [
     (
         Which::Keycloak,
         SAME,
@@ -101,6 +101,13 @@ const AT_SIGN_IN: [AtSignIn; 22] = [
     ),
     (Which::Keycloak, SAME, "auth_method = \"implicit\"\n", "DW-3125", &["Turn `Implicit flow` on for the client"]),
     (Which::Okta, SAME, WRONG, "DW-3202", &["Compare `client_secret` with the one at the provider"]),
+    (
+        Which::Okta,
+        PUBLIC,
+        WRONG,
+        "DW-3202",
+        &["Either the client or the client credentials are invalid", "Single-Page Application, which has none"],
+    ),
     (Which::Okta, SAME, "scopes = [\"openid\", \"teams\"]\n", "DW-3128", &["Take the scope out of `scopes`"]),
     (Which::Entra, SAME, WRONG, "DW-3209", &["AADSTS7000215", "to the secret's Value"]),
     (Which::Entra, |client| client.secret_expired = true, "", "DW-3208", &["AADSTS7000222", "make a new one in Entra"]),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::app::App;
 use crate::support::browser::Browser;
-use crate::support::forger::{Forger, trip};
+use crate::support::forger::{Attempt, Forger, now, trip};
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
@@ -332,26 +332,54 @@ async fn a_renewal_that_brings_another_person_is_refused() {
     let session = "[session]\nrefresh = true\nrefresh_ahead = \"60s\"\non_refresh_failure = \"sign_in\"\n";
     let gateway = forger.config(&app.url(), "").add(session).start().await;
     gateway.ready().await;
+    let began = now();
     for (why, change) in [
         ("another subject", json!({"sub": "berta"})),
         ("another client", json!({"aud": "other"})),
         ("another issuer", json!({"iss": "http://evil.test"})),
+        ("another sign-in, by its nonce", json!({"nonce": "f0reign"})),
+        ("another sign-in, by its time", json!({"auth_time": 1})),
     ] {
-        forger.answers(|attempt, key| (200, renewable(&key.token(&attempt.claims()))));
+        forger.answers(move |attempt, key| (200, renewable(&key.token(&dated(attempt, began)))));
         let person = Person::new();
         trip(&person, &gateway).await;
         assert!(!person.session().is_empty());
         forger.answers(move |attempt, key| {
-            let mut claims = attempt.claims();
+            let mut claims = dated(attempt, began);
             for (name, value) in change.as_object().expect("an object") {
                 claims[name] = value.clone();
             }
             (200, renewable(&key.token(&claims)))
         });
         let answer = person.fetch(&gateway.url("/who")).await;
-        assert_eq!(answer.status, 401, "{why}: {}", answer.text());
+        assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4101"), "{why}: {}", answer.text());
     }
     assert!(app.seen_at("/who").is_empty());
+    // With the nonce and the time of the sign-in, or without either, it is of that sign-in: again and again.
+    forger.answers(move |attempt, key| (200, renewable(&key.token(&dated(attempt, began)))));
+    let person = Person::new();
+    trip(&person, &gateway).await;
+    person.fetch(&gateway.url("/who")).await.expect(200);
+    forger.answers(move |attempt, key| {
+        let mut claims = attempt.claims();
+        claims.as_object_mut().expect("an object").remove("nonce");
+        (200, renewable(&key.token(&claims)))
+    });
+    person.fetch(&gateway.url("/who")).await.expect(200);
+    forger.answers(move |attempt, key| {
+        let mut claims = dated(attempt, began);
+        claims["nonce"] = json!("f0reign");
+        (200, renewable(&key.token(&claims)))
+    });
+    let answer = person.fetch(&gateway.url("/who")).await;
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "DW-4101"), "after two renewals: {}", answer.text());
+}
+
+/// The claims of a proper ID token of somebody who authenticated at `began`.
+fn dated(attempt: &Attempt, began: i64) -> serde_json::Value {
+    let mut claims = attempt.claims();
+    claims["auth_time"] = json!(began);
+    claims
 }
 
 /// A token response with a refresh token, soon to be renewed.

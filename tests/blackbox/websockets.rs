@@ -117,3 +117,19 @@ async fn a_websocket_reaches_an_app_over_tls_and_on_a_unix_socket_and_one_that_i
         }
     }
 }
+
+#[tokio::test]
+async fn a_websocket_whose_client_says_nothing_for_long_stays_open() {
+    let app = App::start().await;
+    let tables = format!("{PUBLIC}[timeouts]\nclient_body = \"1s\"\n");
+    let gateway = gateway_before(&app.url(), &tables).await;
+    let url = gateway.url("/ws").replace("http://", "ws://");
+    let connecting = in_time("a WebSocket", tokio_tungstenite::connect_async(url));
+    let mut socket = connecting.await.expect("101").0;
+    in_time("a message", socket.next()).await.expect("a message").expect("a message");
+    // What is awaited here is the time itself: the one for the parts of a body.
+    tokio::time::sleep(std::time::Duration::from_millis(2500)).await;
+    socket.send(Message::text("still")).await.expect("sent");
+    let echo = in_time("the echo", socket.next()).await.expect("a message").expect("a message");
+    assert_eq!(echo, Message::text("still"));
+}

@@ -20,6 +20,7 @@ use axum::routing::{any, get};
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::mpsc;
 
 /// A request as the app saw it.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ impl App {
     pub async fn start_tls(config: rustls::ServerConfig) -> Self {
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (address, kept) = (tcp.local_addr().expect("an address"), Kept::default());
-        let listener = TlsListener { tcp, acceptor: tokio_rustls::TlsAcceptor::from(Arc::new(config)) };
+        let listener = TlsListener::new(tcp, tokio_rustls::TlsAcceptor::from(Arc::new(config)));
         tokio::spawn(axum::serve(listener, router(&kept)).into_future());
         App { address, kept }
     }
@@ -96,27 +97,44 @@ impl App {
     }
 }
 
+type Tls = tokio_rustls::server::TlsStream<TcpStream>;
+
 struct TlsListener {
-    tcp: TcpListener,
-    acceptor: tokio_rustls::TlsAcceptor,
+    address: io::Result<SocketAddr>,
+    shaken: mpsc::UnboundedReceiver<(Tls, SocketAddr)>,
+}
+
+impl TlsListener {
+    fn new(tcp: TcpListener, acceptor: tokio_rustls::TlsAcceptor) -> TlsListener {
+        let (done, shaken) = mpsc::unbounded_channel();
+        let address = tcp.local_addr();
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, address)) = tcp.accept().await else { continue };
+                let (done, acceptor) = (done.clone(), acceptor.clone());
+                // By itself: a peer that says nothing keeps nobody else waiting.
+                tokio::spawn(async move {
+                    // A peer that does not like the certificate breaks off here.
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        let _ = done.send((stream, address));
+                    }
+                });
+            }
+        });
+        TlsListener { address, shaken }
+    }
 }
 
 impl axum::serve::Listener for TlsListener {
-    type Io = tokio_rustls::server::TlsStream<TcpStream>;
+    type Io = Tls;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let Ok((stream, address)) = self.tcp.accept().await else { continue };
-            // A peer that does not like the certificate breaks off here: the next one then.
-            if let Ok(stream) = self.acceptor.accept(stream).await {
-                return (stream, address);
-            }
-        }
+        self.shaken.recv().await.expect("accepted as long as the test goes on")
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.tcp.local_addr()
+        self.address.as_ref().copied().map_err(|error| error.kind().into())
     }
 }
 

@@ -4,8 +4,6 @@
 //! somebody act. [`Deployment::refuses`] holds the page or the JSON, the log line, the console and the doctor against one
 //! [`Fault`]. Then the test does what the remedy says, and [`Deployment::works`] sees that it was the one.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 use toml::Value as Setting;
@@ -220,25 +218,30 @@ impl Deployment {
         self
     }
 
-    /// [`Deployment::refuses`] where the gateway may lack what it needs.
-    pub async fn refuses_unready(&mut self, fault: Fault<'_>, act: impl AsyncFn(&Deployment) -> Answer) {
-        self.start().await;
-        if fault.is_of_readiness() {
-            self.unready(fault).await;
-        }
-        let answer = act(self).await;
-        self.read(fault, &answer).await;
-        self.examined(fault).await;
-    }
-
     /// Somebody acts, and `fault` is what everybody reads of it.
     pub async fn refuses(&mut self, fault: Fault<'_>, act: impl AsyncFn(&Deployment) -> Answer) {
         self.start().await;
-        if fault.keeps_unready() {
+        if fault.is_of_readiness() {
             self.unready(fault).await;
         } else {
             self.gateway().ready().await;
         }
+        self.acts(fault, act).await;
+    }
+
+    /// [`Deployment::refuses`] where `/readyz` names another fault than whoever acts is told of.
+    pub async fn refuses_lacking(
+        &mut self,
+        lack: Fault<'_>,
+        fault: Fault<'_>,
+        act: impl AsyncFn(&Deployment) -> Answer,
+    ) {
+        self.start().await;
+        self.unready(lack).await;
+        self.acts(fault, act).await;
+    }
+
+    async fn acts(&mut self, fault: Fault<'_>, act: impl AsyncFn(&Deployment) -> Answer) {
         let answer = act(self).await;
         self.read(fault, &answer).await;
         self.examined(fault).await;
@@ -273,16 +276,16 @@ impl Deployment {
 
     /// `/readyz` names it.
     async fn unready(&self, fault: Fault<'_>) {
-        let said = eventually(&format!("{} on /readyz", fault.code), || async {
+        // A first try may fail for another cause, as where a name service is slow; what stands there in the end counts.
+        let told = eventually(&format!("{} on /readyz with {:?}", fault.code, fault.seen), || async {
             let (status, body) = self.gateway().readyz().await;
             let lists = ["providers", "issuers", "directories"].map(|list| body[list].as_array().cloned());
             let mut all = lists.into_iter().flatten().flatten();
-            all.find(|one| status == 503 && one["reason"] == fault.code)
+            let said = all.find(|one| status == 503 && one["reason"] == fault.code)?;
+            let (detail, remedy) = (said["detail"].to_string(), said["remedy"].to_string());
+            detail.contains(fault.seen).then(|| format!("{detail} {remedy}"))
         })
         .await;
-        let (detail, remedy) = (said["detail"].to_string(), said["remedy"].to_string());
-        assert!(detail.contains(fault.seen), "{:?} is not in what /readyz says: {detail}", fault.seen);
-        let told = format!("{detail} {remedy}");
         assert!(told.contains(fault.change), "{:?} is not in what /readyz says to change: {told}", fault.change);
     }
 
@@ -298,9 +301,7 @@ impl Deployment {
     /// The log line with the reference that is shown, and the console.
     async fn named(&self, fault: Fault<'_>, shown: &str) {
         let code = fault.code;
-        let line = self.gateway().log_line(&[" access ", &format!("reason={code}")]).await;
-        let reference = line.rsplit_once("reference=").expect("a reference").1.trim();
-        assert!(shown.contains(reference), "the visitor does not read {reference}: {shown}");
+        let (line, reference) = self.gateway().refusal(code, shown).await;
         assert!(line.contains(fault.seen), "{:?} is not in the log line: {line}", fault.seen);
         if !fault.is_of_readiness() {
             let told = format!("{shown} {line}");
@@ -317,12 +318,12 @@ impl Deployment {
     }
 
     async fn console(&self) -> Value {
-        let answer = reqwest::get(self.gateway().admin_url("/refusals.json")).await.expect("/refusals.json");
+        let answer = self.gateway().admin("/refusals.json").await;
         serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON")
     }
 
-    /// The doctor names it, and what to change.
-    pub async fn examined(&mut self, fault: Fault<'_>) {
+    /// The doctor names it, and what to change. What it saw is returned, in its own words.
+    pub async fn examined(&mut self, fault: Fault<'_>) -> String {
         self.fault = Some((fault.code.to_owned(), fault.part.to_owned()));
         // What is asked of the provider takes time: only what the fault is about, and the gateway that runs.
         let report = self.doctor(&format!("{},{FROM_THE_GATEWAY}", fault.part)).await;
@@ -335,6 +336,7 @@ impl Deployment {
         if fault.part != FROM_THE_GATEWAY {
             assert!(named.iter().any(|finding| own(&finding)), "the doctor does not find it by itself: {report}");
         }
+        named.iter().filter_map(|finding| finding["seen"].as_str()).collect::<Vec<_>>().join("\n")
     }
 
     /// The doctor does not find any more what it found by itself.
@@ -353,7 +355,7 @@ impl Deployment {
         let mut command = tokio::process::Command::from(self.config().subcommand("doctor"));
         self.current = self.gateway.is_some();
         command.args(["--json", "--only", parts]).kill_on_drop(true);
-        let output = tokio::time::timeout(Duration::from_secs(30), command.output());
+        let output = tokio::time::timeout(super::PATIENCE, command.output());
         let output = output.await.expect("the doctor comes to an end").expect("the doctor");
         let text = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&text)

@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, free_port, random_word};
+use super::{eventually, free_port, in_time, random_word};
 
 /// A configuration in the making. Text pieces are TOML, written as an operator writes them.
 pub struct Config {
@@ -102,9 +103,9 @@ impl Config {
     pub async fn start(self) -> Gateway {
         let mut child = self.command().spawn().expect("the built binary starts");
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stderr.take().expect("piped"), &log);
-        collect(child.stdout.take().expect("piped"), &log);
-        let gateway = Gateway { config: self, log, child: Mutex::new(child) };
+        let readers =
+            [collect(child.stderr.take().expect("piped"), &log), collect(child.stdout.take().expect("piped"), &log)];
+        let gateway = Gateway { config: self, log, readers, programs: programs(), child: Mutex::new(child) };
         gateway.healthy().await;
         // What is said at the start is read by threads of the tests: it may answer before they have it all.
         if matches!(gateway.config.log_level, "info" | "debug" | "trace") {
@@ -114,31 +115,42 @@ impl Config {
     }
 }
 
-fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
+fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
             log.lock().expect("log").push(String::from_utf8_lossy(&line).into_owned());
         }
-    });
+    })
+}
+
+/// One that reads no certificates, which takes longer than all that it is asked for, and keeps no connection that could end
+/// while it is used.
+fn programs() -> reqwest::Client {
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_max_idle_per_host(0);
+    client.build().expect("an HTTP client")
 }
 
 /// A running gateway.
 pub struct Gateway {
     pub config: Config,
     log: Arc<Mutex<Vec<String>>>,
+    /// They end with what they read.
+    readers: [JoinHandle<()>; 2],
+    /// Asks the admin listener.
+    programs: reqwest::Client,
     child: Mutex<Child>,
 }
 
 impl Gateway {
     async fn healthy(&self) {
         let url = self.admin_url("/healthz");
-        let client = reqwest::Client::new();
         eventually("the gateway's /healthz", || async {
-            if let Some(status) = self.exited() {
+            if self.exited().is_some() {
+                let status = self.ended().await;
                 panic!("the gateway ended with {status} instead of starting; its log:\n{}", self.log_text());
             }
-            client.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
+            self.programs.get(&url).send().await.ok().filter(|a| a.status().is_success()).map(drop)
         })
         .await;
     }
@@ -157,9 +169,13 @@ impl Gateway {
         format!("http://127.0.0.1:{}{path}", self.config.admin_port)
     }
 
+    /// What the admin listener answers at `path`.
+    pub async fn admin(&self, path: &str) -> reqwest::Response {
+        in_time(path, self.programs.get(self.admin_url(path)).send()).await.unwrap_or_else(|e| panic!("{path}: {e:?}"))
+    }
+
     pub async fn metrics(&self) -> String {
-        let answer = reqwest::get(self.admin_url("/metrics")).await.expect("/metrics");
-        answer.text().await.expect("text")
+        self.admin("/metrics").await.text().await.expect("text")
     }
 
     /// Sum of the samples whose line starts with `name` and holds each of `labels`.
@@ -174,7 +190,7 @@ impl Gateway {
 
     /// Status and body of `/readyz`.
     pub async fn readyz(&self) -> (u16, Value) {
-        let answer = reqwest::get(self.admin_url("/readyz")).await.expect("/readyz");
+        let answer = self.admin("/readyz").await;
         let status = answer.status().as_u16();
         let body = answer.bytes().await.expect("a body");
         (status, serde_json::from_slice(&body).expect("/readyz is JSON"))
@@ -185,7 +201,8 @@ impl Gateway {
         eventually("the gateway is ready", || async { (self.readyz().await.0 == 200).then_some(()) }).await;
     }
 
-    /// What the gateway has written so far.
+    /// What of the gateway's log has been read so far. Its lines come after the answers that they are about: whatever is to
+    /// be in it is awaited ([`Gateway::log_line`]), and so is a later line where something is not to be in it.
     pub fn log_text(&self) -> String {
         self.log.lock().expect("log").join("\n")
     }
@@ -207,6 +224,20 @@ impl Gateway {
     pub async fn log_line(&self, words: &[&str]) -> String {
         eventually(&format!("a log line with {words:?}"), || async {
             self.log_lines().into_iter().find(|line| words.iter().all(|word| line.contains(word)))
+        })
+        .await
+    }
+
+    /// Waits for the line of the access log about the refusal that `shown` is of, by its reference; tells both.
+    pub async fn refusal(&self, code: &str, shown: &str) -> (String, String) {
+        let of_code = [" access ", &format!("reason={code}")];
+        eventually(&format!("the line of the access log for {code} whose reference is shown in: {shown}"), || async {
+            let lines = self.log_lines().into_iter().filter(|line| of_code.iter().all(|word| line.contains(word)));
+            let mut named = lines.filter_map(|line| {
+                let reference = line.rsplit_once("reference=")?.1.trim().to_owned();
+                Some((line, reference))
+            });
+            named.find(|(_, reference)| shown.contains(reference.as_str()))
         })
         .await
     }
@@ -233,9 +264,12 @@ impl Gateway {
         self.child.lock().expect("child").try_wait().expect("the child's status")
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end by itself; from then on its log is whole.
     pub async fn ended(&self) -> ExitStatus {
-        eventually("the gateway ends", || async { self.exited() }).await
+        let status = eventually("the gateway ends", || async { self.exited() }).await;
+        let read = || async { self.readers.iter().all(JoinHandle::is_finished).then_some(()) };
+        eventually("the end of the gateway's log", read).await;
+        status
     }
 
     /// Writes the configuration as `change` leaves it into the place of the one that runs, and says nothing of it.

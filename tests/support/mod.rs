@@ -43,17 +43,23 @@ pub const PATIENCE: Duration = Duration::from_secs(100);
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    let start = u16::from_le_bytes([random_bytes::<2>()[0], random_bytes::<2>()[1]]) % COUNT;
+    let count = first_outgoing_port().clamp(FIRST + 3000, FIRST + 20_000) - FIRST;
+    let start = u16::from_le_bytes(random_bytes()) % count;
     let _ = NEXT.compare_exchange(0, start.max(1), Ordering::Relaxed, Ordering::Relaxed);
-    for _ in 0..COUNT {
-        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+    for _ in 0..count {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % count;
         let free = |host: Ipv4Addr| TcpListener::bind((host, port)).is_ok();
         if free(Ipv4Addr::LOCALHOST) && free(Ipv4Addr::new(127, 0, 0, 2)) {
             return port;
         }
     }
-    panic!("no free port in {FIRST}..{}", FIRST + COUNT);
+    panic!("no free port in {FIRST}..{}", FIRST + count);
+}
+
+/// The lowest port that the kernel takes for an outgoing connection.
+fn first_outgoing_port() -> u16 {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768)
 }
 
 /// Random bytes, for secrets that exist only while a test runs.

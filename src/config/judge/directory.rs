@@ -125,10 +125,10 @@ impl Judge<'_> {
             self.dn(&key.key("bind_dn"), dn);
         }
         if dn.is_none() && password.is_none() && directory.login {
-            self.warn(
-                &key.key("bind_dn"),
-                "is not set, so the search is anonymous; many directories show nothing then",
-            );
+            let variable = if self.theirs(&key.key("address")) { " (LOCAL_LDAP_BIND_DN)" } else { "" };
+            let message =
+                format!("is not set{variable}, so the search is anonymous; many directories show nothing then");
+            self.warn(&key.key("bind_dn"), message);
         }
     }
 

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{Judge, is_host, is_loopback};
 use crate::config::environment::name as variable_of;
-use crate::config::model::{ANY_TENANT, AuthMethod, ClientAuth, Preset, Provider};
+use crate::config::model::{ANY_TENANT, AuthMethod, ClientAuth, Preset, Provider, ResponseMode};
 use crate::config::origin::{KeyPath, Origin};
 
 /// The tenant of personal Microsoft accounts, which metadata names where `consumers` is written.
@@ -26,13 +26,14 @@ impl Judge<'_> {
             self.error(&key.key("auth_method"), message, "set it to `pkce`, or take the line away");
         }
         match provider.preset {
-            preset if is_entra(preset) => self.entra_client(key, provider),
+            preset if preset.is_entra() => self.entra_client(key, provider),
             Preset::Google => self.hosted_domain(&key.key("authorization_params").key("hd"), provider),
-            // Lark takes the secret in the form and refuses every other way.
-            Preset::Lark if provider.client_auth != ClientAuth::ClientSecretPost => {
-                let message = "Lark takes a client secret in the form, and nothing else";
-                self.error(&key.key("client_auth"), message, "set `client_secret`, and take `client_auth` away");
+            Preset::Cognito if provider.response_mode == Some(ResponseMode::FormPost) => {
+                let message = "Cognito sends its answer in the address, and posts none";
+                self.error(&key.key("response_mode"), message, "take it away");
             }
+            // Lark takes the secret in the form and refuses every other way.
+            Preset::Lark if provider.client_auth != ClientAuth::ClientSecretPost => self.lark_client(key, provider),
             _ => {}
         }
         self.product_groups(key, provider);
@@ -132,6 +133,24 @@ impl Judge<'_> {
         }
     }
 
+    fn lark_client(&mut self, key: &KeyPath, provider: &Provider) {
+        let client_auth = key.key("client_auth");
+        match provider.client_secret.is_none() {
+            true if !self.is_set(&client_auth) => {
+                let hint = "set it to the App Secret of the application in Lark's console";
+                self.error(&key.key("client_secret"), "is needed: Lark knows no client without one", hint);
+            }
+            lacks => {
+                let message = "Lark takes a client secret in the form, and nothing else";
+                let hint = match lacks {
+                    true => "set `client_secret`, and take `client_auth` away",
+                    false => "take it away",
+                };
+                self.error(&client_auth, message, hint);
+            }
+        }
+    }
+
     /// A rule that asks for what never comes locks everybody out.
     fn product_groups(&mut self, key: &KeyPath, provider: &Provider) {
         let rules = || self.settings.route.iter().filter_map(|route| route.allow.as_ref());
@@ -152,20 +171,16 @@ impl Judge<'_> {
     }
 }
 
-fn is_entra(preset: Preset) -> bool {
-    matches!(preset, Preset::Entra | Preset::EntraV1)
-}
-
 /// Its issuers are at hosts of the vendor alone.
 fn in_the_cloud(preset: Preset) -> bool {
-    is_entra(preset) || matches!(preset, Preset::Cognito | Preset::Lark)
+    preset.is_entra() || matches!(preset, Preset::Cognito | Preset::Lark)
 }
 
 /// Whose issuer it is: by its host where that tells, else by the preset. The two presets for Entra share their hosts;
 /// which of them an issuer is for is a question of its path.
 fn product(provider: &Provider) -> Preset {
     let by_host = product_of(provider.issuer.host_str().unwrap_or_default());
-    by_host.filter(|found| !(is_entra(*found) && is_entra(provider.preset))).unwrap_or(provider.preset)
+    by_host.filter(|found| !(found.is_entra() && provider.preset.is_entra())).unwrap_or(provider.preset)
 }
 
 /// As people call it.

@@ -55,6 +55,11 @@ impl Preset {
             Preset::Dex => "dex",
         }
     }
+
+    /// In either version.
+    pub fn is_entra(self) -> bool {
+        matches!(self, Preset::Entra | Preset::EntraV1)
+    }
 }
 
 /// How people sign in (OpenID Connect Core §3).
@@ -160,6 +165,9 @@ pub struct ClaimMap {
 
 /// Stands for every tenant in `tenants`.
 pub const ANY_TENANT: &str = "*";
+
+/// Google's issuer, and what its ID tokens may say instead by its reference: the host alone.
+pub const GOOGLE_TOKENS: (&str, &str) = ("https://accounts.google.com", "accounts.google.com");
 
 /// One OpenID provider.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -278,17 +286,19 @@ impl Provider {
             return vec![template];
         }
         let text = self.issuer.to_string();
-        match text.strip_suffix('/').filter(|_| self.issuer.path() == "/" && self.issuer.query().is_none()) {
-            Some(bare) => vec![bare.to_owned(), text],
-            None => vec![text],
-        }
+        let mut texts =
+            match text.strip_suffix('/').filter(|_| self.issuer.path() == "/" && self.issuer.query().is_none()) {
+                Some(bare) => vec![bare.to_owned(), text],
+                None => vec![text],
+            };
+        texts.extend((self.preset == Preset::Google).then(|| GOOGLE_TOKENS.1.to_owned()));
+        texts
     }
 
     /// What an issuer for several tenants calls itself in its metadata: Entra's `common` and `organizations`, with
     /// `{tenantid}` in their place. `None` where it is one tenant's, or of another product.
     pub fn tenant_template(&self) -> Option<String> {
-        let entra = matches!(self.preset, Preset::Entra | Preset::EntraV1);
-        let several = ["common", "organizations"].into_iter().filter(|_| entra);
+        let several = ["common", "organizations"].into_iter().filter(|_| self.preset.is_entra());
         let text = self.issuer.as_str();
         several
             .map(|word| format!("/{word}/"))

@@ -8,11 +8,14 @@ use url::{Position, Url};
 use crate::doctor::text;
 use crate::oidc::{At, AuthorizationResponse, known_words};
 use crate::reason::{Failure, Reason};
+use crate::sent::Sent;
 use crate::words::{cut, in_words};
 
 /// Errors that say: the client is known, and nobody is signed in (Core §3.1.2.6).
 const NOBODY_SIGNED_IN: [&str; 4] =
     ["login_required", "interaction_required", "consent_required", "account_selection_required"];
+/// Parameters of the request that are made up for it (Core §3.1.2.1, RFC 7636 §4.3).
+const MADE_UP: [&str; 3] = ["state", "nonce", "code_challenge"];
 /// Most characters of a provider's page in a report.
 const LONGEST: usize = 300;
 
@@ -27,8 +30,20 @@ pub(super) enum Seen {
     Unclear(String),
 }
 
-/// Reads the answer to the authorization request `asked`, whose redirect URI is `ours`.
+/// Reads the answer to the authorization request `asked`, whose redirect URI is `ours`. What was made up for that request is
+/// not among what is told.
 pub(super) fn read(answer: &HttpResponse, asked: &Url, ours: &Url) -> Seen {
+    let made_up = asked.query_pairs().filter(|(name, _)| MADE_UP.contains(&name.as_ref()));
+    let made_up: Vec<_> = made_up.map(|(_, value)| value.into_owned()).collect();
+    let sent = Sent::new(made_up.iter().map(String::as_str));
+    match seen(answer, asked, ours) {
+        Seen::Accepted(how) => Seen::Accepted(sent.without(&how)),
+        Seen::Refused(failure) => Seen::Refused(sent.cleaned(failure)),
+        unclear => unclear,
+    }
+}
+
+fn seen(answer: &HttpResponse, asked: &Url, ours: &Url) -> Seen {
     let status = answer.status();
     let header = |name| answer.headers().get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let refresh = header(REFRESH).and_then(|text| text.split_once("url=")).map(|(_, to)| to);
@@ -60,8 +75,34 @@ pub(super) fn read(answer: &HttpResponse, asked: &Url, ours: &Url) -> Seen {
             let detail = format!("the authorization endpoint answers with HTTP status {}", status.as_u16());
             Seen::Refused(Failure::new(Reason::ProviderUnreachable, detail))
         }
-        status => refused(&format!("a page with HTTP status {}", status.as_u16()), &said),
+        status => refused(&format!("a page with HTTP status {}", status.as_u16()), &without_echo(&said, asked)),
     }
+}
+
+/// What a page says without the `state` of our request and the `iss` beside it, which some list below their error.
+fn without_echo(said: &str, asked: &Url) -> String {
+    let state = asked.query_pairs().find(|(name, _)| name == "state").map(|(_, value)| value);
+    let mut words = said.split_whitespace();
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        let name = word.trim_end_matches(':');
+        let mut rest = words.clone();
+        let mut value = rest.next();
+        if name == word {
+            // The colon is a word of its own.
+            value = value.filter(|colon| *colon == ":").and_then(|_| rest.next());
+        }
+        let echoed = value.is_some_and(|value| match name {
+            "state" => state.as_deref() == Some(value),
+            "iss" => value.starts_with("http"),
+            _ => false,
+        });
+        match echoed {
+            true => words = rest,
+            false => kept.push(word),
+        }
+    }
+    kept.join(" ")
 }
 
 /// Whether an address is the redirect URI, whatever was put behind it.

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::aim::Aim;
 use super::arrows::Arrow;
 use crate::assembly;
 use crate::clock::unix_seconds;
@@ -41,33 +42,6 @@ pub enum Seen {
     Nothing(String),
 }
 
-/// Where a request is sent.
-#[derive(Clone, Debug)]
-pub struct Aim {
-    pub method: String,
-    pub host: String,
-    pub path: String,
-}
-
-/// A request that `route` governs, where one can be made that the app would answer.
-pub fn aim(settings: &Settings, route: &Route) -> Option<Aim> {
-    let methods: Vec<&str> = route.methods.iter().map(|method| method.0.as_str()).collect();
-    let method = match methods.as_slice() {
-        [] => "GET",
-        all if all.contains(&"GET") => "GET",
-        // What has no body in its answer tells nothing.
-        all => all.iter().find(|method| !matches!(**method, "HEAD" | "CONNECT"))?,
-    };
-    let url = &settings.public_url;
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = route.host.as_deref().or(url.host_str()).unwrap_or_default();
-    let path = match (&route.exact, &route.path) {
-        (Some(exact), _) => exact.clone(),
-        (None, prefix) => format!("{}/doorward-doctor", prefix.as_deref().unwrap_or_default().trim_end_matches('/')),
-    };
-    Some(Aim { method: method.to_owned(), host: format!("{host}{port}"), path })
-}
-
 /// The gateway, its app, and who may serve them.
 pub struct Target {
     address: SocketAddr,
@@ -77,6 +51,7 @@ pub struct Target {
     keys: Keyring,
     stranger: Keyring,
     cookies: Cookies,
+    rehearsal: Arc<Rehearsal>,
     /// They end with it.
     _tasks: JoinSet<()>,
 }
@@ -99,8 +74,15 @@ impl Target {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(io)?;
         let address = listener.local_addr().map_err(io)?;
         let client = Arc::new(Mutex::new(IpAddr::from([127, 0, 0, 1])));
-        tasks.spawn(serve(listener, Rehearsal::new(gateway), client.clone()));
-        Ok(Target { address, client, settings, keys: keys.ok_or("no key")?, stranger, cookies, _tasks: tasks })
+        let rehearsal = Arc::new(Rehearsal::new(gateway));
+        tasks.spawn(serve(listener, rehearsal.clone(), client.clone()));
+        let keys = keys.ok_or("no key")?;
+        Ok(Target { address, client, settings, keys, stranger, cookies, rehearsal, _tasks: tasks })
+    }
+
+    /// Whether the route with that index governs what is sent there.
+    pub fn governs(&self, index: usize, aim: &Aim) -> bool {
+        self.rehearsal.route_of(&aim.method, &aim.host, &aim.path) == Some(index)
     }
 
     /// Sends a request of `client` with a line that says who it is, if any, and what the arrow forges; waits for the answer
@@ -211,8 +193,7 @@ fn disarmed(settings: &Settings, app: SocketAddr, secret: &Secret) -> Settings {
     settings
 }
 
-async fn serve(listener: TcpListener, rehearsal: Rehearsal, client: Arc<Mutex<IpAddr>>) {
-    let rehearsal = Arc::new(rehearsal);
+async fn serve(listener: TcpListener, rehearsal: Arc<Rehearsal>, client: Arc<Mutex<IpAddr>>) {
     while let Ok((stream, peer)) = listener.accept().await {
         let from = SocketAddr::new(*client.lock().unwrap_or_else(PoisonError::into_inner), peer.port());
         let rehearsal = rehearsal.clone();

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Seen, Signer, claims, now, ready, settings};
+use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Seen, Signer, claims, now, previous, ready, settings};
 use crate::config::values::Secret;
 use crate::oidc::{Provider, Providers};
 use crate::reason::Reason;
@@ -45,7 +45,7 @@ async fn seen_at(fake: &Fake, provider: &Provider, signer: &Signer, path: &str) 
     let tokens = json!({ "access_token": "t", "token_type": "Bearer", "id_token": signer.sign(&claims) });
     fake.set(path, Answer::json(tokens));
     let signed_in = provider.finish(&begun.attempt, None, "c", now()).await.expect("signed in");
-    provider.refresh(&Secret::new("r"), &signed_in.identity, now()).await.expect("renewed");
+    provider.refresh(&Secret::new("r"), previous(&signed_in), now()).await.expect("renewed");
     fake.seen(path).try_into().expect("two requests")
 }
 

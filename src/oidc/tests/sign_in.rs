@@ -7,9 +7,9 @@ use base64::Engine;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, base64url, claims, now, ready, settings};
+use super::support::{Answer, CLIENT, Fake, NOW, SECRET, Signer, base64url, claims, now, previous, ready, settings};
 use crate::config::values::Secret;
-use crate::oidc::{Begun, Provider, Providers, Readiness, RefreshFailure, SignedIn};
+use crate::oidc::{Begun, Previous, Provider, Providers, Readiness, RefreshFailure, SignedIn};
 use crate::reason::{Failure, Reason};
 
 fn query(url: &Url) -> HashMap<String, String> {
@@ -38,7 +38,7 @@ fn futures_are_send(
 ) {
     fn send<T: Send>(_: T) {}
     send(provider.finish(&begun.attempt, None, "c", now()));
-    send(provider.refresh(token, &one.identity, now()));
+    send(provider.refresh(token, previous(one), now()));
 }
 
 /// A whole sign-in whose ID token has `changes`.
@@ -297,11 +297,10 @@ async fn a_session_is_renewed() {
     let provider = ready(&fake, "").await;
     let signed_in =
         sign_in(&fake, &provider, &signer, json!({ "groups": ["a"], "name": "N" })).await.expect("signed in");
-    let previous = signed_in.identity;
-    let old = signed_in.refresh_token.expect("a refresh token");
+    let old = signed_in.refresh_token.clone().expect("a refresh token");
     let renew = async |answer: Value| {
         fake.set("/token", Answer::json(answer));
-        provider.refresh(&old, &previous, now()).await
+        provider.refresh(&old, previous(&signed_in), now()).await
     };
     let id_token = |changes: Value| {
         let mut claims = claims(&fake.issuer);
@@ -315,7 +314,7 @@ async fn a_session_is_renewed() {
 
     let bare =
         renew(json!({ "access_token": "new", "token_type": "bearer", "expires_in": 60 })).await.expect("renewed");
-    assert_eq!((bare.identity, bare.id_token), (previous.clone(), None));
+    assert_eq!((bare.identity, bare.id_token), (signed_in.identity.clone(), None));
     assert_eq!(bare.refresh_token.as_ref().map(Secret::expose), Some("the-refresh-token"));
     assert_eq!((bare.access_token.as_ref().map(Secret::expose), bare.tokens_expire_at), (Some("new"), Some(NOW + 60)));
     let form = fake.seen("/token").pop().expect("a request").form;
@@ -326,7 +325,7 @@ async fn a_session_is_renewed() {
     assert_eq!(rotated.refresh_token.as_ref().map(Secret::expose), Some("rotated"));
 
     let silent = renew(id_token(json!({}))).await.expect("renewed");
-    assert_eq!(silent.identity, previous);
+    assert_eq!(silent.identity, signed_in.identity);
     let changed = renew(id_token(json!({ "groups": ["b"], "auth_time": 0 }))).await.expect("renewed");
     assert_eq!((changed.identity.groups, changed.identity.name), (Some(vec!["b".into()]), None));
 
@@ -346,9 +345,47 @@ async fn a_session_is_renewed() {
     ];
     for (answer, refused, wanted) in answers {
         fake.set("/token", answer);
-        let failure = provider.refresh(&old, &previous, now()).await.expect_err("no renewal");
+        let failure = provider.refresh(&old, previous(&signed_in), now()).await.expect_err("no renewal");
         assert_eq!(matches!(failure, RefreshFailure::Refused(_)), refused, "{failure:?}");
         assert_eq!(failure.failure().reason, wanted, "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_renewed_id_token_is_of_the_sign_in_that_it_renews() {
+    let signer = Signer::new("k");
+    let fake = Fake::start(&signer).await;
+    // Core §12.2: neither need be there. That of the sign-in itself is in a test of the whole gateway.
+    for (preset, changes, taken) in [
+        ("generic", json!({ "auth_time": NOW - 60 }), true),
+        ("generic", json!({ "auth_time": (NOW - 60) as f64 + 0.25, "nonce": null }), true),
+        ("generic", json!({ "nonce": "another" }), false),
+        ("generic", json!({ "nonce": 7 }), false),
+        ("generic", json!({ "auth_time": 1 }), false),
+        ("generic", json!({ "auth_time": NOW }), false),
+        ("generic", json!({ "auth_time": "yesterday" }), false),
+        ("gitlab", json!({ "auth_time": NOW }), true),
+        ("gitlab", json!({ "auth_time": 1 }), false),
+        ("gitlab", json!({ "auth_time": NOW, "nonce": "another" }), false),
+    ] {
+        let provider = ready(&fake, &format!("provider = '{preset}'\nuserinfo = false\n")).await;
+        let signed_in = sign_in(&fake, &provider, &signer, json!({ "auth_time": NOW - 60 })).await.expect("signed in");
+        let mut claims = claims(&fake.issuer);
+        claims.as_object_mut().expect("an object").remove("nonce");
+        for (name, value) in changes.as_object().expect("an object") {
+            claims[name] = value.clone();
+        }
+        let answer = json!({ "access_token": "new", "token_type": "Bearer", "id_token": signer.sign(&claims) });
+        fake.set("/token", Answer::json(answer));
+        let old = Secret::new("r");
+        let outcome = provider.refresh(&old, previous(&signed_in), now()).await;
+        assert_eq!(outcome.is_ok(), taken, "{preset} {changes}: {outcome:?}");
+        if let Err(failure) = &outcome {
+            assert_eq!(failure.failure().reason, Reason::RefreshRefused, "{preset} {changes}: {failure:?}");
+        }
+        // Of a session that was sealed before these were kept nothing can be said.
+        let unknown = Previous { nonce: None, authenticated_at: None, ..previous(&signed_in) };
+        provider.refresh(&old, unknown, now()).await.expect("renewed");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::config::model::{ResponseMode, Settings};
-use crate::oidc::{Attempt, Begun, Granted, Provider, Providers, SignedIn, Wish};
+use crate::oidc::{Attempt, Begun, Granted, Previous, Provider, Providers, SignedIn, Wish};
 use crate::reason::Failure;
 
 pub const NOW: u64 = 1_800_000_000;
@@ -60,6 +60,12 @@ impl Signer {
         let header = json!({ "alg": "ES256", "typ": "JWT", "kid": self.kid });
         self.sign_texts(&header.to_string(), &claims.to_string())
     }
+}
+
+/// What a renewal knows of a session made of `signed_in`.
+pub fn previous(signed_in: &SignedIn) -> Previous<'_> {
+    let authenticated_at = signed_in.authentication.at;
+    Previous { identity: &signed_in.identity, nonce: signed_in.nonce, authenticated_at }
 }
 
 /// A key of the settings for tests in which somebody does not answer, beside answers of [`Answer::never`]: short, and yet long

@@ -5,7 +5,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 
 use super::support::{CLIENT, NOW, Signer, base64url, claims, now};
-use crate::config::model::TokenAlgorithm;
+use crate::config::model::{Preset, TokenAlgorithm};
 use crate::jwt::KeySet;
 use crate::oidc::id_token::{Expected, VerifiedIdToken, check_authentication, verify};
 use crate::reason::{Failure, Reason};
@@ -15,6 +15,7 @@ const ISSUER: &str = "https://idp.example/realm";
 fn expected<'a>() -> Expected<'a> {
     use TokenAlgorithm::*;
     Expected {
+        preset: Preset::Generic,
         issuer: ISSUER,
         tenants: &[],
         hosted_domain: None,

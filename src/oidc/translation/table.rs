@@ -247,7 +247,8 @@ pub(super) const TABLE: &[Known] = &[
     known(
         "client authentication failed. either the client or the client credentials are invalid",
         ClientRefused,
-        SECRET,
+        "Take `client_secret` away where the application in Okta is a Single-Page Application, which has none; for a Web \
+         Application, compare it with the one there.",
     ),
     known(
         "token_endpoint_auth_method does not allow",

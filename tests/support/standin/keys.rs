@@ -70,10 +70,25 @@ pub fn assertion_key() -> String {
     pem(der.as_ref())
 }
 
+/// The same in the older form that ZITADEL writes (PKCS #1), and the public one as PEM.
+pub fn handed_out_key() -> (String, String) {
+    let private = RsaKeyPair::generate(KeySize::Rsa2048).expect("an RSA key");
+    let der: Pkcs8V1Der = private.as_der().expect("PKCS #8");
+    // Of a key of 2048 bits: a sequence of the version, the algorithm's name and, in 4 bytes of its own, the older form.
+    let inner = &der.as_ref()[26..];
+    assert_eq!(inner[..2], [0x30, 0x82], "a sequence");
+    let public = rcgen::KeyPair::from_pem(&pem(der.as_ref())).expect("the key").public_key_pem();
+    (labelled("RSA PRIVATE KEY", inner), public)
+}
+
 fn pem(der: &[u8]) -> String {
+    labelled("PRIVATE KEY", der)
+}
+
+fn labelled(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text.as_bytes().chunks(64).map(|l| std::str::from_utf8(l).expect("ASCII")).collect();
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// A JWE in compact form of RSA-OAEP-256 and `enc` (A128GCM or A256GCM) around a JWT (RFC 7516 §3.1).

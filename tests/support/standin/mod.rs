@@ -159,7 +159,20 @@ impl StandIn {
         (self.file("assertion.key", &private), self.file("assertion.pem", &certificate))
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    /// Has the provider make a key for the client, as ZITADEL does: the JSON that it hands out. The secret is gone.
+    pub fn hands_out_key(&self) -> Value {
+        let (private, public) = keys::handed_out_key();
+        let key_id = "273645928399999999";
+        self.registered(|client| {
+            client.key = Some((key_id.into(), public));
+            client.client_auth = vec!["private_key_jwt".into()];
+        });
+        let client = self.client();
+        json!({"type": "application", "keyId": key_id, "key": private, "appId": "273645928374650000", "clientId": client.client_id})
+    }
+
+    /// A file beside the stand-in's own, as an operator saves it.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.files.path().join(name);
         std::fs::write(&path, text).expect("a file");
         path
@@ -167,7 +180,7 @@ impl StandIn {
 
     /// A configuration of the gateway for this provider by its preset, before the app at `app_url`. Of `issuer`,
     /// `client_id`, `client_secret` and `provider` those are left to `provider_keys` that it sets; a public client and
-    /// one with a certificate have no secret.
+    /// one with a certificate or key have no secret.
     pub fn config(&self, app_url: &str, provider_keys: &str) -> Config {
         let preset = format!("provider = {:?}\n", self.which.preset());
         let set = provider_keys.lines().any(|line| line.starts_with("provider ="));
@@ -178,7 +191,7 @@ impl StandIn {
     pub fn config_by_hand(&self, app_url: &str, provider_keys: &str) -> Config {
         let mut config = Config::new();
         let client = self.client();
-        let with_secret = client.kind == Kind::Web && client.certificate.is_none();
+        let with_secret = client.kind == Kind::Web && client.certificate.is_none() && client.key.is_none();
         let secret = with_secret.then_some(("client_secret", client.secret.as_str()));
         let (issuer, ca_file) = (self.issuer(), self.ca_file().display().to_string());
         let ours = [("issuer", issuer.as_str()), ("client_id", &client.client_id), ("ca_file", &ca_file)];
@@ -277,9 +290,11 @@ fn registration(product: &Product) -> Registration {
         secret_expired: false,
         client_auth: product.client_auth.clone(),
         certificate: None,
+        key: None,
         response_types: product.response_types.clone(),
         redirect_uris: Vec::new(),
         post_logout_redirect_uris: Vec::new(),
+        optional_claims: Vec::new(),
         id_token_alg: "RS256".into(),
         encryption: None,
     }

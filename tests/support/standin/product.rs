@@ -132,6 +132,9 @@ pub struct Product {
     /// Claims that the ID token lacks where an access token comes along: they are at userinfo then.
     #[serde(default)]
     pub not_beside_access_token: Vec<String>,
+    /// Claims of the ID token that it has only where they are registered (Entra's optional claims).
+    #[serde(default)]
+    pub optional_claims: Vec<String>,
     /// Scopes it knows although the metadata does not name them.
     #[serde(default)]
     pub more_scopes: Vec<String>,
@@ -218,9 +221,13 @@ pub struct Registration {
     pub client_auth: Vec<String>,
     /// The certificate (PEM) and its public key (PEM) whose assertions are taken (`private_key_jwt`).
     pub certificate: Option<(String, String)>,
+    /// The name (`kid`) and public key (PEM) of a key that the provider made, whose assertions are taken.
+    pub key: Option<(String, String)>,
     pub response_types: Vec<String>,
     pub redirect_uris: Vec<String>,
     pub post_logout_redirect_uris: Vec<String>,
+    /// Those of the product's optional claims that its ID tokens have.
+    pub optional_claims: Vec<String>,
     /// `RS256`, or `HS256` with the secret.
     pub id_token_alg: String,
     /// The public key (SPKI) to which ID tokens are encrypted, and `enc`; `alg` is RSA-OAEP-256.

@@ -119,6 +119,8 @@ impl Inner {
         for (name, value) in [("c_hash", code), ("at_hash", access_token)] {
             claims.extend(value.map(|value| (name.to_owned(), half_hash(value).into())));
         }
+        let optional = |name: &String| product.optional_claims.contains(name) && !client.optional_claims.contains(name);
+        claims.retain(|name, _| !optional(name));
         if access_token.is_some() {
             claims.retain(|name, _| !product.not_beside_access_token.contains(name));
         }
@@ -296,16 +298,23 @@ impl Inner {
         client.secret_expired.then_some("expired_secret")
     }
 
-    /// Whether an assertion is signed with the registered certificate's key, and names it by its thumbprint.
+    /// Whether an assertion is signed with the registered certificate's key, and names it by its thumbprint; or with the key
+    /// that the provider made, and names it by its `kid`.
     fn assertion_holds(&self, assertion: &str) -> bool {
-        let Some((certificate, public)) = &self.client.certificate else { return false };
-        let body: String = certificate.lines().filter(|line| !line.starts_with("---")).collect();
-        let der = STANDARD.decode(body).expect("PEM");
-        let print = |algorithm| URL_SAFE_NO_PAD.encode(ring::digest::digest(algorithm, &der));
         let Ok(header) = jsonwebtoken::decode_header(assertion) else { return false };
-        let sha1 = print(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-        let named = header.x5t.is_some_and(|x5t| x5t == sha1)
-            || header.x5t_s256.is_some_and(|x5t| x5t == print(&ring::digest::SHA256));
+        let (named, public) = match (&self.client.certificate, &self.client.key) {
+            (Some((certificate, public)), _) => {
+                let body: String = certificate.lines().filter(|line| !line.starts_with("---")).collect();
+                let der = STANDARD.decode(body).expect("PEM");
+                let print = |algorithm| URL_SAFE_NO_PAD.encode(ring::digest::digest(algorithm, &der));
+                let sha1 = print(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+                let named = header.x5t.is_some_and(|x5t| x5t == sha1)
+                    || header.x5t_s256.is_some_and(|x5t| x5t == print(&ring::digest::SHA256));
+                (named, public)
+            }
+            (None, Some((name, public))) => (header.kid.as_ref() == Some(name), public),
+            (None, None) => return false,
+        };
         let mut rules = jsonwebtoken::Validation::new(header.alg);
         rules.set_audience(&[self.product.endpoint("token_endpoint"), &self.product.issuer]);
         rules.set_issuer(&[&self.client.client_id]);

@@ -175,6 +175,11 @@ fn what_the_product_does_not_know_is_named() {
             assert!(error.contains("for a code alone"), "{error}");
         }
     }
+    let cognito = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_A";
+    let posted = refused(&entry("cognito", cognito, "response_mode = \"form_post\""), "provider.response_mode");
+    assert!(posted.contains("posts none") && posted.contains("take it away"), "{posted}");
+    assert_eq!(warnings(&entry("cognito", cognito, "response_mode = \"query\""), ""), [""; 0]);
+    assert_eq!(warnings(&entry("gitlab", "https://gitlab.com", "response_mode = \"form_post\""), ""), [""; 0]);
 }
 
 #[test]
@@ -184,7 +189,12 @@ fn lark_is_asked_in_the_one_way_that_it_takes() {
         let error = refused(&lark(&format!("client_secret = \"x\"\nclient_auth = \"{way}\"")), "provider.client_auth");
         assert!(error.contains("in the form") || error.contains("would not be used"), "{error}");
     }
-    assert!(refused(&lark(""), "provider.client_auth").contains("set `client_secret`"), "a public client");
+    let none = refused(&lark("client_auth = \"none\""), "provider.client_auth");
+    assert!(none.contains("set `client_secret`, and take"), "{none}");
+    // A line that nobody wrote is not to blame.
+    let public = load(&lark(""), "").expect_err("a public client").to_string();
+    assert!(public.contains("provider.client_secret: is needed"), "{public}");
+    assert!(!public.contains("client_auth"), "{public}");
     assert_eq!(warnings(&lark("client_secret = \"x\""), ""), [""; 0]);
 }
 

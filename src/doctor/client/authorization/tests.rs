@@ -10,12 +10,30 @@ fn seen(status: u16, headers: &[(&'static str, &str)], body: &str) -> Seen {
     for (name, value) in headers {
         answer.headers_mut().insert(*name, value.parse().expect("a value"));
     }
-    let asked = Url::parse("https://idp.example/authorize?client_id=x").expect("an address");
+    let asked = "https://idp.example/authorize?client_id=x&state=A1b2C3d4E5f6.main&nonce=N0nceN0nceN0nce";
+    let asked = Url::parse(asked).expect("an address");
     read(&answer, &asked, &Url::parse(OURS).expect("an address"))
 }
 
 fn page(text: &str) -> String {
     format!("<!DOCTYPE html><html><head><title>Login</title></head><body><p>{text}</p></body></html>")
+}
+
+#[test]
+fn what_was_made_up_for_the_request_is_not_told_where_the_provider_quotes_it() {
+    let listed = "<pre><b>error</b>: invalid_redirect_uri</pre><pre><b>error_description</b>: redirect_uri did not match</pre>\
+                  <pre><b>state</b>: A1b2C3d4E5f6.main</pre><pre><b>iss</b>: https://idp.example</pre>";
+    let Seen::Refused(failure) = seen(400, &[], &page(listed)) else { panic!("refused") };
+    assert!(failure.detail.contains("did not match") && !failure.detail.contains("iss"), "{failure:?}");
+    assert!(!failure.detail.contains("state"), "{failure:?}");
+    let quoted = r#"{"error":"unauthorized_client","request":"state=A1b2C3d4E5f6.main&nonce=N0nceN0nceN0nce"}"#;
+    let Seen::Refused(failure) = seen(400, &[], quoted) else { panic!("refused") };
+    assert!(failure.detail.contains("unauthorized_client"), "{failure:?}");
+    assert!(!failure.detail.contains("C3d4E5f6") && !failure.detail.contains("N0nce"), "{failure:?}");
+    // Words of a page that are none of ours.
+    let words = "invalid request state: unknown iss: none";
+    let Seen::Refused(failure) = seen(400, &[], &page(words)) else { panic!("refused") };
+    assert!(failure.detail.contains(words), "{failure:?}");
 }
 
 #[test]
