@@ -73,6 +73,10 @@ async fn examine(settings: &Settings, upstream: &Upstream, as_somebody: bool, re
         Ok(heard) => heard,
         Err(failed) => return report.found(unreached(upstream, &failed)),
     };
+    if is_console(&plain) {
+        let said = format!("{} is a gateway's console, which its routes with `allow` alone can show", upstream.url);
+        return report.good(place(upstream), "HTTP", said);
+    }
     let before = report.findings.len();
     redirect(settings, upstream, &plain).into_iter().for_each(|finding| report.found(finding));
     if matches!(plain.status, 400 | 403 | 421) && upstream.host_header == "preserve" {
@@ -187,6 +191,13 @@ fn redirect(settings: &Settings, upstream: &Upstream, heard: &Heard) -> Option<F
         _ => at(Weight::Hint, ", another host")
             .change("Where this is a sign-in of the app's own, turn it off: the app reads who it is from the headers."),
     })
+}
+
+/// Whether it is what the console says to whoever comes with forwarding headers and by no route of the gateway.
+fn is_console(heard: &Heard) -> bool {
+    let said: Option<serde_json::Value> = serde_json::from_slice(&heard.body).ok();
+    heard.status == Reason::ConsoleProxied.status()
+        && said.is_some_and(|said| said["reason"] == Reason::ConsoleProxied.info().code)
 }
 
 /// Apps that serve certain hosts alone answer others with an error.
