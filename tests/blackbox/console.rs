@@ -283,6 +283,19 @@ async fn through_a_proxy_the_console_is_reached_by_the_gateways_own_route_alone(
 }
 
 #[tokio::test]
+async fn the_doctor_knows_the_console_among_the_apps() {
+    let scene = scene().await;
+    examine(&scene.gateway).await;
+    let report = Person::new().open(&scene.gateway.admin_url("/doctor.json")).await.json();
+    let about = |list: &str| -> Vec<String> {
+        let all = report["last"][list].as_array().or(report["last"]["report"][list].as_array()).expect("a list");
+        all.iter().filter(|said| said["place"] == "upstream console").map(ToString::to_string).collect()
+    };
+    assert_eq!(about("findings"), [""; 0]);
+    assert!(about("good").iter().any(|said| said.contains("a gateway's console")), "{report:#}");
+}
+
+#[tokio::test]
 async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     let gateway = gateway_before("http://127.0.0.1:9", "").await;
     let pages: Vec<_> = PAGES.iter().chain(&DOCUMENTS).map(|page| format!("/{page}")).collect();
