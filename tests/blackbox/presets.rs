@@ -65,7 +65,11 @@ const AT_START: [(Which, &str, &[&str]); 16] = [
         &["lacks the slash at its end", "application/o/doorward/\""],
     ),
     (Which::Zitadel, "issuer = \"https://example-abcdef.eu1.zitadel.cloud/ui/console\"", &["has a path"]),
-    (Which::Dex, "issuer = \"https://dex.example.com/auth\"", &["is the address of the authorization endpoint"]),
+    (
+        Which::Dex,
+        "issuer = \"https://dex.example.com/auth\"",
+        &["looks like the address of the authorization endpoint"],
+    ),
 ];
 
 #[test]
