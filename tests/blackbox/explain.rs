@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::app::App;
 use crate::support::forger::{Key, now, unsigned};
 use crate::support::gateway::{Config, Gateway, doorward};
-use crate::support::person::Person;
+use crate::support::person::{Person, code_in};
 use crate::support::provider::Provider;
 use crate::support::raw::Connection;
 use crate::support::setup::{provider_table, upstream_table};
@@ -130,9 +130,7 @@ impl Scene {
         head.push_str("Connection: close\r\nContent-Length: 0\r\n\r\n");
         let mut connection = Connection::open(self.gateway.address()).await;
         let reply = connection.send(head).await.reply().await.expect("an answer");
-        let text = reply.text();
-        let code = text.find("DW-").and_then(|at| text.get(at..at + 7)).unwrap_or_default();
-        (reply.status, code.to_owned())
+        (reply.status, code_in(&reply.text()))
     }
 }
 

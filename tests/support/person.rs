@@ -79,9 +79,7 @@ impl Answer {
 
     /// The first reason code in the body.
     pub fn reason(&self) -> String {
-        let text = self.text();
-        let code = text.match_indices("DW-").map(|(at, _)| &text[at..]).find_map(|rest| rest.get(..7));
-        code.unwrap_or_default().to_owned()
+        code_in(&self.text())
     }
 
     /// The reference of the refusal that it shows, by which log lines and the kept refusal are found: of a page or of JSON.
@@ -335,3 +333,10 @@ pub const IMAGE: [(&str, &str); 4] = [
 
 /// What curl sends.
 pub const CURL: [(&str, &str); 2] = [("accept", "*/*"), ("user-agent", "curl/8.5.0")];
+
+/// The first reason code in `text`, or nothing. Random words may hold its first letters, too.
+pub fn code_in(text: &str) -> String {
+    let codes = text.match_indices("DW-").filter_map(|(at, _)| text.get(at..at + 7));
+    let mut codes = codes.filter(|code| code.bytes().skip(3).all(|digit| digit.is_ascii_digit()));
+    codes.next().unwrap_or_default().to_owned()
+}
