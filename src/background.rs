@@ -171,7 +171,7 @@ mod tests {
             (seen.len() == 2).then_some(Duration::from_secs(3600))
         });
         let watching = async {
-            for (done, least, most) in [(1, 0, 1), (2, 2800, 4400)] {
+            for (done, least, most) in [(1, 0, 600), (2, 2800, 4400)] {
                 while seen.lock().expect("not poisoned").len() < done {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
