@@ -9,6 +9,7 @@ use pingora_proxy::Session;
 
 use super::forwarded::Origin;
 use super::request::{self, CanonicalRequest};
+use super::upgrade::Switched;
 use super::watch::Watched;
 use super::{Gateway, client_address, listener};
 use crate::authn::Program;
@@ -30,6 +31,8 @@ pub struct Way {
     /// Which of the app's addresses was tried first, and how many failed to connect.
     pub(super) first_address: Option<usize>,
     pub(super) tries: usize,
+    /// Where a WebSocket is asked for: whether the app said yes.
+    pub(super) switched: Option<Switched>,
     /// What the app is told of the person.
     pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
@@ -75,6 +78,7 @@ impl Way {
             route: None,
             first_address: None,
             tries: 0,
+            switched: None,
             identity: Vec::new(),
             program: None,
             user: None,

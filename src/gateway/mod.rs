@@ -50,6 +50,7 @@ use headers::{Sanitiser, take_parts};
 pub use rehearsal::Rehearsal;
 use request::CanonicalRequest;
 use route::Routes;
+use upgrade::Switched;
 use upstream::{HostHeader, Upstream};
 
 /// The gateway: what it was configured to be, compiled.
@@ -315,7 +316,7 @@ impl Gateway {
             error
         })?;
         if session.is_upgrade_req() {
-            upgrade::prepare(&mut peer);
+            way.switched = Some(upgrade::prepare(&mut peer));
         }
         Ok(peer)
     }
@@ -349,6 +350,7 @@ impl Gateway {
         {
             // From here on silence is as natural on the client's side as on the app's.
             session.set_read_timeout(Some(upstream.stream_idle()));
+            way.switched.iter().for_each(Switched::note);
         }
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {

@@ -5,12 +5,14 @@
 //! and closes both connections. An app answers that soon where the gateway's thread had to wait for its turn.
 //!
 //! Promise: on these connections an answer is read some moments after what was written last, by when all that was to be
-//! passed on has been. None of them comes from the pool, or goes there.
+//! passed on has been. None of them comes from the pool, or goes there; and none that did not become a WebSocket keeps a port
+//! of the gateway's when it has ended, or one client could use them all up on one connection of its own.
 
 use std::fmt::Debug;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,21 +25,40 @@ use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSo
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 
 /// How often a reader is told to come again after something was written. Once suffices, unless tokio makes the task give way
 /// to others in that very moment.
 const MOMENTS: u8 = 3;
 
+/// Whether the app said yes, for the connection and for the request that goes over it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Switched(Arc<AtomicBool>);
+
+impl Switched {
+    pub(super) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Has `peer` connected to for a WebSocket.
-pub(super) fn prepare(peer: &mut HttpPeer) {
-    peer.options.custom_l4 = Some(Arc::new(Connector { within: peer.options.connection_timeout }));
+pub(super) fn prepare(peer: &mut HttpPeer) -> Switched {
+    let switched = Switched::default();
+    let within = peer.options.connection_timeout;
+    peer.options.custom_l4 = Some(Arc::new(Connector { within, switched: switched.clone() }));
     peer.options.idle_timeout = Some(Duration::ZERO);
     peer.group_key = !peer.group_key;
+    switched
 }
 
 #[derive(Debug)]
 struct Connector {
     within: Option<Duration>,
+    switched: Switched,
 }
 
 #[async_trait]
@@ -49,10 +70,10 @@ impl L4Connect for Connector {
                     let stream = ext::connect(address, None).await?;
                     // Without it a small message waits for the acknowledgement of the one before. It is no reason to fail.
                     let _ = stream.set_nodelay(true);
-                    Ok(unhurried(stream))
+                    Ok(self.unhurried(stream))
                 }
                 SocketAddr::Unix(address) => match address.as_pathname() {
-                    Some(path) => ext::connect_uds(path).await.map(unhurried),
+                    Some(path) => ext::connect_uds(path).await.map(|stream| self.unhurried(stream)),
                     None => Error::e_explain(ErrorType::ConnectError, "a socket without a path"),
                 },
             }
@@ -67,21 +88,47 @@ impl L4Connect for Connector {
     }
 }
 
-fn unhurried<S>(stream: S) -> Stream
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static,
-{
-    VirtualSocketStream::new(Box::new(Unhurried { stream, moments: 0 })).into()
+impl Connector {
+    fn unhurried<S: Socket>(&self, stream: S) -> Stream {
+        let switched = self.switched.clone();
+        VirtualSocketStream::new(Box::new(Unhurried { stream, moments: 0, switched })).into()
+    }
+}
+
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static {
+    /// Has it end at once when it is closed, and not keep its port for a while (RFC 9293 §3.6).
+    fn end_at_once(&self);
+}
+
+impl Socket for TcpStream {
+    fn end_at_once(&self) {
+        // It ends either way.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Socket for UnixStream {
+    fn end_at_once(&self) {}
 }
 
 /// A stream that is read some moments after it was written to.
 #[derive(Debug)]
-struct Unhurried<S> {
+struct Unhurried<S: Socket> {
     stream: S,
     moments: u8,
+    switched: Switched,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Unhurried<S> {
+impl<S: Socket> Drop for Unhurried<S> {
+    fn drop(&mut self) {
+        // The answer was read, or nobody wants it any more. On a WebSocket a last message may still be on its way.
+        if !self.switched.get() {
+            self.stream.end_at_once();
+        }
+    }
+}
+
+impl<S: Socket> AsyncRead for Unhurried<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Some(left) = self.moments.checked_sub(1) {
             self.moments = left;
@@ -92,7 +139,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Unhurried<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Unhurried<S> {
+impl<S: Socket> AsyncWrite for Unhurried<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.moments = MOMENTS;
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -103,11 +150,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Unhurried<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What has ended in order keeps its port, however it is closed then.
+        if !self.switched.get() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug> VirtualSocket for Unhurried<S> {
+impl<S: Socket> VirtualSocket for Unhurried<S> {
     /// What there is to set was set when it was connected.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())

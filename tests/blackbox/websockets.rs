@@ -10,11 +10,14 @@ use crate::support::app::App;
 use crate::support::gateway::Config;
 use crate::support::in_time;
 use crate::support::person::Person;
-use crate::support::raw::get;
+use crate::support::raw::{Connection, get};
 use crate::support::setup::{gateway_before, scene};
 use crate::support::tls::Authority;
 
 const PUBLIC: &str = "[[route]]\naccess = \"public\"\n";
+const ASKS: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const YES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
 
 #[tokio::test]
 async fn a_websocket_echoes_and_the_app_knows_who_it_is() {
@@ -50,7 +53,6 @@ async fn a_websocket_echoes_and_the_app_knows_who_it_is() {
 /// An app may have answered by the time the gateway looks for an answer: this one does before it was asked.
 #[tokio::test]
 async fn a_websocket_lives_however_soon_the_app_says_yes() {
-    const YES: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello";
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
@@ -68,11 +70,9 @@ async fn a_websocket_lives_however_soon_the_app_says_yes() {
         }
     });
     let gateway = gateway_before(&url, PUBLIC).await;
-    let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     for n in 0..300 {
         let mut client = tokio::net::TcpStream::connect(gateway.address()).await.expect("connect");
-        client.write_all(get("/ws", lines).as_bytes()).await.expect("sent");
+        client.write_all(get("/ws", ASKS).as_bytes()).await.expect("sent");
         let (mut text, mut asked) = (Vec::new(), false);
         while !text.ends_with(b"still there") {
             let read = in_time("what the app says", client.read_buf(&mut text)).await.expect("read");
@@ -132,4 +132,36 @@ async fn a_websocket_whose_client_says_nothing_for_long_stays_open() {
     socket.send(Message::text("still")).await.expect("sent");
     let echo = in_time("the echo", socket.next()).await.expect("a message").expect("a message");
     assert_eq!(echo, Message::text("still"));
+}
+
+/// How many ports of this host are kept for ended connections to `port` (`TIME_WAIT` is 06 in the kernel's table).
+fn ports_kept_towards(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    let remote = format!(":{port:04X} 06");
+    table.lines().filter(|line| line.contains(&remote)).count()
+}
+
+/// One client on one connection could use up all ports to an app otherwise, by asking for WebSockets where there are none.
+#[tokio::test]
+async fn a_websocket_that_the_app_does_not_open_takes_no_port_and_nothing_of_the_answer() {
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().expect("a folder"));
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).expect("PEM");
+    let plain = App::start().await;
+    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"http/1.1"])).await;
+    let nobody = "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n";
+    for (url, port) in [
+        (plain.url(), plain.address.port()),
+        (format!("https://127.0.0.1:{}\"\ntls_ca_file = \"{}", tls.address.port(), ca.display()), tls.address.port()),
+    ] {
+        let gateway = Config::new().add(nobody).add(&format!("[[upstream]]\nurl = \"{url}\"\n{PUBLIC}")).start().await;
+        let mut client = Connection::open(gateway.address()).await;
+        for n in 0..30 {
+            let target = if n % 3 == 0 { "/download?bytes=3000000" } else { "/elsewhere" };
+            let answer = client.send(get(target, ASKS)).await.reply().await.expect("an answer");
+            assert_eq!(answer.status, 200, "{url}: {}", answer.text());
+            assert!(n % 3 != 0 || answer.body.len() == 3_000_000, "{url}: {} bytes", answer.body.len());
+        }
+        assert_eq!(ports_kept_towards(port), 0, "{url}");
+    }
 }
