@@ -16,6 +16,7 @@ pub fn name(error: &Error, url: Option<&AppUrl>) -> Failure {
     let app = App { error, url, words: words(error) };
     match reason {
         Reason::UpstreamTls => app.tls(),
+        Reason::UpstreamUnreachable if *error.root_etype() == BindError => app.no_port(),
         Reason::UpstreamUnreachable => Failure::new(reason, app.unreachable()),
         Reason::UpstreamTimeout => {
             Failure::new(reason, format!("{} says nothing in time, {}", app.called(), app.when()))
@@ -40,6 +41,8 @@ fn reason(error: &Error) -> Reason {
         TLSHandshakeFailure | InvalidCert | HandshakeError => Reason::UpstreamTls,
         ConnectTimedout | TLSHandshakeTimedout | ConnectRefused | ConnectNoRoute | ConnectError | SocketError
         | BindError => Reason::UpstreamUnreachable,
+        // What the library could not even begin to connect with.
+        InternalError if matches!(error.root_etype(), BindError | SocketError) => Reason::UpstreamUnreachable,
         ReadTimedout | WriteTimedout => Reason::UpstreamTimeout,
         _ if *error.esource() == ErrorSource::Upstream => Reason::UpstreamBroke,
         InvalidHTTPHeader => Reason::HeaderMalformed,
@@ -80,6 +83,17 @@ impl App<'_> {
             ConnectNoRoute => format!("there is no way to {address}"),
             _ => format!("no connection to {address}: {}", cause(self.error).unwrap_or_else(|| self.words.clone())),
         }
+    }
+
+    /// The gateway's own lack, which the app knows nothing of.
+    fn no_port(&self) -> Failure {
+        let said = cause(self.error).unwrap_or_else(|| self.words.clone());
+        let detail =
+            format!("the gateway's host has no free port (or address) to connect to {} from: {said}", self.called());
+        Failure::new(Reason::UpstreamUnreachable, detail).remedied(
+            "See with `ss -tan` who holds so many connections to the app; widen `net.ipv4.ip_local_port_range` on the \
+             gateway's host. Where the app's address is one of IPv6, see that the host has one, too.",
+        )
     }
 
     fn tls(&self) -> Failure {
@@ -184,4 +198,27 @@ fn cause(error: &Error) -> Option<String> {
     }
     let cause = error.cause.as_ref()?;
     Some(cause.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateways_own_lack_of_ports_is_not_told_as_the_apps_fault() {
+        let url: AppUrl = "http://10.0.0.7:8080".parse().expect("an address");
+        let missing = || {
+            let cause = std::io::Error::from_raw_os_error(99);
+            Error::because(BindError, "Fail to connect to 10.0.0.7:8080", cause)
+        };
+        let wrapped = || Error::because(InternalError, "Fail to connect to addr: 10.0.0.7:8080", missing());
+        for mut error in [missing(), wrapped()] {
+            error.as_up();
+            let named = name(&error, Some(&url));
+            assert_eq!(named.reason, Reason::UpstreamUnreachable, "{}", named.detail);
+            let detail = "the gateway's host has no free port (or address) to connect to http://10.0.0.7:8080 from: ";
+            assert!(named.detail.starts_with(detail), "{}", named.detail);
+            assert!(named.remedy().contains("ip_local_port_range"), "{}", named.remedy());
+        }
+    }
 }
