@@ -1,5 +1,7 @@
 //! What went wrong between client, gateway and app, by name.
 
+use std::time::Duration;
+
 use pingora_core::ErrorType::*;
 use pingora_core::{BError, Error, ErrorSource};
 
@@ -24,6 +26,14 @@ pub fn name(error: &Error, url: Option<&AppUrl>) -> Failure {
         Reason::UpstreamBroke => app.broke(),
         _ => Failure::new(reason, app.words),
     }
+}
+
+/// The end of a WebSocket on which nobody said anything, neither the client nor the app at `url`.
+pub fn silent(url: &AppUrl, idle: Duration) -> Failure {
+    let detail = format!("nothing came on the WebSocket to {url} for {}s", idle.as_secs_f32());
+    Failure::new(Reason::UpstreamTimeout, detail).remedied(
+        "Have the app or its client send a ping more often, or raise `stream_idle` of the app's `[[upstream]]`.",
+    )
 }
 
 fn reason(error: &Error) -> Reason {

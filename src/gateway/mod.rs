@@ -390,17 +390,27 @@ impl Gateway {
         error
     }
 
+    fn name(&self, error: &Error, session: &Session, way: &Way) -> Failure {
+        let upstream = self.upstream(way);
+        match upstream {
+            Some(upstream) if switched(session) && *error.etype() == ErrorType::ReadTimedout => {
+                failure::silent(upstream.url(), upstream.stream_idle())
+            }
+            _ => failure::name(error, upstream.map(Upstream::url)),
+        }
+    }
+
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, way: &mut Way) -> FailToProxy {
         let named = match std::mem::replace(&mut way.outcome, WayOutcome::Passed) {
             WayOutcome::Refused(failure) => failure,
-            _ => failure::name(error, self.upstream(way).map(|upstream| upstream.url())),
+            _ => self.name(error, session, way),
         };
         let gone = named.reason == Reason::ClientGone;
         if let Some(index) = way.route.filter(|_| !gone && way.counts() && named.reason.code().starts_with("DW-21")) {
             let upstream = &self.upstreams[self.routes[index].upstream].name;
             metrics().upstream_errors.with_label_values(&[upstream.as_str(), named.reason.code()]).inc();
         }
-        let begun = session.response_written().is_some_and(|head| !head.status.is_informational());
+        let begun = switched(session) || session.response_written().is_some_and(|head| !head.status.is_informational());
         let status = named.reason.status();
         let cookies = std::mem::take(&mut way.cookies);
         if !begun && !gone {
@@ -454,6 +464,11 @@ fn asks_before(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Whether the connection is a WebSocket's by now: what is written there is no answer any more.
+fn switched(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 /// Whether long silence is natural for this request.

@@ -10,7 +10,7 @@ use crate::support::app::App;
 use crate::support::gateway::Config;
 use crate::support::in_time;
 use crate::support::person::Person;
-use crate::support::raw::{Connection, get};
+use crate::support::raw::{Connection, RawApp, get};
 use crate::support::setup::{gateway_before, scene};
 use crate::support::tls::Authority;
 
@@ -164,4 +164,15 @@ async fn a_websocket_that_the_app_does_not_open_takes_no_port_and_nothing_of_the
         }
         assert_eq!(ports_kept_towards(port), 0, "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_silent_websocket_ends_by_name_and_with_no_word_of_the_gateways_in_it() {
+    let app = RawApp::start(YES, false).await;
+    let gateway = gateway_before(&app.url(), &format!("{PUBLIC}[timeouts]\nstream_idle = \"1s\"\n")).await;
+    let rest = Connection::open(gateway.address()).await.send(get("/ws", ASKS)).await.rest().await;
+    let rest = String::from_utf8_lossy(&rest).into_owned();
+    assert!(rest.starts_with("HTTP/1.1 101 ") && rest.ends_with("\r\n\r\nhello"), "{rest}");
+    gateway.log_line(&["/ws", "reason=DW-2104", "nothing came on the WebSocket"]).await;
+    assert!(!gateway.log_text().contains("already sent"), "{}", gateway.log_text());
 }
