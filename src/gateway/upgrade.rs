@@ -111,7 +111,7 @@ impl Socket for UnixStream {
     fn end_at_once(&self) {}
 }
 
-/// A stream that is read some moments after it was written to.
+/// A stream that is read some moments after it was written to, until it is a WebSocket's.
 #[derive(Debug)]
 struct Unhurried<S: Socket> {
     stream: S,
@@ -130,7 +130,8 @@ impl<S: Socket> Drop for Unhurried<S> {
 
 impl<S: Socket> AsyncRead for Unhurried<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(left) = self.moments.checked_sub(1) {
+        // Not on a WebSocket: a client that writes without end would keep all the app says from being read.
+        if let Some(left) = self.moments.checked_sub(1).filter(|_| !self.switched.get()) {
             self.moments = left;
             cx.waker().wake_by_ref();
             return Poll::Pending;
