@@ -286,6 +286,10 @@ impl Gateway {
     /// Steps 1 to 7, and the answer where it is the gateway's own: then `true`.
     async fn request_filter(&self, session: &mut Session, way: &mut Way) -> Result<bool> {
         listener::head_was_read();
+        let head = session.req_header();
+        if head.headers.contains_key(header::UPGRADE) && !upgrade::is_named(&head.headers) {
+            session.req_header_mut().remove_header(&header::UPGRADE);
+        }
         let step = self.decide(session, way).await;
         // On a public route nothing is decided that would be worth a look at the clock.
         if way.authenticated || !matches!(step, Step::Forward) {

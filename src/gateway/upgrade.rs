@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::{HeaderMap, header};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::ext;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -43,6 +44,12 @@ impl Switched {
     fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Whether `Connection` names the `Upgrade` that came. Where it does not, no upgrade is asked for (RFC 9110 §7.8).
+pub(super) fn is_named(headers: &HeaderMap) -> bool {
+    let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
 }
 
 /// Has `peer` connected to for a WebSocket.

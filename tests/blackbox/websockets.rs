@@ -214,3 +214,24 @@ async fn a_client_that_writes_without_end_keeps_nothing_that_the_app_says_from_c
     }
     writing.abort();
 }
+
+/// Nor is one asked for by whoever sends `Upgrade` alone (RFC 9110 §7.8).
+#[tokio::test]
+async fn an_upgrade_that_connection_does_not_name_reaches_no_app() {
+    let app = App::start().await;
+    let gateway = gateway_before(&app.url(), PUBLIC).await;
+    for (n, (lines, passes)) in [
+        ("Upgrade: websocket\r\n", false),
+        ("Connection: close\r\nUpgrade: websocket\r\n", false),
+        ("Connection: keep-alive\r\nConnection: x-y, uPGRADE\r\nUpgrade: websocket\r\n", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let target = format!("/asked/{n}");
+        let answer = Connection::open(gateway.address()).await.send(get(&target, lines)).await.reply().await;
+        assert_eq!(answer.expect("an answer").status, 200, "{lines}");
+        let seen = app.seen_at(&target);
+        assert_eq!(!seen[0].all("upgrade").is_empty(), passes, "{lines}: {:?}", seen[0].headers);
+    }
+}
