@@ -23,7 +23,7 @@ use pingora_core::protocols::l4::ext;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::upstreams::peer::{ALPN, HttpPeer, Peer};
 use pingora_core::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -59,6 +59,10 @@ pub(super) fn prepare(peer: &mut HttpPeer) -> Switched {
     peer.options.custom_l4 = Some(Arc::new(Connector { within, switched: switched.clone() }));
     peer.options.idle_timeout = Some(Duration::ZERO);
     peer.group_key = !peer.group_key;
+    // HTTP/2 knows no such upgrade (RFC 9113 §8.6): an app that offers both is spoken to in the one that does.
+    if peer.tls() {
+        peer.options.alpn = ALPN::H1;
+    }
     switched
 }
 

@@ -89,7 +89,7 @@ async fn a_websocket_reaches_an_app_over_tls_and_on_a_unix_socket_and_one_that_i
     let (authority, dir) = (Authority::new(), tempfile::tempdir().expect("a folder"));
     let (ca, path) = (dir.path().join("ca.pem"), dir.path().join("app.sock"));
     std::fs::write(&ca, authority.pem()).expect("PEM");
-    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"http/1.1"])).await;
+    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"h2", b"http/1.1"])).await;
     let _unix = App::start_unix(&path).await;
     let (over_tls, on_socket) =
         (format!("https://127.0.0.1:{}\"\ntls_ca_file = \"{}", tls.address.port(), ca.display()), path.display());
@@ -148,7 +148,7 @@ async fn a_websocket_that_the_app_does_not_open_takes_no_port_and_nothing_of_the
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).expect("PEM");
     let plain = App::start().await;
-    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"http/1.1"])).await;
+    let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"h2", b"http/1.1"])).await;
     let nobody = "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n";
     for (url, port) in [
         (plain.url(), plain.address.port()),
