@@ -17,8 +17,8 @@ macro_rules! requests {
             "Content-Length or Transfer-Encoding is doubled, lists several values, comes together with the other, or names something else than `chunked`.",
             "Send one Content-Length or `Transfer-Encoding: chunked` (RFC 9112 §6).";
         HeaderMalformed = "DW-1005", 400, Attacker, "A header cannot be read",
-            "The head of the request has a bare line feed or carriage return, or a control character in a value.",
-            "End lines with CR LF and send only visible characters in values (RFC 9112 §2.2).";
+            "The head of the request has a bare line feed or carriage return, or a control character in a value; or `Connection` names a header that decides, such as `X-Forwarded-For`.",
+            "End lines with CR LF and send only visible characters in values (RFC 9112 §2.2); name in `Connection` only headers that are meant for the next hop (RFC 9110 §7.6.1).";
         HeaderDoubled = "DW-1006", 400, Attacker, "A header that decides came twice",
             "Two `Authorization` headers, or two of another header of which only one can be meant.",
             "Send it once.";
