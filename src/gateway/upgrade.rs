@@ -176,3 +176,34 @@ impl<S: Socket> VirtualSocket for Unhurried<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Reads a byte right after one was written, and tells whether there was one.
+    async fn reads_after_a_write(socket: &mut Unhurried<UnixStream>) -> bool {
+        socket.stream.readable().await.expect("what the app says");
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut *socket).poll_write(cx, b"!").is_ready());
+            Poll::Ready(Pin::new(&mut *socket).poll_read(cx, &mut buf).is_ready())
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn a_client_that_writes_without_end_keeps_nothing_on_a_websocket_from_being_read() {
+        let (stream, mut app) = UnixStream::pair().expect("a pair");
+        app.write_all(b"??").await.expect("sent");
+        let mut socket = Unhurried { stream, moments: 0, switched: Switched::default() };
+        assert!(!reads_after_a_write(&mut socket).await, "the answer is read some moments later");
+        socket.switched.note();
+        assert!(reads_after_a_write(&mut socket).await);
+    }
+}

@@ -177,45 +177,7 @@ async fn a_silent_websocket_ends_by_name_and_with_no_word_of_the_gateways_in_it(
     assert!(!gateway.log_text().contains("already sent"), "{}", gateway.log_text());
 }
 
-#[tokio::test]
-async fn a_client_that_writes_without_end_keeps_nothing_that_the_app_says_from_coming() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let (told, telling) = tokio::sync::oneshot::channel::<()>();
-    tokio::spawn(async move {
-        let (mut app, _) = listener.accept().await.expect("the gateway");
-        app.write_all(YES.as_bytes()).await.expect("the answer");
-        let (mut read, mut write) = app.into_split();
-        tokio::spawn(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
-        telling.await.expect("the client writes");
-        write.write_all(b"heard").await.expect("sent");
-        std::future::pending::<()>().await
-    });
-    let gateway = gateway_before(&url, PUBLIC).await;
-    let mut client = tokio::net::TcpStream::connect(gateway.address()).await.expect("connect");
-    client.write_all(get("/ws", ASKS).as_bytes()).await.expect("sent");
-    let (mut read, mut write) = client.into_split();
-    let mut text = Vec::new();
-    while !text.ends_with(b"hello") {
-        assert!(in_time("the app's yes", read.read_buf(&mut text)).await.expect("read") > 0);
-    }
-    let (begun, beginning) = tokio::sync::oneshot::channel();
-    let writing = tokio::spawn(async move {
-        for _ in 0..200 {
-            write.write_all(&[0; 16 * 1024]).await.expect("sent");
-        }
-        begun.send(()).expect("awaited");
-        while write.write_all(&[0; 16 * 1024]).await.is_ok() {}
-    });
-    in_time("much that is written", beginning).await.expect("begun");
-    told.send(()).expect("the app waits");
-    while !text.ends_with(b"heard") {
-        assert!(in_time("what the app says", read.read_buf(&mut text)).await.expect("read") > 0);
-    }
-    writing.abort();
-}
-
-/// Nor is one asked for by whoever sends `Upgrade` alone (RFC 9110 §7.8).
+/// No WebSocket is asked for by whoever sends `Upgrade` alone (RFC 9110 §7.8).
 #[tokio::test]
 async fn an_upgrade_that_connection_does_not_name_reaches_no_app() {
     let app = App::start().await;
