@@ -22,10 +22,16 @@ const UNASKED: &str = "whether it believes identity headers: with `--try-identit
 /// Whom the app is told of.
 const NOBODY: &str = "doorward-doctor";
 
-/// All of them beside each other: one that is dead hides nothing of the others.
+/// All of them beside each other: one that is dead hides nothing of the others. An app at whose address nobody should be
+/// answered from here has to answer nobody here: it is not asked as the gateway would.
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
     let as_somebody = scope.identity_headers;
-    let apps = config.settings.upstream.iter().map(|upstream| {
+    let (closed_here, asked): (Vec<_>, Vec<_>) =
+        config.settings.upstream.iter().partition(|upstream| scope.closed.contains(&upstream.url));
+    for upstream in closed_here {
+        report.skipped(place(upstream), "", "whether it works: by `--app-address` nobody should be answered there");
+    }
+    let apps = asked.into_iter().map(|upstream| {
         let (config, upstream, place) = (Arc::clone(config), upstream.clone(), place(upstream));
         let check = async move |report: &mut Report| {
             examine(&config.settings, &upstream, as_somebody, report).await;

@@ -255,6 +255,32 @@ async fn an_app_that_believes_whoever_reaches_it_has_to_be_reached_by_the_gatewa
     examine(&config, "upstream", &["--app-address", &closed]).await.is_well();
 }
 
+/// The lines of the shell that `docs/doctor.md` has one type elsewhere, for the app at `url`.
+fn typed_elsewhere(url: &str) -> String {
+    let page = include_str!("../../docs/doctor.md");
+    let block = page.split("```").find(|block| block.contains("doctor --only upstream --app-address"));
+    let lines = block.expect("the recipe is in the docs").trim();
+    assert!(lines.contains("http://app.internal:3000"), "{lines}");
+    lines.replace("http://app.internal:3000", url)
+}
+
+#[tokio::test]
+async fn the_recipe_for_another_machine_works_as_it_is_typed() {
+    let program = Path::new(env!("CARGO_BIN_EXE_doorward")).parent().expect("a folder").display();
+    let elsewhere = tempfile::tempdir().expect("an empty folder");
+    let app = App::start().await;
+    let closed = format!("http://127.0.0.1:{}", free_port());
+    for (url, code, said) in [(closed, 0, "nobody answers"), (app.url(), 4, "DW-9053")] {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", &typed_elsewhere(&url)]).current_dir(elsewhere.path()).kill_on_drop(true);
+        shell.env_clear().env("PATH", format!("{program}:/usr/bin:/bin"));
+        let output = tokio::time::timeout(PATIENCE, shell.output()).await.expect("it ends").expect("the doctor");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(said) && !told.contains("DW-2101"), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn no_app_hears_of_somebody_unless_that_is_asked_for() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
