@@ -23,14 +23,15 @@ const UNASKED: &str = "whether it believes identity headers: with `--try-identit
 const NOBODY: &str = "doorward-doctor";
 
 /// All of them beside each other: one that is dead hides nothing of the others. An app at whose address nobody should be
-/// answered from here has to answer nobody here: it is not asked as the gateway would, unless
-/// somebody wants to know whom it believes.
+/// answered from here has to answer nobody here: it is not asked as the gateway would, unless it is
+/// to be asked as somebody.
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
     let as_somebody = scope.identity_headers;
     let (closed_here, asked): (Vec<_>, Vec<_>) =
         config.settings.upstream.iter().partition(|upstream| !as_somebody && scope.closed.contains(&upstream.url));
     for upstream in closed_here {
         report.skipped(place(upstream), "", "whether it works: by `--app-address` nobody should be answered there");
+        report.skipped(place(upstream), "identity", UNASKED);
     }
     let apps = asked.into_iter().map(|upstream| {
         let (config, upstream, place) = (Arc::clone(config), upstream.clone(), place(upstream));
