@@ -14,7 +14,7 @@ use crate::config::model::{Route, Settings, Upstream};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::Reason;
-use crate::tls_fault::TlsFault;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 
 /// Why an app was not asked as somebody.
 const UNASKED: &str = "whether it believes identity headers: with `--try-identity-headers`, or its box on the console, it \
@@ -155,9 +155,10 @@ fn somebody(settings: &Settings) -> Vec<String> {
 }
 
 fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
+    let fault = TlsFault::of(&failed.why).filter(|_| failed.step == "TLS");
     let reason = match failed.step {
         "DNS" => Reason::UpstreamUnresolved,
-        "TLS" if TlsFault::of(&failed.why) == Some(TlsFault::NoTls) => Reason::UpstreamScheme,
+        "TLS" if fault == Some(TlsFault::NoTls) => Reason::UpstreamScheme,
         "TLS" => Reason::UpstreamTls,
         "HTTP" => Reason::UpstreamBroke,
         "answer" => Reason::UpstreamTimeout,
@@ -166,7 +167,11 @@ fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
     let seen = format!("{}: {}", upstream.url, failed.why);
     // Some take their time for the first request.
     let weight = if failed.step == "answer" { Weight::Warning } else { Weight::Broken };
-    Finding::new(weight, reason, place(upstream), seen).at(failed.step)
+    let finding = Finding::new(weight, reason, place(upstream), seen).at(failed.step);
+    match fault {
+        Some(TlsFault::AuthorityAsServer) => finding.change(MAKE_SERVERS),
+        _ => finding,
+    }
 }
 
 /// Where the app sends a browser, where that is another address than the public one.

@@ -11,7 +11,7 @@ use crate::support::broken::{Deployment, FROM_THE_GATEWAY, Fault, PAGE};
 use crate::support::forger::Forger;
 use crate::support::free_port;
 use crate::support::provider::Provider;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Leaf};
 
 const APP: Fault<'static> = Fault { code: "DW-2101", seen: "", change: "url", part: "upstream" };
 const START: Fault<'static> = Fault { code: "DW-7002", seen: "", change: "", part: "configuration" };
@@ -49,6 +49,22 @@ async fn the_certificate_of_the_app_is_of_an_unknown_authority() {
     broken.refuses(Fault { code: "DW-2103", seen: "UnknownIssuer", change: "tls_ca_file", ..APP }, opens).await;
     let ca = broken.file("app-ca.pem", &authority.pem());
     broken.set("upstream.tls_ca_file", ca).works(opens).await;
+}
+
+#[tokio::test]
+async fn the_certificate_of_the_app_is_an_authoritys() {
+    let own = Leaf::self_signed_authority("localhost");
+    let app = App::start_tls(own.server(&[b"http/1.1"])).await;
+    let mut broken = Deployment::without_provider().await;
+    let ca = broken.file("app-ca.pem", &own.certificate);
+    broken.set("route.0.access", "public").set("upstream.url", format!("https://localhost:{}", app.address.port()));
+    let fault = Fault { code: "DW-2103", seen: "CaUsedAsEndEntity", change: "CA:FALSE", ..APP };
+    broken.set("upstream.tls_ca_file", ca).refuses(fault, opens).await;
+    // As it is told: the same, and not an authority's.
+    let own = Leaf::self_signed("localhost");
+    let app = App::start_tls(own.server(&[b"http/1.1"])).await;
+    broken.file("app-ca.pem", &own.certificate);
+    broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).works(opens).await;
 }
 
 #[tokio::test]
