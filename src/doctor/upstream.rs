@@ -55,8 +55,11 @@ fn place(upstream: &Upstream) -> String {
 }
 
 fn peer(upstream: &Upstream) -> Peer {
-    let tls = Tls { server_name: upstream.tls_server_name.clone(), ca_file: upstream.tls_ca_file.clone() };
-    peer_at(&upstream.url, tls)
+    peer_at(&upstream.url, tls(upstream))
+}
+
+fn tls(upstream: &Upstream) -> Tls {
+    Tls { server_name: upstream.tls_server_name.clone(), ca_file: upstream.tls_ca_file.clone() }
 }
 
 fn peer_at(url: &AppUrl, tls: Tls) -> Peer {
@@ -78,7 +81,14 @@ async fn examine(settings: &Settings, upstream: &Upstream, as_somebody: bool, re
     }
     let target = target(settings, upstream);
     let plain = match wire::ask(&peer, &request(settings, upstream, &target, &[])).await {
+        // So do nginx and Go; others hang up, or say it by an alert.
+        Ok(heard) if heard.status == 400 && speaks_tls(upstream).await => {
+            return report.found(without_tls(upstream, &heard.named()));
+        }
         Ok(heard) => heard,
+        Err(failed) if failed.step == "HTTP" && speaks_tls(upstream).await => {
+            return report.found(without_tls(upstream, &failed.why));
+        }
         Err(failed) => return report.found(unreached(upstream, &failed)),
     };
     if is_console(&plain) {
@@ -172,6 +182,20 @@ fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
         Some(TlsFault::AuthorityAsServer) => finding.change(MAKE_SERVERS),
         _ => finding,
     }
+}
+
+/// Whether what is written with http:// speaks TLS, whatever its certificate is.
+async fn speaks_tls(upstream: &Upstream) -> bool {
+    let AppUrl::Tcp { scheme: AppScheme::Http, host, port } = &upstream.url else { return false };
+    let peer = Peer::Tcp { host: host.clone(), port: *port, tls: Some(tls(upstream)) };
+    let told = |why: &str| ["invalid peer certificate", "received fatal alert"].iter().any(|words| why.contains(words));
+    wire::reach(&peer).await.map_or_else(|failed| failed.step == "TLS" && told(&failed.why), |()| true)
+}
+
+fn without_tls(upstream: &Upstream, heard: &str) -> Finding {
+    let seen = format!("{} speaks TLS, and was spoken to without ({heard})", upstream.url);
+    let finding = Finding::new(Weight::Broken, Reason::UpstreamScheme, place(upstream), seen).at("HTTP");
+    finding.change("Write https:// in the `url` of the app's `[[upstream]]`: it speaks TLS there.")
 }
 
 /// Where the app sends a browser, where that is another address than the public one.

@@ -82,8 +82,7 @@ async fn http_is_written_and_the_app_speaks_tls() {
     let app = App::start_tls(authority.leaf(&["localhost"]).server(&[b"http/1.1"])).await;
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").set("upstream.url", format!("http://localhost:{}", app.address.port()));
-    let fault = Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", part: FROM_THE_GATEWAY };
-    broken.refuses(fault, opens).await;
+    broken.refuses(Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", ..APP }, opens).await;
     let ca = broken.file("app-ca.pem", &authority.pem());
     broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).set("upstream.tls_ca_file", ca);
     broken.works(opens).await;

@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::PATIENCE;
 use crate::support::app::App;
@@ -323,6 +325,43 @@ async fn what_apps_and_providers_say_moves_no_cursor_of_the_terminal() {
     }
     assert!(seen.contains("[2J"), "what they say is shown: {seen}");
     assert!(!seen.contains(|c: char| c != '\n' && c.is_control()), "{seen:?}");
+}
+
+/// An app that speaks TLS, and to whoever does not it does `otherwise`.
+async fn over_tls_alone(otherwise: &'static [u8]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(Leaf::self_signed("localhost").server(&[])));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut first = [0];
+                match stream.peek(&mut first).await {
+                    Ok(1) if first[0] == 0x16 => drop(acceptor.accept(stream).await),
+                    _ => {
+                        let _ = stream.read(&mut [0; 4096]).await;
+                        let _ = stream.write_all(otherwise).await;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_app_that_speaks_tls_alone_is_told_from_one_that_breaks_off() {
+    let bad_request = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for otherwise in [&b""[..], b"\x15\x03\x01\x00\x02\x02\x0a", bad_request] {
+        let app = format!("http://{}", over_tls_alone(otherwise).await);
+        let report = examine(&deployment(&app, ROUTES), "upstream", &[]).await;
+        report.names("DW-2107", "broken", "HTTP", "https://");
+    }
+    let breaks_off = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let app = format!("http://{}", breaks_off.local_addr().expect("an address"));
+    tokio::spawn(async move { while breaks_off.accept().await.is_ok() {} });
+    examine(&deployment(&app, ROUTES), "upstream", &[]).await.names("DW-2105", "broken", "HTTP", "");
 }
 
 #[tokio::test]
