@@ -197,7 +197,7 @@ fn findings(doctor: Arc<Doctor>) -> Examine {
 fn tell_finding(found: &doctor::Finding) {
     let info = found.reason.info();
     let doctor::Finding { place, seen, change, .. } = found;
-    tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
+    tracing::warn!(reason = info.code, place, seen, change, "{}", found.title());
 }
 
 /// Listens, before anything runs: the proxy library would panic where it cannot, and whoever hears from the one address that

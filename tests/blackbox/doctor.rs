@@ -375,6 +375,11 @@ async fn somebody_who_should_be_found_in_the_directory_is_looked_for_by_name() {
     assert!(!report.json.to_string().contains("Lovelace"), "{:#}", report.json);
     let report = examine(&config, "directory", &["--sample-user", "nobody.of.that.name"]).await;
     report.names("DW-9041", "warning", "sample user", "user_attribute");
+    // Whoever reads it is who may mend it, and not the one who was looked for.
+    let keeps_out = at(&format!("{}group_allow_list = [\"nobodys\"]\n", slapd.table()));
+    let report = examine(&keeps_out, "directory", &["--sample-user", "ada"]).await;
+    report.names("DW-3507", "warning", "sample user", "Add the person to a group");
+    assert_eq!(report.named("DW-3507")["title"], "This person's groups may not sign in");
     let everybody = at(&format!("{}user_filter = \"(|(uid={{user}})(objectClass=person))\"\n", slapd.table()));
     let report = examine(&everybody, "directory", &["--sample-user", "ada"]).await;
     let found = report.list("findings").iter().find(|finding| finding["step"] == "sample user").expect("a finding");
