@@ -184,10 +184,7 @@ fn findings(doctor: Arc<Doctor>) -> Examine {
             if latest.load(Ordering::Relaxed) != turn {
                 return;
             }
-            let mut found = doctor.examine_quickly(&config).report.findings.clone();
-            found.retain(|found| found.weight >= doctor::Weight::Warning);
-            // The log has it from the configuration itself.
-            found.retain(|found| found.place != doctor::CONFIGURATION || found.reason != Reason::SettingDoubtful);
+            let found = doctor::told_beside_loading(&doctor.examine_quickly(&config).report);
             found.iter().filter(|found| !known.contains(*found)).for_each(tell_finding);
             *known = found;
         });
