@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, schema, table};
+use crate::doctor::{Finding, Weight, examine_quickly, told_beside_loading};
 use crate::oidc::Providers;
 use crate::reload::Start;
 use crate::{reason, server};
@@ -156,7 +157,18 @@ fn check(file: Option<&Path>) -> ExitCode {
             let config = Arc::new(config);
             config.hints.iter().for_each(|hint| eprintln!("hint: {}. {}", hint.said, hint.change));
             match crate::server::try_out(&config) {
-                Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
+                Ok(()) => {
+                    let found = told_beside_loading(&examine_quickly(&config));
+                    found.iter().for_each(|found| {
+                        let Finding { weight, place, seen, change, .. } = found;
+                        eprintln!("{}: {} {place}: {seen}. {change}", weight.as_str(), found.reason.code());
+                    });
+                    let verdict = match found.iter().any(|found| found.weight == Weight::Broken) {
+                        true => "The configuration can be loaded, and what is called broken above does not work.",
+                        false => "The configuration is good.",
+                    };
+                    print(&format!("{}\n{verdict}\n", table::table(&config)))
+                }
                 Err(failure) => {
                     eprintln!("error: {failure}. {}", failure.remedy());
                     ExitCode::from(EXIT_CONFIG)

@@ -23,7 +23,7 @@ use crate::clock::unix_seconds;
 use crate::config::values::Secret;
 use crate::pem::{self, unusable};
 use crate::reason::Failure;
-use crate::tls_fault::TlsFault;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 
 #[cfg(test)]
 mod tests;
@@ -398,6 +398,7 @@ impl HttpError {
                 TlsFault::NotYetValid => {
                     "Set the clock of the gateway's host: by it the provider's certificate is not valid yet."
                 }
+                TlsFault::AuthorityAsServer => MAKE_SERVERS,
                 TlsFault::OtherName | TlsFault::NoTls => return None,
             },
             HttpError::Timeout => "Look at the provider, which is slow, or raise `timeout` of the `[[provider]]`.",

@@ -184,10 +184,7 @@ fn findings(doctor: Arc<Doctor>) -> Examine {
             if latest.load(Ordering::Relaxed) != turn {
                 return;
             }
-            let mut found = doctor.examine_quickly(&config).report.findings.clone();
-            found.retain(|found| found.weight >= doctor::Weight::Warning);
-            // The log has it from the configuration itself.
-            found.retain(|found| found.place != doctor::CONFIGURATION || found.reason != Reason::SettingDoubtful);
+            let found = doctor::told_beside_loading(&doctor.examine_quickly(&config).report);
             found.iter().filter(|found| !known.contains(*found)).for_each(tell_finding);
             *known = found;
         });
@@ -197,7 +194,7 @@ fn findings(doctor: Arc<Doctor>) -> Examine {
 fn tell_finding(found: &doctor::Finding) {
     let info = found.reason.info();
     let doctor::Finding { place, seen, change, .. } = found;
-    tracing::warn!(reason = info.code, place, seen, change, "{}", info.title);
+    tracing::warn!(reason = info.code, place, seen, change, "{}", found.title());
 }
 
 /// Listens, before anything runs: the proxy library would panic where it cannot, and whoever hears from the one address that

@@ -13,7 +13,13 @@ pub enum TlsFault {
     /// The certificate is good, and for somebody else.
     OtherName,
     UnknownAuthority,
+    /// It says that it makes certificates (`CA:TRUE`), as `openssl req -x509` has it by itself.
+    AuthorityAsServer,
 }
+
+/// What mends [`TlsFault::AuthorityAsServer`], whoever shows the certificate.
+pub const MAKE_SERVERS: &str = "An authority's certificate is used as a server's: make it anew with \
+    `-addext basicConstraints=critical,CA:FALSE` (openssl), or sign one for the server with it.";
 
 impl TlsFault {
     pub fn of(words: &str) -> Option<TlsFault> {
@@ -23,6 +29,7 @@ impl TlsFault {
         let says = |word: &str| letters.contains(word);
         Some(match () {
             () if says("corruptmessage") || says("invalidcontenttype") => TlsFault::NoTls,
+            () if says("causedasendentity") => TlsFault::AuthorityAsServer,
             () if says("unknownissuer") => TlsFault::UnknownAuthority,
             () if says("notvalidforname") => TlsFault::OtherName,
             () if says("notvalidyet") => TlsFault::NotYetValid,
@@ -39,6 +46,7 @@ impl TlsFault {
             TlsFault::NotYetValid => "has a certificate that is not valid yet",
             TlsFault::OtherName => "has a certificate for another name",
             TlsFault::UnknownAuthority => "has a certificate of an authority that is not trusted",
+            TlsFault::AuthorityAsServer => "has an authority's certificate as its own",
         }
     }
 }
@@ -77,5 +85,7 @@ mod tests {
         ] {
             assert_eq!(TlsFault::of(&error.to_string()), fault, "{error}");
         }
+        let authority = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+        assert_eq!(TlsFault::of(authority), Some(TlsFault::AuthorityAsServer));
     }
 }

@@ -140,7 +140,7 @@ impl Shown {
             },
             weight: finding.weight.as_str(),
             code: info.code,
-            title: info.title,
+            title: finding.title(),
             place: finding.place.clone(),
             step: finding.step,
             seen: finding.seen.clone(),

@@ -156,7 +156,7 @@ pub(super) fn all(hour: &Hour) -> Vec<Plot> {
     );
     sign_ins.keys = &[("a", "done"), ("b", "not done")];
     sign_ins.figure = count(whole.signed_in);
-    sign_ins.sum = format!("{} did not come to their end", count(whole.not_signed_in));
+    sign_ins.sum = counted(whole.not_signed_in, "did not come to its end", "did not come to their end");
     let mut deciding = means("Deciding who asks", hour, |m| mean(m.deciding, m.decided), brief);
     deciding.unit = "on average";
     deciding.sum = counted(whole.decided, "decision", "decisions");
@@ -203,6 +203,17 @@ mod tests {
             "{}",
             plot.words
         );
+    }
+
+    #[test]
+    fn one_sign_in_is_counted_as_one() {
+        let sum = |not_signed_in| {
+            let hour = hour(Totals { not_signed_in, ..Totals::default() });
+            let plots = all(&hour);
+            plots.into_iter().find(|plot| plot.title == "Sign-ins").map(|plot| plot.sum)
+        };
+        assert_eq!(sum(1).as_deref(), Some("1 did not come to its end"));
+        assert_eq!(sum(2).as_deref(), Some("2 did not come to their end"));
     }
 
     #[test]

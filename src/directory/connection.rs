@@ -17,7 +17,7 @@ use crate::config::model::DirectoryAddress;
 use crate::ldap::Malformed;
 use crate::ldap::message::{self, Entry, Operation, Outcome, SUCCESS, Scope};
 use crate::reason::{Failure, Reason};
-use crate::tls_fault::TlsFault;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 
 /// Most bytes of all messages of one search.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
@@ -172,6 +172,7 @@ fn remedy(fault: TlsFault) -> &'static str {
         TlsFault::UnknownAuthority => {
             "Set `ca_file` of `[ldap]` to the authority that the directory's certificate is of."
         }
+        TlsFault::AuthorityAsServer => MAKE_SERVERS,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::config::model::Settings;
 use crate::pem;
 use crate::reason::Reason;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 use crate::words::counted;
 use crate::x509;
 
@@ -76,6 +77,7 @@ fn judge(settings: &Settings, chain: &[CertificateDer<'_>], now: SystemTime, rep
     let Some(own) = parsed.first() else { return };
     let before = report.findings.len();
     names(settings, own, report);
+    constraints(own, report);
     time(&parsed, now, report);
     order(&parsed, report);
     if report.findings.len() == before {
@@ -104,6 +106,16 @@ fn names(settings: &Settings, own: &X509Certificate<'_>, report: &mut Report) {
         let seen = "the listener speaks TLS, and `public_url` is http: redirect URIs and cookies do not fit";
         let finding = Finding::new(Weight::Broken, Reason::SettingDoubtful, PLACE, seen).at("public_url");
         report.found(finding.change(format!("Set `public_url = \"{}\"`.", with_https(url))));
+    }
+}
+
+/// Firefox and most programs refuse as a server's what says that it makes certificates; others let it pass.
+fn constraints(own: &X509Certificate<'_>, report: &mut Report) {
+    let constraints = own.basic_constraints().ok().flatten();
+    if constraints.is_some_and(|constraints| constraints.value.ca) {
+        let seen = "it says that it is an authority's (`CA:TRUE`), which many clients refuse as a server's";
+        let finding = Finding::new(Weight::Warning, Reason::CertificateUnusable, PLACE, seen).at("constraints");
+        report.found(finding.change(MAKE_SERVERS));
     }
 }
 
@@ -161,17 +173,28 @@ fn order(chain: &[X509Certificate<'_>], report: &mut Report) {
     }
 }
 
-/// Whether the system does not know who made the certificate, and most likely why.
+/// Whether the system does not accept the certificate, and most likely why.
 fn unknown(chain: &[CertificateDer<'static>], host: &str) -> Option<Finding> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = rustls_platform_verifier::Verifier::new(provider).ok()?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let (own, rest) = chain.split_first()?;
     let judged = verifier.verify_server_cert(own, rest, &name, &[], UnixTime::now());
-    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-    // Names and times are told already.
-    if judged.err()? != unknown {
-        return None;
+    refused(chain, &judged.err()?.to_string())
+}
+
+/// What it means that `why` is said of the chain.
+fn refused(chain: &[CertificateDer<'_>], why: &str) -> Option<Finding> {
+    match TlsFault::of(why) {
+        Some(TlsFault::UnknownAuthority) => {}
+        // These are told already.
+        Some(TlsFault::OtherName | TlsFault::Expired | TlsFault::NotYetValid | TlsFault::AuthorityAsServer) => {
+            return None;
+        }
+        Some(TlsFault::NoTls) | None => {
+            let seen = format!("this system does not accept it: {why}");
+            return Some(Finding::new(Weight::Warning, Reason::CertificateUnusable, PLACE, seen).at("authority"));
+        }
     }
     let (_, last) = X509Certificate::from_der(chain.last()?).ok()?;
     let issuer = last.issuer().to_string();
@@ -240,6 +263,37 @@ mod tests {
         assert_eq!(examined(&routes, std::slice::from_ref(&good))[0].0, Weight::Warning);
         let plain = examined(&DIRECT.replace("https", "http"), &[good]);
         assert_eq!((plain[0].0, plain[0].1), (Weight::Broken, Reason::SettingDoubtful));
+    }
+
+    #[test]
+    fn an_authoritys_certificate_as_a_servers_is_told_with_how_to_make_another() {
+        let mut params = CertificateParams::new(vec!["a.example".to_owned()]).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let made = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate");
+        let settings: Settings = toml::from_str(DIRECT).expect("toml");
+        let mut report = Report::default();
+        judge(&settings, &[made.der().clone()], SystemTime::now(), &mut report);
+        let [found] = &report.findings[..] else { panic!("{:?}", report.findings) };
+        assert_eq!((found.weight, found.reason), (Weight::Warning, Reason::CertificateUnusable));
+        assert!(found.change.contains("CA:FALSE") && report.good.is_empty(), "{report:?}");
+    }
+
+    #[test]
+    fn whatever_this_system_has_against_the_certificate_is_told_once() {
+        use rustls::CertificateError::*;
+        let chain = [leaf(&["a.example"], &authority("root"), (2031, 1))];
+        let found = |error| {
+            let found = refused(&chain, &rustls::Error::InvalidCertificate(error).to_string());
+            found.map(|found| (found.weight, found.reason))
+        };
+        assert_eq!(found(UnknownIssuer), Some((Weight::Hint, Reason::CertificateChain)));
+        for error in [InvalidPurpose, Revoked, BadSignature] {
+            assert_eq!(found(error), Some((Weight::Warning, Reason::CertificateUnusable)));
+        }
+        // By `judge`.
+        for error in [NotValidForName, Expired, NotValidYet] {
+            assert_eq!(found(error), None);
+        }
     }
 
     #[test]

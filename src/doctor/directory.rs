@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::config::model::{self, DirectoryAddress, EMAIL, GROUPS, Settings, USER};
 use crate::directory::{Directory, Examined, HANDSHAKE_ENDED};
 use crate::reason::{Failure, Reason};
+use crate::words::counted;
 
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
     let settings = &config.settings;
@@ -105,8 +106,10 @@ fn judge(settings: &Settings, own: &model::Directory, examined: &Examined, place
             GROUPS if !own.attributes.contains_key(GROUPS) => continue,
             _ => Weight::Hint,
         };
-        let seen = format!("none of {} people has `{attribute}`, which is read as {claim}", examined.people);
+        let people = counted(examined.people, "person", "people");
+        let seen = format!("none of {people} has `{attribute}`, which is read as {claim}");
         let finding = Finding::new(weight, Reason::DirectoryEntryUnusable, place, seen).at("attributes");
+        let finding = finding.titled("What is read of people is not in the directory");
         report.found(finding.change(match *claim {
             GROUPS => "Set `attributes` of [ldap] for groups to the attribute that holds them, or `group_base_dn` to where \
                        groups are; see that `bind_dn` may read it."
@@ -137,7 +140,7 @@ fn sample(own: &model::Directory, examined: &Examined, place: &str, report: &mut
         }
         None => {}
         Some(Ok(groups)) => {
-            let groups = format!("{groups} group{}", if *groups == 1 { "" } else { "s" });
+            let groups = counted(*groups, "group", "groups");
             report.good(
                 place,
                 STEP,
@@ -153,7 +156,18 @@ fn sample(own: &model::Directory, examined: &Examined, place: &str, report: &mut
                      may see it; or name the attribute that holds what people type.",
                     own.base_dn
                 ),
+                Reason::DirectoryGroupMissing => {
+                    "Add the person to a group of `group_allow_list` of [ldap], or a group of \
+                                                  the person's to that list."
+                        .to_owned()
+                }
                 _ => finding.change.clone(),
+            };
+            let finding = match failure.reason {
+                Reason::DirectoryGroupMissing => finding.titled("This person's groups may not sign in"),
+                Reason::DirectoryGroupsTooMany => finding.titled("This person is in too many groups"),
+                Reason::DirectoryEntryUnusable => finding.titled("This person's entry in the directory cannot be used"),
+                _ => finding,
             };
             report.found(Finding { seen, ..finding }.change(change));
         }
@@ -193,6 +207,15 @@ mod tests {
         assert_eq!(judged("", "", &examined(5, &[GROUPS], None)), []);
         let mistyped = judged("attributes = { groups = 'memberOff' }", "", &examined(5, &[GROUPS], None));
         assert_eq!(mistyped, [(Weight::Hint, Reason::DirectoryEntryUnusable, "attributes")]);
+        let mut report = Report::default();
+        let settings = "public_url = 'https://a'\n[ldap]\naddress = ['ldaps://l.example']\nbase_dn = 'dc=x'\n\
+                        attributes = { groups = 'memberOff' }";
+        let settings: Settings = toml::from_str(settings).expect("toml");
+        let own = settings.ldap.clone().expect("a directory");
+        judge(&settings, &own, &examined(1, &[GROUPS], None), "directory", &mut report);
+        let told = (report.findings[0].title(), report.findings[0].seen.as_str());
+        let seen = "none of 1 person has `x`, which is read as groups";
+        assert_eq!(told, ("What is read of people is not in the directory", seen));
         assert_eq!(judged("", "", &examined(0, &[], None)), [(Weight::Broken, Reason::DirectoryNobody, "people")]);
         let tested = judged("login = false", "", &examined(0, &[], None));
         assert_eq!(tested, [(Weight::Warning, Reason::DirectoryNobody, "people")]);

@@ -217,6 +217,12 @@ pub fn examine_quickly(config: &Arc<Config>) -> Report {
     report
 }
 
+/// What of a quick examination has to change, without what loading the configuration has told itself.
+pub fn told_beside_loading(report: &Report) -> Vec<Finding> {
+    let own = |found: &&Finding| found.place != CONFIGURATION || found.reason != Reason::SettingDoubtful;
+    report.findings.iter().filter(|found| found.weight >= Weight::Warning).filter(own).cloned().collect()
+}
+
 /// Examines one provider of `settings`, which need not be those the gateway runs with: nothing of them is kept.
 pub async fn examine_provider(settings: &Settings, name: &str) -> Report {
     let mut report = provider::one(settings, name).await;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::model::Settings;
 use crate::endpoints::reached::{self, Whose};
 use crate::reason::Reason;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 
 const PLACE: &str = "public_url";
 
@@ -167,6 +168,9 @@ fn untrusted(url: &Url, why: &str) -> Finding {
     let own_authority = why.contains("UnknownIssuer");
     let weight = if own_authority { Weight::Warning } else { Weight::Broken };
     let finding = Finding::new(weight, Reason::PublicUrlTls, PLACE, format!("{url}: {why}")).at("TLS");
+    if TlsFault::of(why) == Some(TlsFault::AuthorityAsServer) {
+        return finding.change(MAKE_SERVERS);
+    }
     match (no_tls, own_authority) {
         (true, _) => finding.change(
             "Whatever is at that port speaks no TLS: set `tls_certificate_file` and `tls_key_file` of [listen], put what \

@@ -37,6 +37,8 @@ pub struct Finding {
     pub weight: Weight,
     /// The same as on the page, in the log and on the console, where a request would fail of it.
     pub reason: Reason,
+    /// Instead of the reason's, which speaks to whoever signs in: to whoever reads a report.
+    pub own_title: Option<&'static str>,
     /// What was examined: `configuration`, `provider main`, `upstream app`.
     pub place: String,
     /// The step that failed, where there are several: `DNS`, `TLS`, `issuer`.
@@ -51,7 +53,7 @@ impl Finding {
     /// With the remedy of `reason`.
     pub fn new(weight: Weight, reason: Reason, place: impl Into<String>, seen: impl Into<String>) -> Finding {
         let change = reason.info().remedy.to_owned();
-        Finding { weight, reason, place: place.into(), step: "", seen: seen.into(), change }
+        Finding { weight, reason, own_title: None, place: place.into(), step: "", seen: seen.into(), change }
     }
 
     /// With the remedy of this occasion, where there is one.
@@ -65,6 +67,15 @@ impl Finding {
     }
 
     #[must_use]
+    pub fn titled(self, title: &'static str) -> Finding {
+        Finding { own_title: Some(title), ..self }
+    }
+
+    pub fn title(&self) -> &'static str {
+        self.own_title.unwrap_or(self.reason.info().title)
+    }
+
+    #[must_use]
     pub fn change(self, change: impl Into<String>) -> Finding {
         Finding { change: sentence(change.into()), ..self }
     }
@@ -72,7 +83,7 @@ impl Finding {
     fn as_json(&self) -> Value {
         let info = self.reason.info();
         json!({
-            "weight": self.weight, "code": info.code, "title": info.title, "place": self.place, "step": self.step,
+            "weight": self.weight, "code": info.code, "title": self.title(), "place": self.place, "step": self.step,
             "seen": self.seen, "change": self.change,
         })
     }
@@ -171,7 +182,7 @@ impl Report {
         let mut out = String::new();
         for one in &self.findings {
             let step = if one.step.is_empty() { String::new() } else { format!(", {}", one.step) };
-            let _ = writeln!(out, "{} {} {}{step}: {}", one.weight.as_str(), one.reason.code(), one.place, title(one));
+            let _ = writeln!(out, "{} {} {}{step}: {}", one.weight.as_str(), one.reason.code(), one.place, one.title());
             if !one.seen.is_empty() {
                 let _ = writeln!(out, "    seen:   {}", one.seen);
             }
@@ -197,10 +208,6 @@ impl Report {
 /// Texts of several lines are of our own libraries, and one is as good.
 fn in_line(text: &str) -> String {
     harmless(&text.replace('\n', " "))
-}
-
-fn title(finding: &Finding) -> &'static str {
-    finding.reason.info().title
 }
 
 fn line(said: &Said) -> String {

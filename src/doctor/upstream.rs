@@ -14,7 +14,7 @@ use crate::config::model::{Route, Settings, Upstream};
 use crate::config::values::{AppScheme, AppUrl};
 use crate::identity_headers::IdentityHeaders;
 use crate::reason::Reason;
-use crate::tls_fault::TlsFault;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 
 /// Why an app was not asked as somebody.
 const UNASKED: &str = "whether it believes identity headers: with `--try-identity-headers`, or its box on the console, it \
@@ -22,10 +22,18 @@ const UNASKED: &str = "whether it believes identity headers: with `--try-identit
 /// Whom the app is told of.
 const NOBODY: &str = "doorward-doctor";
 
-/// All of them beside each other: one that is dead hides nothing of the others.
+/// All of them beside each other: one that is dead hides nothing of the others. An app at whose address nobody should be
+/// answered from here has to answer nobody here: it is not asked as the gateway would, unless it is
+/// to be asked as somebody.
 pub async fn check(config: &Arc<Config>, scope: &Scope, report: &mut Report) {
     let as_somebody = scope.identity_headers;
-    let apps = config.settings.upstream.iter().map(|upstream| {
+    let (closed_here, asked): (Vec<_>, Vec<_>) =
+        config.settings.upstream.iter().partition(|upstream| !as_somebody && scope.closed.contains(&upstream.url));
+    for upstream in closed_here {
+        report.skipped(place(upstream), "", "whether it works: by `--app-address` nobody should be answered there");
+        report.skipped(place(upstream), "identity", UNASKED);
+    }
+    let apps = asked.into_iter().map(|upstream| {
         let (config, upstream, place) = (Arc::clone(config), upstream.clone(), place(upstream));
         let check = async move |report: &mut Report| {
             examine(&config.settings, &upstream, as_somebody, report).await;
@@ -47,8 +55,11 @@ fn place(upstream: &Upstream) -> String {
 }
 
 fn peer(upstream: &Upstream) -> Peer {
-    let tls = Tls { server_name: upstream.tls_server_name.clone(), ca_file: upstream.tls_ca_file.clone() };
-    peer_at(&upstream.url, tls)
+    peer_at(&upstream.url, tls(upstream))
+}
+
+fn tls(upstream: &Upstream) -> Tls {
+    Tls { server_name: upstream.tls_server_name.clone(), ca_file: upstream.tls_ca_file.clone() }
 }
 
 fn peer_at(url: &AppUrl, tls: Tls) -> Peer {
@@ -70,7 +81,14 @@ async fn examine(settings: &Settings, upstream: &Upstream, as_somebody: bool, re
     }
     let target = target(settings, upstream);
     let plain = match wire::ask(&peer, &request(settings, upstream, &target, &[])).await {
+        // So do nginx and Go; others hang up, or say it by an alert.
+        Ok(heard) if heard.status == 400 && speaks_tls(upstream).await => {
+            return report.found(without_tls(upstream, &heard.named()));
+        }
         Ok(heard) => heard,
+        Err(failed) if failed.step == "HTTP" && speaks_tls(upstream).await => {
+            return report.found(without_tls(upstream, &failed.why));
+        }
         Err(failed) => return report.found(unreached(upstream, &failed)),
     };
     if is_console(&plain) {
@@ -147,9 +165,10 @@ fn somebody(settings: &Settings) -> Vec<String> {
 }
 
 fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
+    let fault = TlsFault::of(&failed.why).filter(|_| failed.step == "TLS");
     let reason = match failed.step {
         "DNS" => Reason::UpstreamUnresolved,
-        "TLS" if TlsFault::of(&failed.why) == Some(TlsFault::NoTls) => Reason::UpstreamScheme,
+        "TLS" if fault == Some(TlsFault::NoTls) => Reason::UpstreamScheme,
         "TLS" => Reason::UpstreamTls,
         "HTTP" => Reason::UpstreamBroke,
         "answer" => Reason::UpstreamTimeout,
@@ -158,7 +177,25 @@ fn unreached(upstream: &Upstream, failed: &Failed) -> Finding {
     let seen = format!("{}: {}", upstream.url, failed.why);
     // Some take their time for the first request.
     let weight = if failed.step == "answer" { Weight::Warning } else { Weight::Broken };
-    Finding::new(weight, reason, place(upstream), seen).at(failed.step)
+    let finding = Finding::new(weight, reason, place(upstream), seen).at(failed.step);
+    match fault {
+        Some(TlsFault::AuthorityAsServer) => finding.change(MAKE_SERVERS),
+        _ => finding,
+    }
+}
+
+/// Whether what is written with http:// speaks TLS, whatever its certificate is.
+async fn speaks_tls(upstream: &Upstream) -> bool {
+    let AppUrl::Tcp { scheme: AppScheme::Http, host, port } = &upstream.url else { return false };
+    let peer = Peer::Tcp { host: host.clone(), port: *port, tls: Some(tls(upstream)) };
+    let told = |why: &str| ["invalid peer certificate", "received fatal alert"].iter().any(|words| why.contains(words));
+    wire::reach(&peer).await.map_or_else(|failed| failed.step == "TLS" && told(&failed.why), |()| true)
+}
+
+fn without_tls(upstream: &Upstream, heard: &str) -> Finding {
+    let seen = format!("{} speaks TLS, and was spoken to without ({heard})", upstream.url);
+    let finding = Finding::new(Weight::Broken, Reason::UpstreamScheme, place(upstream), seen).at("HTTP");
+    finding.change("Write https:// in the `url` of the app's `[[upstream]]`: it speaks TLS there.")
 }
 
 /// Where the app sends a browser, where that is another address than the public one.

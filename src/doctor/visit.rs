@@ -13,6 +13,7 @@ use super::skew::{Skew, skew};
 use super::{Finding, Report, Weight, text};
 use crate::http_client::{HttpClient, HttpError, media_type, require_json, require_success};
 use crate::reason::Reason;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 use crate::words::{cut, in_words, plain_address};
 use crate::x509::{Certificate, covers};
 
@@ -137,7 +138,9 @@ impl Visit<'_> {
             return Missed::of(self.broken("TLS", seen).change(change));
         };
         let now = SystemTime::now();
-        let (seen, change) = if leaf.not_after < now {
+        let (seen, change) = if TlsFault::of(why) == Some(TlsFault::AuthorityAsServer) {
+            (format!("the certificate of {host} is an authority's ({why})"), MAKE_SERVERS.to_owned())
+        } else if leaf.not_after < now {
             let seen = format!("the certificate of {host} ended on {}; now it is {}", day(leaf.not_after), day(now));
             (seen, format!("renew the certificate of {host}; where it is good for others, set this machine's clock"))
         } else if leaf.not_before > now {

@@ -7,7 +7,7 @@ use pingora_core::{BError, Error, ErrorSource};
 
 use crate::config::values::AppUrl;
 use crate::reason::{Failure, Reason};
-use crate::tls_fault::TlsFault;
+use crate::tls_fault::{MAKE_SERVERS, TlsFault};
 use crate::words::in_words;
 
 /// The name of a failure that the proxy library reports while it forwards a request to the app at `url`.
@@ -128,6 +128,7 @@ impl App<'_> {
                     TlsFault::UnknownAuthority => {
                         "Set `tls_ca_file` of its `[[upstream]]` to the authority that the app's certificate is of."
                     }
+                    TlsFault::AuthorityAsServer => MAKE_SERVERS,
                     TlsFault::OtherName | TlsFault::NoTls => {
                         "Set `tls_server_name` of its `[[upstream]]` to the name that the app's certificate is for."
                     }

@@ -11,7 +11,7 @@ use memchr::memchr;
 use url::Url;
 
 use crate::config::model;
-use crate::words::in_words;
+use crate::words::{counted, in_words};
 
 /// Cookies a session is split over at most.
 pub const MAX_PARTS: usize = 5;
@@ -226,7 +226,8 @@ impl Cookies {
         if all == 0 {
             return "not one cookie came".to_owned();
         }
-        format!("{all} cookies came ({} bytes), {own} of them the gateway's ({} bytes)", bytes(false), bytes(true))
+        let came = counted(all, "cookie came", "cookies came");
+        format!("{came} ({} bytes), {own} of them the gateway's ({} bytes)", bytes(false), bytes(true))
     }
 
     /// Ids of the sign-in attempts that came with `request`, at most twenty; older ones sort first.
@@ -448,6 +449,13 @@ mod tests {
         for name in ["doorwards", "doorward_theme", "xdoorward", "doorward-1", "doorward_", "__Host-other"] {
             assert!(!c.is_own(name.as_bytes()), "{name}");
         }
+    }
+
+    #[test]
+    fn one_cookie_is_counted_as_one() {
+        let c = cookies("http://a.example", None);
+        assert_eq!(c.sizes(&request(&["a=b"])), "1 cookie came (3 bytes), 0 of them the gateway's (0 bytes)");
+        assert_eq!(c.sizes(&request(&["a=b; doorward=c"])).split(" (").next(), Some("2 cookies came"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::support::broken::{Deployment, FROM_THE_GATEWAY, Fault, PAGE};
 use crate::support::forger::Forger;
 use crate::support::free_port;
 use crate::support::provider::Provider;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Leaf};
 
 const APP: Fault<'static> = Fault { code: "DW-2101", seen: "", change: "url", part: "upstream" };
 const START: Fault<'static> = Fault { code: "DW-7002", seen: "", change: "", part: "configuration" };
@@ -52,6 +52,22 @@ async fn the_certificate_of_the_app_is_of_an_unknown_authority() {
 }
 
 #[tokio::test]
+async fn the_certificate_of_the_app_is_an_authoritys() {
+    let own = Leaf::self_signed_authority("localhost");
+    let app = App::start_tls(own.server(&[b"http/1.1"])).await;
+    let mut broken = Deployment::without_provider().await;
+    let ca = broken.file("app-ca.pem", &own.certificate);
+    broken.set("route.0.access", "public").set("upstream.url", format!("https://localhost:{}", app.address.port()));
+    let fault = Fault { code: "DW-2103", seen: "CaUsedAsEndEntity", change: "CA:FALSE", ..APP };
+    broken.set("upstream.tls_ca_file", ca).refuses(fault, opens).await;
+    // As it is told: the same, and not an authority's.
+    let own = Leaf::self_signed("localhost");
+    let app = App::start_tls(own.server(&[b"http/1.1"])).await;
+    broken.file("app-ca.pem", &own.certificate);
+    broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).works(opens).await;
+}
+
+#[tokio::test]
 async fn https_is_written_and_the_app_speaks_http() {
     let mut broken = Deployment::without_provider().await;
     let right = broken.app.url();
@@ -66,8 +82,7 @@ async fn http_is_written_and_the_app_speaks_tls() {
     let app = App::start_tls(authority.leaf(&["localhost"]).server(&[b"http/1.1"])).await;
     let mut broken = Deployment::without_provider().await;
     broken.set("route.0.access", "public").set("upstream.url", format!("http://localhost:{}", app.address.port()));
-    let fault = Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", part: FROM_THE_GATEWAY };
-    broken.refuses(fault, opens).await;
+    broken.refuses(Fault { code: "DW-2107", seen: "speaks TLS", change: "https://", ..APP }, opens).await;
     let ca = broken.file("app-ca.pem", &authority.pem());
     broken.set("upstream.url", format!("https://localhost:{}", app.address.port())).set("upstream.tls_ca_file", ca);
     broken.works(opens).await;

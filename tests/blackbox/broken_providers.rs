@@ -11,7 +11,7 @@ use crate::support::forger::Forger;
 use crate::support::free_port;
 use crate::support::front::Front;
 use crate::support::provider::Provider;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Leaf};
 
 const UNREACHED: Fault<'static> = Fault { code: "DW-6101", seen: "", change: "issuer", part: "provider" };
 const OTHER_ISSUER: Fault<'static> = Fault { code: "DW-6102", seen: "", change: "issuer", part: "provider" };
@@ -103,6 +103,18 @@ async fn the_authority_is_unknown() {
     broken.refuses(fault, async |broken| broken.opens(PAGE).await).await;
     let ca = broken.file("ca.pem", &authority.pem());
     broken.set("provider.ca_file", ca).works(Deployment::signs_in).await;
+}
+
+#[tokio::test]
+async fn the_certificate_is_an_authoritys() {
+    let own = Leaf::self_signed_authority("127.0.0.2");
+    let (_front, forger) = Front::forger("127.0.0.2", &own).await;
+    let mut broken = Deployment::forged(&forger).await;
+    broken.trusting(&own.certificate);
+    let fault = Fault { seen: "CaUsedAsEndEntity", change: "CA:FALSE", ..UNREACHED };
+    broken.refuses(fault, async |broken| broken.opens(PAGE).await).await;
+    let ca = broken.file("ca.pem", &own.certificate);
+    broken.set("provider.ca_file", ca).refuses(fault, async |broken| broken.opens(PAGE).await).await;
 }
 
 #[tokio::test]

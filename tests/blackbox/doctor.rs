@@ -2,8 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::PATIENCE;
 use crate::support::app::App;
@@ -255,6 +257,32 @@ async fn an_app_that_believes_whoever_reaches_it_has_to_be_reached_by_the_gatewa
     examine(&config, "upstream", &["--app-address", &closed]).await.is_well();
 }
 
+/// The lines of the shell that `docs/doctor.md` has one type elsewhere, for the app at `url`.
+fn typed_elsewhere(url: &str) -> String {
+    let page = include_str!("../../docs/doctor.md");
+    let block = page.split("```").find(|block| block.contains("doctor --only upstream --app-address"));
+    let lines = block.expect("the recipe is in the docs").trim();
+    assert!(lines.contains("http://app.internal:3000"), "{lines}");
+    lines.replace("http://app.internal:3000", url)
+}
+
+#[tokio::test]
+async fn the_recipe_for_another_machine_works_as_it_is_typed() {
+    let program = Path::new(env!("CARGO_BIN_EXE_doorward")).parent().expect("a folder").display();
+    let elsewhere = tempfile::tempdir().expect("an empty folder");
+    let app = App::start().await;
+    let closed = format!("http://127.0.0.1:{}", free_port());
+    for (url, code, said) in [(closed, 0, "nobody answers"), (app.url(), 4, "DW-9053")] {
+        let mut shell = tokio::process::Command::new("sh");
+        shell.args(["-c", &typed_elsewhere(&url)]).current_dir(elsewhere.path()).kill_on_drop(true);
+        shell.env_clear().env("PATH", format!("{program}:/usr/bin:/bin"));
+        let output = tokio::time::timeout(PATIENCE, shell.output()).await.expect("it ends").expect("the doctor");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(said) && !told.contains("DW-2101"), "{told}");
+    }
+}
+
 #[tokio::test]
 async fn no_app_hears_of_somebody_unless_that_is_asked_for() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -299,6 +327,43 @@ async fn what_apps_and_providers_say_moves_no_cursor_of_the_terminal() {
     assert!(!seen.contains(|c: char| c != '\n' && c.is_control()), "{seen:?}");
 }
 
+/// An app that speaks TLS, and to whoever does not it does `otherwise`.
+async fn over_tls_alone(otherwise: &'static [u8]) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(Leaf::self_signed("localhost").server(&[])));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut first = [0];
+                match stream.peek(&mut first).await {
+                    Ok(1) if first[0] == 0x16 => drop(acceptor.accept(stream).await),
+                    _ => {
+                        let _ = stream.read(&mut [0; 4096]).await;
+                        let _ = stream.write_all(otherwise).await;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_app_that_speaks_tls_alone_is_told_from_one_that_breaks_off() {
+    let bad_request = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for otherwise in [&b""[..], b"\x15\x03\x01\x00\x02\x02\x0a", bad_request] {
+        let app = format!("http://{}", over_tls_alone(otherwise).await);
+        let report = examine(&deployment(&app, ROUTES), "upstream", &[]).await;
+        report.names("DW-2107", "broken", "HTTP", "https://");
+    }
+    let breaks_off = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let app = format!("http://{}", breaks_off.local_addr().expect("an address"));
+    tokio::spawn(async move { while breaks_off.accept().await.is_ok() {} });
+    examine(&deployment(&app, ROUTES), "upstream", &[]).await.names("DW-2105", "broken", "HTTP", "");
+}
+
 #[tokio::test]
 async fn somebody_who_should_be_found_in_the_directory_is_looked_for_by_name() {
     let slapd = Slapd::start_with(Setup::default()).await;
@@ -310,6 +375,11 @@ async fn somebody_who_should_be_found_in_the_directory_is_looked_for_by_name() {
     assert!(!report.json.to_string().contains("Lovelace"), "{:#}", report.json);
     let report = examine(&config, "directory", &["--sample-user", "nobody.of.that.name"]).await;
     report.names("DW-9041", "warning", "sample user", "user_attribute");
+    // Whoever reads it is who may mend it, and not the one who was looked for.
+    let keeps_out = at(&format!("{}group_allow_list = [\"nobodys\"]\n", slapd.table()));
+    let report = examine(&keeps_out, "directory", &["--sample-user", "ada"]).await;
+    report.names("DW-3507", "warning", "sample user", "Add the person to a group");
+    assert_eq!(report.named("DW-3507")["title"], "This person's groups may not sign in");
     let everybody = at(&format!("{}user_filter = \"(|(uid={{user}})(objectClass=person))\"\n", slapd.table()));
     let report = examine(&everybody, "directory", &["--sample-user", "ada"]).await;
     let found = report.list("findings").iter().find(|finding| finding["step"] == "sample user").expect("a finding");

@@ -12,6 +12,7 @@ use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
 use crate::support::raw::{Connection, exchange, get};
 use crate::support::setup::{ROUTES, gateway_before, scene, upstream_table};
+use crate::support::tls::Authority;
 
 const NOBODY: &str = "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n";
 
@@ -257,6 +258,20 @@ fn check_judges_a_configuration_without_starting() {
         let (code, _, err) = doorward(&[command, "/no/such/file.toml"]);
         assert!(code == Some(78) && err.contains("/no/such/file.toml: there is no such file"), "{command}: {err}");
     }
+}
+
+#[test]
+fn check_tells_what_the_doctor_finds_without_a_network() {
+    let config = good();
+    let (certificate, key) = Authority::new().leaf(&["elsewhere.example"]).write(config.dir.path());
+    let listen = format!("[listen]\ntls_certificate_file = {certificate:?}\ntls_key_file = {key:?}\n");
+    std::fs::write(config.path(), config.text().replacen("[listen]\n", &listen, 1)).expect("file");
+    let (code, out, err) = doorward(&["check", &config.path().display().to_string()]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    for words in ["DW-9021 listener certificate: expected 127.0.0.1", "broken: DW-9001", "https://"] {
+        assert!(err.contains(words), "{words:?} in {err}");
+    }
+    assert!(!out.contains("The configuration is good."), "{out}");
 }
 
 #[test]

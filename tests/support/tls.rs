@@ -70,6 +70,15 @@ impl Leaf {
         Leaf { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
+    /// What `openssl req -x509` makes by itself: one that signed itself, and calls itself an authority's.
+    pub fn self_signed_authority(name: &str) -> Leaf {
+        let mut params = CertificateParams::new([name.to_owned()]).expect("names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Leaf { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// Certificate and key for a client of `reqwest`.
     pub fn identity(&self) -> reqwest::Identity {
         reqwest::Identity::from_pem(format!("{}{}", self.certificate, self.key).as_bytes()).expect("an identity")
