@@ -33,6 +33,27 @@ async fn through_a_proxy_the_console_is_reached_by_the_gateways_own_route_alone(
 }
 
 #[tokio::test]
+async fn a_proxy_is_known_by_what_it_says_and_by_the_host_that_it_brings() {
+    let lead = "[[route]]\n[[route]]\nhost = \"b.example\"\n";
+    let gateway = gateway_before("http://127.0.0.1:9", lead).await;
+    let said = ["via", "x-real-ip", "cf-connecting-ip", "x-client-ip", "true-client-ip", "x-envoy-external-address"];
+    let of_proxies = said.iter().chain(&["x-forwarded-server", "x-forwarded-port", "x-forwarded-prefix"]);
+    // What HAProxy passes on where it says nothing: the host that people ask for.
+    let hosts = [("host", "b.example"), ("host", "b.example:8443"), ("host", "192.0.2.7")];
+    for header in of_proxies.map(|name| (*name, "1.2.3.4")).chain(hosts) {
+        for page in PAGES.iter().chain(&DOCUMENTS) {
+            let refused = ask(&gateway, Method::GET, &format!("/{page}"), &[header]).await;
+            assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9109"), "{page} {header:?}");
+        }
+        ask(&gateway, Method::GET, "/metrics", &[header]).await.expect(200);
+    }
+    // `ssh -L` and `kubectl port-forward` bring the name and port that they listen at.
+    for host in ["localhost:9999", "127.0.0.1:9999", "[::1]:9999"] {
+        ask(&gateway, Method::GET, "/settings", &[("host", host)]).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     let gateway = gateway_before("http://127.0.0.1:9", "").await;
     let pages: Vec<_> = PAGES.iter().chain(&DOCUMENTS).map(|page| format!("/{page}")).collect();
