@@ -325,6 +325,7 @@ impl Gateway {
     fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
         self.tell_app(upstream_request, way)?;
         if self.upstream(way).is_some_and(Upstream::is_console)
+            && way.route.is_some_and(|index| self.routes[index].is_for_chosen())
             && let Some(pass) = console_pass::pass()
         {
             upstream_request.insert_header(console_pass::HEADER, pass.clone())?;

@@ -54,6 +54,35 @@ async fn a_proxy_is_known_by_what_it_says_and_by_the_host_that_it_brings() {
 }
 
 #[tokio::test]
+async fn what_is_public_of_the_admin_listener_tells_nothing_of_this_host() {
+    let config = Config::new();
+    let own = format!("[[upstream]]\nname = \"own\"\nurl = \"http://127.0.0.1:{}\"\n", config.admin_port);
+    let route = |path: &str, rest: &str| format!("[[route]]\npath = \"{path}\"\nupstream = \"own\"\n{rest}\n");
+    let admins = route("/ops", "strip_prefix = true\nallow.groups = [\"admins\"]");
+    let public = "access = \"public\"";
+    let tables = format!("{ROUTES}{own}{admins}{}{}", route("/readyz", public), route("/healthz", public));
+    let scene = scene_at(Provider::shared(), config, "", &tables).await;
+    let (anna, stranger) = (Person::new(), Person::new());
+    anna.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let told = async |person: &Person, path: &str| {
+        person.fetch(&scene.gateway.url(path)).await.expect(200).json()["configuration"].clone()
+    };
+    assert!(told(&anna, "/ops/readyz").await["loaded_at"].is_string(), "an admin is told all");
+    let short = told(&stranger, "/readyz").await;
+    assert!(short["good"] == true && short["loaded_at"].is_null(), "{short}");
+    let near = ask(&scene.gateway, Method::GET, "/readyz", &[]).await.json();
+    assert!(near["configuration"]["loaded_at"].is_string(), "{near}");
+    for header in [("x-real-ip", "192.0.2.7"), ("host", "app.example")] {
+        let short = ask(&scene.gateway, Method::GET, "/readyz", &[header]).await.json();
+        assert!(short["configuration"]["loaded_at"].is_null(), "{header:?} {short}");
+    }
+    // Below a path for programs is the console, which is for nobody who comes by a public route.
+    let refused = stranger.fetch(&scene.gateway.url("/healthz/x")).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9109"), "{}", refused.text());
+    assert_eq!(anna.fetch(&scene.gateway.url("/ops/x")).await.reason(), "DW-9105");
+}
+
+#[tokio::test]
 async fn another_sites_name_or_form_gets_nothing_of_the_console() {
     let gateway = gateway_before("http://127.0.0.1:9", "").await;
     let pages: Vec<_> = PAGES.iter().chain(&DOCUMENTS).map(|page| format!("/{page}")).collect();
