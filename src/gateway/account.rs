@@ -30,6 +30,8 @@ pub struct Way {
     /// Which of the app's addresses was tried first, and how many failed to connect.
     pub(super) first_address: Option<usize>,
     pub(super) tries: usize,
+    /// Whether the address that is tried is the gateway's own console.
+    pub(super) to_console: bool,
     /// What the app is told of the person.
     pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
@@ -75,6 +77,7 @@ impl Way {
             route: None,
             first_address: None,
             tries: 0,
+            to_console: false,
             identity: Vec::new(),
             program: None,
             user: None,
