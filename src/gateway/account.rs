@@ -32,6 +32,8 @@ pub struct Way {
     pub(super) tries: usize,
     /// Whether the address that is tried is the gateway's own console.
     pub(super) to_console: bool,
+    /// Whether a head was made for the app, which is done when there is a connection to it.
+    pub(super) told: bool,
     /// What the app is told of the person.
     pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
@@ -78,6 +80,7 @@ impl Way {
             first_address: None,
             tries: 0,
             to_console: false,
+            told: false,
             identity: Vec::new(),
             program: None,
             user: None,

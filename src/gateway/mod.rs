@@ -325,6 +325,7 @@ impl Gateway {
     /// `Connection` names, so that nobody can have ours removed.
     fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
         self.tell_app(upstream_request, way)?;
+        way.told = true;
         if way.to_console
             && way.route.is_some_and(|index| self.routes[index].is_for_chosen())
             && let Some(pass) = console_pass::pass()
