@@ -169,15 +169,21 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let block = block.as_str().expect("a block").to_owned();
     assert!(block.contains("client_secret = \"********\"") && !block.contains(&scene.client.secret), "{block}");
     tab.follow("main button").await;
-    let text = tab.wait_for_text("To be written down").await;
-    assert!(text.contains(scene.provider.issuer()), "{text}");
-    look(&tab, "tried").await;
-    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
+    let text = tab.wait_for_text("Nothing to write down").await;
+    assert!(!text.contains("To be written down") && !text.contains("# client_secret = "), "{text}");
     let replace = |from: &str, to: &str| {
         format!(
             "document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})"
         )
     };
+    tab.script(&replace("client_id", "prompt = \"login\"\nclient_id")).await;
+    tab.follow("main button").await;
+    let text = tab.wait_for_text("To be written down").await;
+    assert!(text.contains(scene.provider.issuer()) && text.contains("prompt = \"login\""), "{text}");
+    look(&tab, "tried").await;
+    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
+    let tab = browser.tab(&scene.gateway.admin_url("/try")).await;
+    tab.wait_for("textarea").await;
     tab.script(&replace("client_id", "clientid")).await;
     tab.follow("main button").await;
     tab.wait_for_text("The gateway would not take this").await;
