@@ -115,6 +115,16 @@ async fn every_page_is_readable_in_light_in_dark_and_on_a_phone() {
     let text = tab.wait_for_text("What was seen").await;
     assert!(text.contains("berta") && text.contains("/ops/"), "{text}");
     look(&tab, "refusal").await;
+    // A reference is copied as one, however long what stands beside it is.
+    tab.screen(1200, 900, false).await;
+    tab.go(&scene.gateway.admin_url("/refusals")).await;
+    tab.wait_for("td a.code").await;
+    let lines =
+        tab.script("[...document.querySelectorAll('td a.code')].map(link => link.getClientRects().length)").await;
+    assert!(lines.as_array().is_some_and(|all| all.iter().all(|lines| *lines == 1)), "{lines}");
+    let (half, whole) = ("/refusals?reference=abc", "/refusals?reference=0000000000000");
+    assert!(ask(&scene.gateway, Method::GET, half, &NAVIGATION).await.text().contains("has thirteen characters"));
+    assert!(!ask(&scene.gateway, Method::GET, whole, &NAVIGATION).await.text().contains("has thirteen characters"));
 }
 
 #[tokio::test]
