@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 use url::form_urlencoded;
@@ -106,9 +106,9 @@ pub(super) fn admits(session: &ServerSession, settings: &Settings) -> Result<(),
         return Err(Failure::new(Reason::ConsoleElsewhere, format!("asked from {seen}")));
     }
     let brought = console_pass::is_brought(&head.headers);
-    if !brought && console_pass::say_of_a_proxy(&head.headers) {
-        let seen =
-            "its headers say that a proxy passed it on, and that was no route of this gateway whose `allow` is set";
+    if !brought && is_of_a_proxy(head) {
+        let how = if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "its headers" };
+        let seen = format!("by {how} a proxy passed it on, and that was no route of this gateway whose `allow` is set");
         return Err(Failure::new(Reason::ConsoleProxied, seen));
     }
     let host = host(head);
@@ -129,11 +129,16 @@ pub(super) fn admits(session: &ServerSession, settings: &Settings) -> Result<(),
 /// proxy asks.
 pub(super) fn is_told_all(session: &ServerSession) -> bool {
     let head = session.req_header();
-    let from_here =
-        || !console_pass::say_of_a_proxy(&head.headers) && is_of_this_host(host(head), address(session.server_addr()));
+    let from_here = || !is_of_a_proxy(head) && is_of_this_host(host(head), address(session.server_addr()));
     // A route answers to nobody in particular where it lets preflights through.
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     is_near(session) && reads && (console_pass::is_brought(&head.headers) || from_here())
+}
+
+/// Whether it shows that a proxy passed it on. HTTP/1.0 is what nginx speaks where nobody told it otherwise, with no header
+/// that would say so, and what no browser speaks.
+fn is_of_a_proxy(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_10 || console_pass::say_of_a_proxy(&head.headers)
 }
 
 /// What is asked for; empty where nothing is.

@@ -8,6 +8,7 @@ use crate::support::browser::Browser;
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
+use crate::support::raw::Connection;
 use crate::support::setup::{ROUTES, gateway_before, scene_at};
 
 #[tokio::test]
@@ -47,6 +48,12 @@ async fn a_proxy_is_known_by_what_it_says_and_by_the_host_that_it_brings() {
         }
         ask(&gateway, Method::GET, "/metrics", &[header]).await.expect(200);
     }
+    // nginx with nothing but `proxy_pass http://127.0.0.1:9090;`.
+    let address = format!("127.0.0.1:{}", gateway.config.admin_port).parse().expect("an address");
+    let mut nginx = Connection::open(address).await;
+    let head = format!("GET /settings HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let refused = nginx.send(head).await.reply().await.expect("an answer");
+    assert!(refused.text().contains("DW-9109"), "{}", refused.text());
     // `ssh -L` and `kubectl port-forward` bring the name and port that they listen at.
     for host in ["localhost:9999", "127.0.0.1:9999", "[::1]:9999"] {
         ask(&gateway, Method::GET, "/settings", &[("host", host)]).await.expect(200);
