@@ -286,6 +286,13 @@ class Bench:
 PROVIDER_NAME = "demo_provider"
 
 
+def medians(names, first, *others):
+    """`first` with the result in the middle for each of `names`: a run that something else of the process fell into is none
+    of them."""
+    middle = lambda name: sorted((one[name] for one in (first, *others)), key=lambda own: own["ratio"])[len(others) // 2]
+    return first | {name: middle(name) for name in names}
+
+
 def measure(wish, targets):
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -306,11 +313,11 @@ def measure(wish, targets):
 
 
 def exceeded(results, limits):
-    """Sentences about limits that do not hold; a limit for what was not measured says nothing."""
+    """Targets whose limits do not hold, with a sentence; a limit for what was not measured says nothing."""
     for name, most in limits["ratio"].items():
         own = results.get(name, {})
         if own.get("ratio", 0) > most:
-            yield f"{name}: {own['ratio']:.3f} times {own['beside']}, and the limit is {most}"
+            yield name, f"{name}: {own['ratio']:.3f} times {own['beside']}, and the limit is {most}"
 
 
 def main():
@@ -328,6 +335,15 @@ def main():
     if wish.keep:
         os.makedirs(wish.keep, exist_ok=True)
     results = measure(wish, [t for t in TARGETS if not wish.only or t.name in wish.only])
+    limits = {}
+    if wish.check:
+        with open(wish.check, "rb") as f:
+            limits = tomllib.load(f)
+        over = {name for name, _ in exceeded(results, limits)}
+        if over:
+            print(f"over the limit, and so measured twice more for the median: {', '.join(sorted(over))}", flush=True)
+            again = [t for t in TARGETS if t.name in over | {results[name]["beside"] for name in over}]
+            results = medians(over, results, measure(wish, again), measure(wish, again))
     if wish.json:
         print(json.dumps(results, indent=2))
     else:
@@ -337,9 +353,8 @@ def main():
             ratio = f"{own['ratio']:.3f} × {own['beside']}" if "ratio" in own else ""
             print(f"| {name} | {own['instructions']:,.0f} | {ratio} |")
     if wish.check:
-        with open(wish.check, "rb") as f:
-            broken = list(exceeded(results, tomllib.load(f)))
-        for sentence in broken:
+        broken = list(exceeded(results, limits))
+        for _, sentence in broken:
             print(sentence, file=sys.stderr)
         sys.exit(1 if broken else 0)
 

@@ -6,8 +6,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use pingora_core::protocols::http::ServerSession;
+use pingora_http::RequestHeader;
 use url::form_urlencoded;
 
 use crate::canonical::Authority;
@@ -104,18 +105,64 @@ pub(super) fn admits(session: &ServerSession, settings: &Settings) -> Result<(),
         let seen = peer.map_or_else(|| "no address".to_owned(), |peer| peer.to_string());
         return Err(Failure::new(Reason::ConsoleElsewhere, format!("asked from {seen}")));
     }
-    if console_pass::is_missing(&head.headers) {
-        let seen = "it came through a proxy, by no route of this gateway whose `allow` is set";
+    let brought = console_pass::is_brought(&head.headers);
+    if !brought && is_of_a_proxy(head) {
+        let how = if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "its headers" };
+        let seen = format!("by {how} a proxy passed it on, and that was no route of this gateway whose `allow` is set");
         return Err(Failure::new(Reason::ConsoleProxied, seen));
     }
-    let host = head.headers.get(header::HOST).map(|value| value.as_bytes());
-    let host = host.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes()));
-    named(host.unwrap_or_default(), settings)?;
+    let host = host(head);
+    named(host, settings)?;
+    if !brought && !is_of_this_host(host, address(session.server_addr())) {
+        let host = crate::words::in_words(&String::from_utf8_lossy(host));
+        let seen = format!("asked for as {host}, which leads here through a proxy alone");
+        return Err(Failure::new(Reason::ConsoleProxied, seen));
+    }
     match head.method {
         Method::GET | Method::HEAD => Ok(()),
-        Method::POST => own_page(&head.headers, host.unwrap_or_default()),
+        Method::POST => own_page(&head.headers, host),
         _ => Err(Failure::new(Reason::ConsoleMethod, head.method.to_string())),
     }
+}
+
+/// Whether what is told may name files and keys of this host: it is asked from here, and by nobody from afar for whom a
+/// proxy asks.
+pub(super) fn is_told_all(session: &ServerSession) -> bool {
+    let head = session.req_header();
+    let from_here = || !is_of_a_proxy(head) && is_of_this_host(host(head), address(session.server_addr()));
+    // A route answers to nobody in particular where it lets preflights through.
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
+    is_near(session) && reads && (console_pass::is_brought(&head.headers) || from_here())
+}
+
+/// Whether it shows that a proxy passed it on. HTTP/1.0 is what nginx speaks where nobody told it otherwise, with no header
+/// that would say so, and what no browser speaks.
+fn is_of_a_proxy(head: &RequestHeader) -> bool {
+    head.version == Version::HTTP_10 || console_pass::say_of_a_proxy(&head.headers)
+}
+
+/// What is asked for; empty where nothing is.
+fn host(head: &RequestHeader) -> &[u8] {
+    let host = head.headers.get(header::HOST).map(|value| value.as_bytes());
+    host.or_else(|| head.uri.authority().map(|authority| authority.as_str().as_bytes())).unwrap_or_default()
+}
+
+/// Whether a request from this host, or through a tunnel to it, asks for `host` at the socket `own`. By other names and
+/// addresses, that of `public_url` among them, nobody comes to a loopback address but through a proxy that keeps them.
+fn is_of_this_host(host: &[u8], own: Option<IpAddr>) -> bool {
+    let Ok(authority) = Authority::parse(host) else { return false };
+    match ip(&authority.host).map(|ip| ip.to_canonical()) {
+        Some(ip) => ip.is_loopback() || ip.is_unspecified() || Some(ip) == own,
+        None => is_localhost(&authority.host),
+    }
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn is_localhost(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost")
 }
 
 /// A name that somebody else owns can be made to resolve to this machine (DNS rebinding); an address cannot.
@@ -123,12 +170,11 @@ fn named(host: &[u8], settings: &Settings) -> Result<(), Failure> {
     let refused = |seen: String| Err(Failure::new(Reason::ConsoleHost, format!("asked for as {seen}")));
     let Ok(authority) = Authority::parse(host) else { return refused("no host".into()) };
     let host = authority.host.as_str();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     let served = || {
         let public = settings.public_url.host_str().is_some_and(|public| public.eq_ignore_ascii_case(host));
         public || settings.route.iter().any(|route| route.host.as_deref() == Some(host))
     };
-    match bare.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost") || served() {
+    match ip(host).is_some() || is_localhost(host) || served() {
         true => Ok(()),
         false => refused(crate::words::in_words(host)),
     }
@@ -209,6 +255,19 @@ mod tests {
         for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "xapp.example", "a b"] {
             let refused = named(host.as_bytes(), &settings).expect_err(host);
             assert_eq!(refused.reason, Reason::ConsoleHost, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_proxy_brings_here_is_no_request_of_this_host() {
+        let own = |address: &str| Some(address.parse().expect("an address"));
+        for host in ["127.0.0.1:9090", "127.0.0.2", "[::1]:9090", "[::ffff:127.0.0.1]", "localhost:9000", "a.localhost"]
+        {
+            assert!(is_of_this_host(host.as_bytes(), own("127.0.0.1")), "{host}");
+        }
+        assert!(is_of_this_host(b"10.0.0.4:9090", own("10.0.0.4")));
+        for host in ["app.example", "b.example:8443", "10.0.0.4:9090", "[2001:db8::1]", "pod.example", "", "a b"] {
+            assert!(!is_of_this_host(host.as_bytes(), own("127.0.0.1")), "{host}");
         }
     }
 

@@ -15,8 +15,8 @@ use crate::oidc::{Provider, Readiness};
 use crate::reason::{Failure, Reason};
 use crate::telemetry::metrics;
 
-/// The answer to `path`, where it is one of these. `near`: whether the gateway's own host asks, which is told what files
-/// and keys the configuration is of.
+/// The answer to `path`, where it is one of these. `near`: whether the gateway's own host asks, or an admin by a route to
+/// the console, who are told what files and keys the configuration is of.
 pub(super) fn respond(
     path: &str,
     in_force: impl FnOnce() -> InForce,

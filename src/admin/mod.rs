@@ -210,7 +210,7 @@ impl Scene<'_> {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let near = guard::is_near(session);
+        let near = guard::is_told_all(session);
         let health =
             health::respond(session.req_header().uri.path(), || self.in_force(), *self.stopping.borrow(), near);
         let mut response = match health {

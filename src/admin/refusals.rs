@@ -15,7 +15,7 @@ use super::words::{ago, count, stamp};
 use crate::examined::Found;
 use crate::explain::{Verdict, of_reference};
 use crate::reason::{Failure, Info};
-use crate::telemetry::{Group, Refused, refusals};
+use crate::telemetry::{Group, Reference, Refused, refusals};
 
 /// One reason in a list of them.
 pub(super) struct Row {
@@ -60,6 +60,8 @@ struct One {
 struct RefusalPage<'a> {
     shell: Shell,
     reference: &'a str,
+    /// Whether it can be one at all.
+    readable: bool,
     found: Option<One>,
     /// What became of it, where nothing was refused.
     passed: Option<String>,
@@ -80,7 +82,8 @@ pub(super) fn page(scene: &Scene<'_>, reference: &str) -> Result<Response<Vec<u8
         let verdict = explained.as_ref().map(|explained| &explained.explanation.verdict);
         let passed = verdict.filter(|verdict| verdict.code.is_none()).map(Verdict::in_words);
         let shown = explained.map(|explained| Shown::of(explained.explanation)).filter(|shown| !shown.steps.is_empty());
-        let page = RefusalPage { reference: asked, found, passed, shown, shell };
+        let readable = Reference::is_one(&bare);
+        let page = RefusalPage { reference: asked, readable, found, passed, shown, shell };
         return Ok(page.shell.answer(status, &page));
     }
     shell.refresh = None;

@@ -323,6 +323,9 @@ mod tests {
             let of = |config: &Config| serde_json::to_value(&config.settings).expect("settings");
             assert_eq!(of(&trial.config), of(&config));
             assert_eq!(trial.config.settings.provider[0].client_secret.as_ref().map(|s| s.expose()), Some(SECRET));
+            assert!(to_keep(&config, Some("main"), &trial).is_nothing());
+            let changed = block.replace("client_id = \"app\"", "client_id = \"other\"");
+            let trial = with_provider(&config, Some("main"), &changed).unwrap_or_else(|errors| panic!("{errors}"));
             let keep = to_keep(&config, Some("main"), &trial).block;
             assert!(!keep.contains(SECRET) && !keep.contains(MASK), "{keep}");
             let (file, comment) = (keep.contains("\nclient_secret_file = "), keep.contains("\n# client_secret = "));

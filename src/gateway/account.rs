@@ -33,6 +33,10 @@ pub struct Way {
     pub(super) tries: usize,
     /// Where a WebSocket is asked for: whether the app said yes.
     pub(super) switched: Option<Switched>,
+    /// Whether the address that is tried is the gateway's own console.
+    pub(super) to_console: bool,
+    /// Whether a head was made for the app, which is done when there is a connection to it.
+    pub(super) told: bool,
     /// What the app is told of the person.
     pub(super) identity: Vec<(HeaderName, HeaderValue)>,
     /// The program that sent a good credential.
@@ -79,6 +83,8 @@ impl Way {
             first_address: None,
             tries: 0,
             switched: None,
+            to_console: false,
+            told: false,
             identity: Vec::new(),
             program: None,
             user: None,

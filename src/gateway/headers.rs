@@ -26,7 +26,7 @@ pub struct Sanitiser {
 
 /// Names that apps take for identity or for what a proxy in front says. They are dropped even where the gateway writes
 /// none of them: the app behind may be configured for one that the gateway is not.
-const FORBIDDEN: [&str; 41] = [
+const FORBIDDEN: [&str; 19] = [
     super::console_pass::HEADER_NAME,
     "x-credential-identifier",
     "x-client-cert",
@@ -38,6 +38,18 @@ const FORBIDDEN: [&str; 41] = [
     "x-wandb-username",
     "x-wandb-user-email",
     "x-user",
+    "proxy",
+    "x-auth-user",
+    "x-user-id",
+    "x-user-email",
+    "x-email",
+    "cf-access-authenticated-user-email",
+    "cf-access-jwt-assertion",
+    "x-username",
+];
+
+/// Those of them by which a proxy speaks of whom it asks for.
+pub(super) const OF_PROXIES: [&str; 22] = [
     "forwarded",
     "x-forwarded",
     "x-real-ip",
@@ -52,13 +64,6 @@ const FORBIDDEN: [&str; 41] = [
     "x-host",
     "x-original-forwarded-for",
     "x-envoy-original-path",
-    "proxy",
-    "x-auth-user",
-    "x-user-id",
-    "x-user-email",
-    "x-email",
-    "cf-access-authenticated-user-email",
-    "cf-access-jwt-assertion",
     "cf-connecting-ip",
     "fastly-client-ip",
     "x-azure-clientip",
@@ -67,7 +72,6 @@ const FORBIDDEN: [&str; 41] = [
     "front-end-https",
     "x-scheme",
     "x-url-scheme",
-    "x-username",
 ];
 
 /// Beginnings of such names: `X-WEBAUTH-ROLE` makes an admin as well as `X-WEBAUTH-USER` does.
@@ -101,7 +105,8 @@ const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", 
 
 impl Sanitiser {
     pub fn new(settings: &Headers, written: &IdentityHeaders, routes_by_method: bool) -> Self {
-        let mut forbidden: HashSet<String, RandomState> = FORBIDDEN.iter().map(|name| name.to_string()).collect();
+        let mut forbidden: HashSet<String, RandomState> =
+            FORBIDDEN.iter().chain(&OF_PROXIES).map(|name| name.to_string()).collect();
         if routes_by_method {
             forbidden.extend(METHOD_OVERRIDES.iter().map(|name| name.to_string()));
         }

@@ -319,6 +319,7 @@ impl Gateway {
             way.outcome = WayOutcome::Refused(failure);
             error
         })?;
+        way.to_console = upstream.is_console(&peer);
         if session.is_upgrade_req() {
             way.switched = Some(upgrade::prepare(&mut peer));
         }
@@ -329,7 +330,9 @@ impl Gateway {
     /// `Connection` names, so that nobody can have ours removed.
     fn upstream_request_filter(&self, upstream_request: &mut RequestHeader, way: &mut Way) -> Result<()> {
         self.tell_app(upstream_request, way)?;
-        if self.upstream(way).is_some_and(Upstream::is_console)
+        way.told = true;
+        if way.to_console
+            && way.route.is_some_and(|index| self.routes[index].is_for_chosen())
             && let Some(pass) = console_pass::pass()
         {
             upstream_request.insert_header(console_pass::HEADER, pass.clone())?;

@@ -44,6 +44,14 @@ pub struct Route {
     methods: Vec<Method>,
 }
 
+impl Route {
+    /// Whether somebody chose who may. What a public route may show of the console, or one for everybody who is known, is
+    /// what programs ask for, and says nothing of this host.
+    pub fn is_for_chosen(&self) -> bool {
+        self.access != Access::Public && self.rules.is_some()
+    }
+}
+
 /// What a route asks of programs, and what it tells them.
 pub struct RouteTokens {
     pub wanted: Wanted,

@@ -176,9 +176,13 @@ impl Upstream {
         Failure::new(Reason::UpstreamUnresolved, seen).remedied(remedy)
     }
 
-    /// Whether it is the gateway's own console, to which its routes take chosen people alone.
-    pub fn is_console(&self) -> bool {
-        !self.console.out_of_bounds && self.leads_to_console.load(Ordering::Relaxed)
+    /// Whether `peer` is the gateway's own console, to which its routes take chosen people alone. A name may lead there and
+    /// to another app as well, which must not learn by what the console knows those routes.
+    pub fn is_console(&self, peer: &HttpPeer) -> bool {
+        let own = |address: &SocketAddr| is_own(*address, self.console.address);
+        !self.console.out_of_bounds
+            && self.leads_to_console.load(Ordering::Relaxed)
+            && peer._address.as_inet().is_some_and(own)
     }
 
     /// Looks the name up now and then, until `shutdown` turns true.
@@ -343,9 +347,8 @@ mod tests {
         let refused = console.peer(0, false).map(drop).expect_err("refused");
         assert_eq!(refused.reason, Reason::UpstreamUnresolved);
         assert!(refused.detail.contains("own console at 127.0.0.1:9090"), "{}", refused.detail);
-        assert!(!console.is_console(), "what leads nowhere brings no pass");
         let chosen = new("http://127.0.0.1:9090", false);
-        assert_eq!((chosen.addresses(), chosen.is_console()), (1, true), "where routes choose who may");
+        assert!(chosen.is_console(&chosen.peer(0, false).expect("an address")), "where routes choose who may");
         // A name that leads there, as it resolves, and as a reload takes it over.
         let named = new("http://intranet.example:9090", true);
         named.store(&[admin, "192.0.2.7:9090".parse().expect("an address")]);
@@ -356,5 +359,17 @@ mod tests {
         after.inherit(&before);
         assert_eq!((before.addresses(), after.addresses()), (1, 0));
         assert!(after.peer(0, false).map(drop).expect_err("refused").remedy().contains("`allow`"));
+    }
+
+    #[test]
+    fn an_app_that_shares_its_name_with_the_console_is_not_taken_for_it() {
+        let (admin, other) = ("127.0.0.1:9090", "192.0.2.7:9090");
+        let both = new("http://intranet.example:9090", false);
+        both.store(&[admin, other].map(|address| address.parse().expect("an address")));
+        let taken = (0..2).map(|index| {
+            let peer = both.peer(index, false).expect("an address");
+            (peer._address.to_string(), both.is_console(&peer))
+        });
+        assert_eq!(taken.collect::<Vec<_>>(), [(admin.to_owned(), true), (other.to_owned(), false)]);
     }
 }

@@ -28,7 +28,7 @@ macro_rules! console {
             "The route's upstream is the gateway's own admin listener, and the route is public or for everybody who is signed in.",
             "Set `allow` of the route to the admins, or take the route away.";
         ConsoleProxied = "DW-9109", 403, Admin, "The console is not shown through this proxy",
-            "The request says that it was forwarded (`Forwarded`, `X-Forwarded-For`, `-Host` or `-Proto`), and what forwarded it is no route of this gateway that `allow` keeps for chosen people: another proxy, or a route whose app has become the console since the gateway looked.",
-            "Open the console on the gateway's own host without a proxy, or through a route of the gateway with `allow` set to the admins.";
+            "The request says that it was forwarded (`Forwarded`, `Via`, `X-Forwarded-For`, `X-Real-IP` and the like), is HTTP/1.0, which proxies speak and browsers do not, or asks for a host that leads to this address through a proxy alone (that of `public_url` or of a route, or an address of another machine); and what brought it is no route of this gateway that `allow` keeps for chosen people: another proxy, or a route whose app has become the console since the gateway looked.",
+            "Open the console on the gateway's own host as `localhost` or `127.0.0.1`, without a proxy, or through a route of the gateway with `allow` set to the admins.";
     } };
 }

@@ -51,6 +51,11 @@ impl Reference {
         Reference(text)
     }
 
+    /// Whether `text` is written as one.
+    pub fn is_one(text: &str) -> bool {
+        text.len() == LENGTH && text.bytes().all(|character| ALPHABET.contains(&character))
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -85,5 +90,9 @@ mod tests {
         let all: Vec<_> = threads.into_iter().flat_map(|t| t.join().expect("thread")).collect();
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), 20_000);
         assert!(all.iter().all(|r| r.as_str().len() == 13 && r.as_str().bytes().all(|b| ALPHABET.contains(&b))));
+        assert!(all.iter().all(|r| Reference::is_one(r.as_str())));
+        for other in ["", "abc", "00000000000000", "000000000000l", "000000000000é"] {
+            assert!(!Reference::is_one(other), "{other}");
+        }
     }
 }

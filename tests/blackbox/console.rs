@@ -115,6 +115,16 @@ async fn every_page_is_readable_in_light_in_dark_and_on_a_phone() {
     let text = tab.wait_for_text("What was seen").await;
     assert!(text.contains("berta") && text.contains("/ops/"), "{text}");
     look(&tab, "refusal").await;
+    // A reference is copied as one, however long what stands beside it is.
+    tab.screen(1200, 900, false).await;
+    tab.go(&scene.gateway.admin_url("/refusals")).await;
+    tab.wait_for("td a.code").await;
+    let lines =
+        tab.script("[...document.querySelectorAll('td a.code')].map(link => link.getClientRects().length)").await;
+    assert!(lines.as_array().is_some_and(|all| all.iter().all(|lines| *lines == 1)), "{lines}");
+    let (half, whole) = ("/refusals?reference=abc", "/refusals?reference=0000000000000");
+    assert!(ask(&scene.gateway, Method::GET, half, &NAVIGATION).await.text().contains("has thirteen characters"));
+    assert!(!ask(&scene.gateway, Method::GET, whole, &NAVIGATION).await.text().contains("has thirteen characters"));
 }
 
 #[tokio::test]
@@ -169,15 +179,21 @@ async fn settings_are_tried_out_and_the_block_is_shown_without_its_secret() {
     let block = block.as_str().expect("a block").to_owned();
     assert!(block.contains("client_secret = \"********\"") && !block.contains(&scene.client.secret), "{block}");
     tab.follow("main button").await;
-    let text = tab.wait_for_text("To be written down").await;
-    assert!(text.contains(scene.provider.issuer()), "{text}");
-    look(&tab, "tried").await;
-    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
+    let text = tab.wait_for_text("Nothing to write down").await;
+    assert!(!text.contains("To be written down") && !text.contains("# client_secret = "), "{text}");
     let replace = |from: &str, to: &str| {
         format!(
             "document.querySelector('textarea').value = document.querySelector('textarea').value.replace({from:?}, {to:?})"
         )
     };
+    tab.script(&replace("client_id", "prompt = \"login\"\nclient_id")).await;
+    tab.follow("main button").await;
+    let text = tab.wait_for_text("To be written down").await;
+    assert!(text.contains(scene.provider.issuer()) && text.contains("prompt = \"login\""), "{text}");
+    look(&tab, "tried").await;
+    assert!(text.contains("# client_secret = ") && !text.contains("client_secret = \"********\""), "{text}");
+    let tab = browser.tab(&scene.gateway.admin_url("/try")).await;
+    tab.wait_for("textarea").await;
     tab.script(&replace("client_id", "clientid")).await;
     tab.follow("main button").await;
     tab.wait_for_text("The gateway would not take this").await;

@@ -8,6 +8,7 @@ use crate::support::browser::Browser;
 use crate::support::gateway::Config;
 use crate::support::person::{NAVIGATION, Person};
 use crate::support::provider::Provider;
+use crate::support::raw::Connection;
 use crate::support::setup::{ROUTES, gateway_before, scene_at};
 
 #[tokio::test]
@@ -30,6 +31,62 @@ async fn through_a_proxy_the_console_is_reached_by_the_gateways_own_route_alone(
         assert!(!refused.text().contains("nobody"), "{page}: {}", refused.text());
     }
     person.request(Method::GET, &outer.url("/in/metrics"), &[], None).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_proxy_is_known_by_what_it_says_and_by_the_host_that_it_brings() {
+    let lead = "[[route]]\n[[route]]\nhost = \"b.example\"\n";
+    let gateway = gateway_before("http://127.0.0.1:9", lead).await;
+    let said = ["via", "x-real-ip", "cf-connecting-ip", "x-client-ip", "true-client-ip", "x-envoy-external-address"];
+    let of_proxies = said.iter().chain(&["x-forwarded-server", "x-forwarded-port", "x-forwarded-prefix"]);
+    // What HAProxy passes on where it says nothing: the host that people ask for.
+    let hosts = [("host", "b.example"), ("host", "b.example:8443"), ("host", "192.0.2.7")];
+    for header in of_proxies.map(|name| (*name, "1.2.3.4")).chain(hosts) {
+        for page in PAGES.iter().chain(&DOCUMENTS) {
+            let refused = ask(&gateway, Method::GET, &format!("/{page}"), &[header]).await;
+            assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9109"), "{page} {header:?}");
+        }
+        ask(&gateway, Method::GET, "/metrics", &[header]).await.expect(200);
+    }
+    // nginx with nothing but `proxy_pass http://127.0.0.1:9090;`.
+    let address = format!("127.0.0.1:{}", gateway.config.admin_port).parse().expect("an address");
+    let mut nginx = Connection::open(address).await;
+    let head = format!("GET /settings HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let refused = nginx.send(head).await.reply().await.expect("an answer");
+    assert!(refused.text().contains("DW-9109"), "{}", refused.text());
+    // `ssh -L` and `kubectl port-forward` bring the name and port that they listen at.
+    for host in ["localhost:9999", "127.0.0.1:9999", "[::1]:9999"] {
+        ask(&gateway, Method::GET, "/settings", &[("host", host)]).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn what_is_public_of_the_admin_listener_tells_nothing_of_this_host() {
+    let config = Config::new();
+    let own = format!("[[upstream]]\nname = \"own\"\nurl = \"http://127.0.0.1:{}\"\n", config.admin_port);
+    let route = |path: &str, rest: &str| format!("[[route]]\npath = \"{path}\"\nupstream = \"own\"\n{rest}\n");
+    let admins = route("/ops", "strip_prefix = true\nallow.groups = [\"admins\"]");
+    let public = "access = \"public\"";
+    let tables = format!("{ROUTES}{own}{admins}{}{}", route("/readyz", public), route("/healthz", public));
+    let scene = scene_at(Provider::shared(), config, "", &tables).await;
+    let (anna, stranger) = (Person::new(), Person::new());
+    anna.sign_in(&scene.gateway.url("/page"), scene.provider.user("anna")).await;
+    let told = async |person: &Person, path: &str| {
+        person.fetch(&scene.gateway.url(path)).await.expect(200).json()["configuration"].clone()
+    };
+    assert!(told(&anna, "/ops/readyz").await["loaded_at"].is_string(), "an admin is told all");
+    let short = told(&stranger, "/readyz").await;
+    assert!(short["good"] == true && short["loaded_at"].is_null(), "{short}");
+    let near = ask(&scene.gateway, Method::GET, "/readyz", &[]).await.json();
+    assert!(near["configuration"]["loaded_at"].is_string(), "{near}");
+    for header in [("x-real-ip", "192.0.2.7"), ("host", "app.example")] {
+        let short = ask(&scene.gateway, Method::GET, "/readyz", &[header]).await.json();
+        assert!(short["configuration"]["loaded_at"].is_null(), "{header:?} {short}");
+    }
+    // Below a path for programs is the console, which is for nobody who comes by a public route.
+    let refused = stranger.fetch(&scene.gateway.url("/healthz/x")).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (403, "DW-9109"), "{}", refused.text());
+    assert_eq!(anna.fetch(&scene.gateway.url("/ops/x")).await.reason(), "DW-9105");
 }
 
 #[tokio::test]

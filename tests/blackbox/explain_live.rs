@@ -3,14 +3,20 @@
 use serde_json::{Value, json};
 
 use super::explain::{Scene, header};
-use crate::support::eventually;
+use crate::support::gateway::Gateway;
 use crate::support::person::Person;
 use crate::support::raw::Connection;
+use crate::support::setup::gateway_before;
+use crate::support::{eventually, free_port};
 
 /// The JSON of an address of the admin listener, once it holds what `wanted` looks for.
 async fn told<T>(scene: &Scene, path: &str, wanted: impl Fn(&Value) -> Option<T>) -> T {
+    explained(&scene.gateway, path, wanted).await
+}
+
+async fn explained<T>(gateway: &Gateway, path: &str, wanted: impl Fn(&Value) -> Option<T>) -> T {
     eventually(path, || async {
-        let text = reqwest::get(scene.gateway.admin_url(path)).await.ok()?.text().await.ok()?;
+        let text = reqwest::get(gateway.admin_url(path)).await.ok()?.text().await.ok()?;
         wanted(&serde_json::from_str(&text).ok()?)
     })
     .await
@@ -66,6 +72,20 @@ async fn a_refusal_is_explained_by_its_reference() {
     assert!(said.to_string().contains("another, decoded and resolved: `/ops`"), "{said:#}");
     let unknown = reqwest::get(scene.gateway.admin_url("/explain/0000000000000.json")).await.expect("an answer");
     assert_eq!(unknown.status().as_u16(), 404);
+}
+
+#[tokio::test]
+async fn an_app_that_was_not_reached_was_told_nothing() {
+    let refusing = format!("http://127.0.0.1:{}", free_port());
+    for (app, code) in [("http://app.invalid:80", "DW-2102"), (refusing.as_str(), "DW-2101")] {
+        let gateway = gateway_before(app, "[[route]]\naccess = \"public\"\n").await;
+        let answer = Person::new().fetch(&gateway.url("/x")).await.expect(502).json();
+        assert_eq!(answer["reason"], code);
+        let path = format!("/explain/{}.json", answer["reference"].as_str().expect("a reference"));
+        let said = explained(&gateway, &path, |said| said["explanation"]["steps"].as_array().cloned()).await;
+        assert_eq!(said[6]["said"], json!(["none: the app does not get the request"]), "{app}");
+        assert!(said[7].to_string().contains("which was not reached"), "{app}: {}", said[7]);
+    }
 }
 
 #[tokio::test]

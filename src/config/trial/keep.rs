@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Config, Field, KeyPath, Origin, Shape, Trial, fields, is_set, position, without_nulls, written};
+use super::{Config, Field, KeyPath, Origin, Shape, Trial, fields, is_set, position, toml_of, without_nulls, written};
 use crate::config::environment;
 use crate::config::model::Provider;
 
@@ -18,8 +18,17 @@ const METHOD: (&str, [&str; 2]) = ("OIDC_AUTH_METHOD", ["pkce", "implicit"]);
 pub struct ToKeep {
     /// Lines for the environment, of what differs there from what is in force.
     pub variables: String,
+    /// The file that the client's secret is in, where another secret was tried.
+    pub secret_file: Option<String>,
     /// The block for the file; empty where the file has nothing of it.
     pub block: String,
+}
+
+impl ToKeep {
+    /// Whether the settings in force were tried.
+    pub fn is_nothing(&self) -> bool {
+        *self == ToKeep::default()
+    }
 }
 
 /// What to write down of `trial`, which was made of `before` with a block in the place of the provider called `replaces`.
@@ -31,6 +40,9 @@ pub fn to_keep(before: &Config, replaces: Option<&str>, trial: &Trial) -> ToKeep
     let before_at = replaces.and_then(|name| position(before, name));
     let was = before_at.map(|index| &before.settings.provider[index]);
     let now = &trial.config.settings.provider[after_at];
+    if was == Some(now) {
+        return ToKeep::default();
+    }
     let origin = |field: &Field| before.origins.of(&path.key(&field.name));
     let in_file = |field: &Field| matches!(origin(field), Origin::File { .. });
     // Where nothing of it is in the file, what is new is best set where the rest is.
@@ -40,6 +52,9 @@ pub fn to_keep(before: &Config, replaces: Option<&str>, trial: &Trial) -> ToKeep
         Origin::SecretFile { .. } => false,
         other => environment_alone && (!is_set(other) || before.file.is_none()),
     };
+    // Whoever types another secret tries it out, and does not move it out of its file.
+    let file = was.and_then(|was| was.client_secret_file.as_ref());
+    let file = file.filter(|_| now.client_secret.is_some() && now.client_secret_file.is_none());
     let mut kept = ToKeep::default();
     for field in &table.fields {
         let tried = trial.config.origins.of(&path.key(&field.name));
@@ -50,26 +65,36 @@ pub fn to_keep(before: &Config, replaces: Option<&str>, trial: &Trial) -> ToKeep
             if now.client_secret.as_ref() == known || now.client_secret.is_none() && !by_variable(field) {
                 continue;
             }
-            match origin(field) {
-                Origin::SecretFile { path, .. } => {
-                    kept.variables.push_str(&format!("# the client secret goes into {}\n", path.display()));
-                    continue;
-                }
-                _ if !by_variable(field) => continue,
-                _ => {}
+            if let Some(file) = file {
+                kept.secret_file = Some(file.display().to_string());
+                continue;
             }
-        } else if wanted == known || !by_variable(field) {
+            if !by_variable(field) {
+                continue;
+            }
+        } else if wanted == known || !by_variable(field) || field.name == "client_secret_file" && file.is_some() {
             continue;
         }
         let name = name(origin(field), &path.key(&field.name), wanted.as_ref());
         kept.variables.push_str(&match (field.name.as_str(), &wanted) {
             ("client_secret", Some(_)) => format!("# {name}=…: not shown; the secret that was tried\n"),
-            (_, Some(value)) => format!("{name}={}\n", as_variable(value, &field.shape)),
+            (_, Some(value)) => match as_variable(value, &field.shape) {
+                // A line of its own behind it would set something else.
+                value if value.contains(char::is_control) => {
+                    format!("# {name}=…: not shown; a line break or another control character is in it\n")
+                }
+                value => format!("{name}={value}\n"),
+            },
             (_, None) => format!("# take {name} away\n"),
         });
     }
-    let of_file = |name: &str| table.field(name).is_some_and(|field| !by_variable(field));
-    let block = written(&trial.config, &trial.provider, SECRET, of_file).unwrap_or_default();
+    let in_place = |name: &str| table.field(name).is_some_and(|field| !by_variable(field));
+    // A variable that names the file of the secret goes on naming it.
+    let of_file =
+        |name: &str| in_place(name) && (name != "client_secret" || file.is_none() || in_place("client_secret_file"));
+    let named = file.and_then(|file| toml_of(&file.to_string_lossy().into()));
+    let secret = named.map_or_else(|| SECRET.to_owned(), |file| format!("client_secret_file = {file}"));
+    let block = written(&trial.config, &trial.provider, &secret, of_file).unwrap_or_default();
     if !environment_alone || table.fields.iter().any(in_file) {
         kept.block = block;
     }
@@ -197,5 +222,38 @@ mod tests {
         assert_eq!(keep.variables, "# take DOORWARD_PROVIDER_PROMPT away\n");
         assert!(keep.block.contains("client_id = \"wandb\"\n") && keep.block.contains("# client_secret ="), "{keep:?}");
         assert!(!keep.block.contains("prompt") && !keep.block.contains(SECRET), "{keep:?}");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_changed_there_and_the_file_goes_on_being_named() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (file, secret) = (place.path().join("gateway.toml"), place.path().join("c"));
+        std::fs::write(&secret, SECRET).expect("written");
+        let named = format!("client_secret_file = \"{}\"", secret.display());
+        let load = |line: &str, variables: &[(&str, &str)]| {
+            let block = "[[provider]]\nissuer = 'https://login.example.com/realm'\nclient_id = 'app'";
+            std::fs::write(&file, format!("{block}\n{line}\n")).expect("written");
+            Config::load_chosen(Some(file.clone()), &env(variables)).unwrap_or_else(|errors| panic!("{errors}"))
+        };
+        let before = load(&named, &[]);
+        let (_, keep) = kept(&before, &[(&named, "client_secret = \"another-planted-secret\"")]);
+        assert_eq!((keep.variables.as_str(), keep.secret_file.as_deref()), ("", secret.to_str()));
+        assert!(keep.block.contains(&format!("{named}\n")) && !keep.block.contains("# client_secret"), "{keep:?}");
+        assert!(!keep.block.contains("planted"), "{keep:?}");
+        assert_eq!(kept(&before, &[]).1, ToKeep::default(), "nothing was changed");
+        let variable = ("DOORWARD_PROVIDER_CLIENT_SECRET_FILE", secret.to_str().expect("a path"));
+        let (_, keep) = kept(&load("", &[variable]), &[(&named, "client_secret = \"another-planted-secret\"")]);
+        assert_eq!((keep.variables.as_str(), keep.secret_file.as_deref()), ("", secret.to_str()));
+        assert!(!keep.block.contains("client_secret"), "{keep:?}");
+    }
+
+    #[test]
+    fn a_value_that_breaks_its_line_sets_no_other_variable() {
+        let before = Config::load_chosen(None, &env(&THEIRS)).unwrap_or_else(|errors| panic!("{errors}"));
+        let broken = "auth_method = \"pkce\"\nprompt = \"x\\nLD_PRELOAD=/evil\"";
+        let (_, keep) = kept(&before, &[("auth_method = \"pkce\"", broken)]);
+        let lines: Vec<_> = keep.variables.lines().collect();
+        let comment = "# DOORWARD_PROVIDER_PROMPT=…: not shown; a line break or another control character is in it";
+        assert_eq!(lines, [comment]);
     }
 }

@@ -38,9 +38,16 @@ impl Gateway {
         steps
     }
 
-    /// Steps 7 and 8: who the app was told it is, and which app that was.
+    /// Steps 7 and 8: who the app was told it is, and which app that was. Of one that was not reached, which it would have
+    /// been.
     fn was_sent(&self, way: &Way) -> Option<[Step; 2]> {
         let route = &self.routes[way.route?];
+        let upstream = &self.upstreams[route.upstream];
+        let app = format!("`{}` at {}", upstream.name, upstream.url());
+        if !way.told {
+            let [told, _] = not_sent();
+            return Some([told, Step::new(8, "upstream").saying(format!("{app}, which was not reached"))]);
+        }
         let mut told = Step::new(7, "headers for the app").saying("what the app was told of who it is");
         let program = way.program.as_ref().map_or(&[][..], Program::headers);
         told.headers = program
@@ -52,8 +59,6 @@ impl Gateway {
                 fate: Fate::Written,
             })
             .collect();
-        let upstream = &self.upstreams[route.upstream];
-        let target = Step::new(8, "upstream").saying(format!("`{}` at {}", upstream.name, upstream.url()));
-        Some([told, target])
+        Some([told, Step::new(8, "upstream").saying(app)])
     }
 }
