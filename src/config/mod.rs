@@ -25,6 +25,7 @@ mod wandb;
 mod wandb_ldap;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use changes::{changed, looser, nobody_listens};
@@ -139,7 +140,7 @@ fn laid(
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<String>,
 ) -> Result<Node, ConfigErrors> {
-    let mut root = file.map_or_else(|| Ok(Node::empty()), read)?;
+    let mut root = file.map_or_else(|| Ok(Node::empty()), |file| read(file, env))?;
     wandb::overlay(&mut root, env, errors, warnings);
     wandb_ldap::overlay(&mut root, env, errors, warnings);
     environment::overlay(&mut root, env, errors);
@@ -162,20 +163,40 @@ fn nothing_found() -> ConfigError {
 /// Largest configuration: some ten thousand routes.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-fn read(file: &Path) -> Result<Node, ConfigErrors> {
-    let text = files::read_text_or_pipe(file, LARGEST).map_err(|error| {
-        let message = match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => format!("cannot be read ({error})"),
-        };
-        let shown = ConfigError::new("", message).because(Reason::ConfigUnreadable);
-        ConfigError { file: Some(file.to_owned()), ..shown }.hint(Reason::ConfigUnreadable.info().remedy)
-    })?;
+fn read(file: &Path, env: &[(String, String)]) -> Result<Node, ConfigErrors> {
+    let text = files::read_text_or_pipe(file, LARGEST).map_err(|error| unreadable(file, &error, env))?;
     let mut root = Node::parse(&text, file).map_err(|errors| ConfigErrors(errors, Vec::new()))?;
     if let Some(directory) = file.parent() {
         secret_files::resolve_paths(&mut root, directory);
     }
     Ok(root)
+}
+
+/// The file cannot be read: what to do is said by the cause, and by who named it.
+fn unreadable(file: &Path, error: &std::io::Error, env: &[(String, String)]) -> ConfigError {
+    let by_variable = env.iter().any(|(name, value)| name == environment::CONFIG_FILE && Path::new(value) == file);
+    let (message, hint) = match error.kind() {
+        ErrorKind::NotFound if by_variable => {
+            ("there is no such file".to_owned(), "put it there, or correct DOORWARD_CONFIG, which names it")
+        }
+        ErrorKind::NotFound => {
+            ("there is no such file".to_owned(), "put it there, or start with `--config` and the name of one that is")
+        }
+        ErrorKind::InvalidData => ("is not UTF-8, which TOML is written in".to_owned(), "save it as UTF-8"),
+        kind => {
+            let hint = match kind {
+                ErrorKind::PermissionDenied => {
+                    "let the gateway's user read it (`chmod`, `chown`) and enter the directories that it is in"
+                }
+                ErrorKind::IsADirectory => "name the file in it",
+                ErrorKind::InvalidInput => "name a regular file of 8 MB at most",
+                _ => "see that the gateway's user can read it, with `cat` for one",
+            };
+            (format!("cannot be read ({error})"), hint)
+        }
+    };
+    let shown = ConfigError::new("", message).because(Reason::ConfigUnreadable).hint(hint);
+    ConfigError { file: Some(file.to_owned()), ..shown }
 }
 
 /// What goes without saying.

@@ -50,8 +50,8 @@ macro_rules! operation {
 
         // 7 ── configuration and start
         ConfigUnreadable = "DW-7001", 0, Admin, "The configuration file cannot be read",
-            "It is missing, or may not be read by the gateway's user.",
-            "Name the file with `--config`, or correct its permissions.";
+            "It is missing, may not be read by the gateway's user, or is no text in UTF-8.",
+            "Put the file in its place and let the gateway's user read it, or name another with `--config` or `DOORWARD_CONFIG`.";
         ConfigInvalid = "DW-7002", 0, Admin, "The configuration is not valid",
             "A key is unknown, a value has the wrong type, or two settings contradict each other.",
             "Correct the line that is named.";
