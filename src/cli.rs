@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigErrors, schema, table};
 use crate::oidc::Providers;
+use crate::reason::Failure;
 use crate::reload::Start;
 use crate::{reason, server};
 
@@ -143,10 +144,7 @@ fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
             }
             print(&format!("{keys:#}\n"))
         }
-        Err(failure) => {
-            eprintln!("error: {failure}. {}", failure.remedy());
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Err(failure) => unusable(&config, &failure),
     }
 }
 
@@ -157,14 +155,20 @@ fn check(file: Option<&Path>) -> ExitCode {
             config.hints.iter().for_each(|hint| eprintln!("hint: {}. {}", hint.said, hint.change));
             match crate::server::try_out(&config) {
                 Ok(()) => print(&format!("{}\nThe configuration is good.\n", table::table(&config))),
-                Err(failure) => {
-                    eprintln!("error: {failure}. {}", failure.remedy());
-                    ExitCode::from(EXIT_CONFIG)
-                }
+                Err(failure) => unusable(&config, &failure),
             }
         }
         None => ExitCode::from(EXIT_CONFIG),
     }
+}
+
+/// Tells what is wrong with a configuration that was read well: where a file is, with the setting that names it.
+fn unusable(config: &Config, failure: &Failure) -> ExitCode {
+    match config.placed(failure, &environment()) {
+        Some(error) => eprintln!("error: {error}"),
+        None => eprintln!("error: {failure}. {}", failure.remedy()),
+    }
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// The configuration with its warnings told, or nothing with its errors told.

@@ -35,7 +35,7 @@ pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
 use crate::files;
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 use tree::Node;
 use values::Secret;
 
@@ -130,6 +130,21 @@ impl Config {
             }
             origin => format!("{path}, {origin}"),
         }
+    }
+
+    /// `failure` as an error of the setting that names the file which its detail begins with; `None` where none does, or where
+    /// more is known about it than the file.
+    pub fn placed(&self, failure: &Failure, env: &[(String, String)]) -> Option<ConfigError> {
+        let file = self.file.as_deref();
+        // A pipe gives nothing a second time.
+        if failure.exact_remedy().is_some() || file.is_some_and(|file| !file.is_file()) {
+            return None;
+        }
+        let is_it = |path: &Path| path.to_str().is_some_and(|path| failure.detail.starts_with(&format!("{path}: ")));
+        let mut files = Config::files(file, env).into_iter();
+        let (key, _) = files.find(|(key, path)| !key.is_empty() && is_it(path))?;
+        let path = self.origins.0.keys().find(|path| path.to_string() == key)?;
+        Some(ConfigError::new(key, &failure.detail).because(failure.reason).at(self.origins.nearest(path)))
     }
 }
 
