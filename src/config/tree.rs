@@ -168,8 +168,8 @@ fn blank(rest: &[Step]) -> Plain {
 /// Which of the `lines` makes the table `name` first: its head, or a key with dots above all heads.
 fn first_of_table(lines: &[&str], name: &str) -> Option<usize> {
     let head = |line: &&str| line.starts_with('[');
-    let top = lines.iter().position(|line| head(&line)).unwrap_or(lines.len());
-    let is_it = |(index, line): (usize, &&str)| match head(&line) {
+    let top = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
+    let is_it = |(index, line): (usize, &&str)| match head(line) {
         true => {
             line.trim_start_matches('[').trim_start().strip_prefix(name)?.trim_start().starts_with(']').then_some(index)
         }
