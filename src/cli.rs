@@ -20,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigErrors, schema, table};
 use crate::doctor::{Finding, Weight, examine_quickly, told_beside_loading};
 use crate::oidc::Providers;
+use crate::reason::Failure;
 use crate::reload::Start;
 use crate::{reason, server};
 
@@ -144,10 +145,7 @@ fn client_keys(provider: Option<&str>, file: Option<&Path>) -> ExitCode {
             }
             print(&format!("{keys:#}\n"))
         }
-        Err(failure) => {
-            eprintln!("error: {failure}. {}", failure.remedy());
-            ExitCode::from(EXIT_CONFIG)
-        }
+        Err(failure) => unusable(&config, &failure),
     }
 }
 
@@ -157,26 +155,34 @@ fn check(file: Option<&Path>) -> ExitCode {
             let config = Arc::new(config);
             config.hints.iter().for_each(|hint| eprintln!("hint: {}. {}", hint.said, hint.change));
             match crate::server::try_out(&config) {
-                Ok(()) => {
-                    let found = told_beside_loading(&examine_quickly(&config));
-                    found.iter().for_each(|found| {
-                        let Finding { weight, place, seen, change, .. } = found;
-                        eprintln!("{}: {} {place}: {seen}. {change}", weight.as_str(), found.reason.code());
-                    });
-                    let verdict = match found.iter().any(|found| found.weight == Weight::Broken) {
-                        true => "The configuration can be loaded, and what is called broken above does not work.",
-                        false => "The configuration is good.",
-                    };
-                    print(&format!("{}\n{verdict}\n", table::table(&config)))
-                }
-                Err(failure) => {
-                    eprintln!("error: {failure}. {}", failure.remedy());
-                    ExitCode::from(EXIT_CONFIG)
-                }
+                Ok(()) => checked(&config),
+                Err(failure) => unusable(&config, &failure),
             }
         }
         None => ExitCode::from(EXIT_CONFIG),
     }
+}
+
+/// Shows a configuration that can be loaded, and what is wrong with it all the same.
+fn checked(config: &Arc<Config>) -> ExitCode {
+    let found = told_beside_loading(&examine_quickly(config));
+    for Finding { weight, reason, place, seen, change, .. } in &found {
+        eprintln!("{}: {} {place}: {seen}. {change}", weight.as_str(), reason.code());
+    }
+    let verdict = match found.iter().any(|found| found.weight == Weight::Broken) {
+        true => "The configuration can be loaded, and what is called broken above does not work.",
+        false => "The configuration is good.",
+    };
+    print(&format!("{}\n{verdict}\n", table::table(config)))
+}
+
+/// Tells what is wrong with a configuration that was read well: where a file is, with the setting that names it.
+fn unusable(config: &Config, failure: &Failure) -> ExitCode {
+    match config.placed(failure, &environment()) {
+        Some(error) => eprintln!("error: {error}"),
+        None => eprintln!("error: {failure}. {}", failure.remedy()),
+    }
+    ExitCode::from(EXIT_CONFIG)
 }
 
 /// The configuration with its warnings told, or nothing with its errors told.

@@ -285,7 +285,8 @@ impl Read {
         let found = match files.iter().find(|(_, path)| is_pipe(path)) {
             Some((_, path)) => {
                 let detail = format!("{}: is a pipe, which cannot be read again", path.display());
-                Err(Failure::new(Reason::ConfigUnreadable, detail).into())
+                let remedy = "Have a file in its place, or start again to have it read.";
+                Err(Failure::new(Reason::ConfigUnreadable, detail).remedied(remedy).into())
             }
             None => Candidate::read(before, running, environment),
         };

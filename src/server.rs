@@ -2,6 +2,7 @@
 //!
 //! It starts without its providers and without its apps; `/readyz` says what is missing.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ use crate::telemetry::{flush, logs};
 const EXIT_LISTEN: u8 = 69;
 /// `EX_CONFIG` of sysexits.h.
 const EXIT_CONFIG: u8 = 78;
+/// Ports below it are for whoever has the right to take them.
+const PRIVILEGED_BELOW: u16 = 1024;
 /// Connections of an app that are kept for the next request.
 const POOL_SIZE: usize = 512;
 /// Tries of one request over an app's addresses; the proxy library's default is 16.
@@ -200,10 +203,27 @@ fn tell_finding(found: &doctor::Finding) {
 /// Listens, before anything runs: the proxy library would panic where it cannot, and whoever hears from the one address that
 /// the gateway runs finds the other one open.
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    let taken = |e| Failure::new(Reason::ListenFailed, format!("{key} = \"{address}\": {e}"));
-    let socket = TcpListener::bind(address).map_err(taken)?;
-    socket.set_nonblocking(true).map_err(taken)?;
+    let failed = |e: std::io::Error| {
+        let detail = format!("{key} = \"{address}\": {e}");
+        Failure::new(Reason::ListenFailed, detail).remedied_by(way_to_listen(e.kind(), address.port()))
+    };
+    let socket = TcpListener::bind(address).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
     Ok(socket)
+}
+
+/// What lets the gateway listen, where the system says why it does not.
+fn way_to_listen(kind: ErrorKind, port: u16) -> Option<&'static str> {
+    match kind {
+        ErrorKind::AddrInUse => Some("Choose another address, or end the other process."),
+        ErrorKind::AddrNotAvailable => Some("Write an address that this machine has; `ip address` lists them."),
+        ErrorKind::PermissionDenied if port < PRIVILEGED_BELOW => Some(
+            "Choose a port from 1024 on, or give the gateway `CAP_NET_BIND_SERVICE`, which the systemd unit in deploy/ \
+             does.",
+        ),
+        ErrorKind::PermissionDenied => Some("Choose another port, or allow this one in the policy of the system."),
+        _ => None,
+    }
 }
 
 /// The socket of `address`, for the library to take instead of one of its own.
@@ -249,5 +269,29 @@ async fn drain(connections: &Connections, limit: Duration) {
     if tokio::time::timeout(limit, connections.all_ended()).await.is_err() {
         let open = connections.open();
         tracing::warn!(connections = open, limit = ?limit, "stopping although connections are open");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_listened_on_is_told_with_what_helps_against_its_cause() {
+        let told = |address: &str| {
+            let failure = bind("listen.address", address.parse().expect("an address")).expect_err("no listener");
+            assert_eq!(failure.reason, Reason::ListenFailed);
+            (failure.detail.clone(), failure.remedy().to_owned())
+        };
+        let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = held.local_addr().expect("an address").to_string();
+        assert!(told(&taken).1.contains("end the other process"));
+        // Of documentation (RFC 5737): no machine has it.
+        let (detail, remedy) = told("192.0.2.1:8089");
+        assert!(detail.contains("192.0.2.1:8089") && remedy.contains("that this machine has"), "{detail} {remedy}");
+        // Whether this user may take such a port depends on the machine.
+        let denied = |port| way_to_listen(ErrorKind::PermissionDenied, port).expect("a remedy");
+        assert!(denied(443).contains("CAP_NET_BIND_SERVICE") && !denied(443).contains("process"), "{}", denied(443));
+        assert!(!denied(8443).contains("1024"), "{}", denied(8443));
     }
 }

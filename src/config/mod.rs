@@ -25,6 +25,7 @@ mod wandb;
 mod wandb_ldap;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 pub use changes::{changed, looser, nobody_listens};
@@ -34,7 +35,7 @@ pub use model::{OWN_ISSUER, Settings};
 pub use origin::{KeyPath, Origin, Origins, Step};
 
 use crate::files;
-use crate::reason::Reason;
+use crate::reason::{Failure, Reason};
 use tree::Node;
 use values::Secret;
 
@@ -130,6 +131,21 @@ impl Config {
             origin => format!("{path}, {origin}"),
         }
     }
+
+    /// `failure` as an error of the setting that names the file which its detail begins with; `None` where none does, or where
+    /// more is known about it than the file.
+    pub fn placed(&self, failure: &Failure, env: &[(String, String)]) -> Option<ConfigError> {
+        let file = self.file.as_deref();
+        // A pipe gives nothing a second time.
+        if failure.exact_remedy().is_some() || file.is_some_and(|file| !file.is_file()) {
+            return None;
+        }
+        let is_it = |path: &Path| path.to_str().is_some_and(|path| failure.detail.starts_with(&format!("{path}: ")));
+        let mut files = Config::files(file, env).into_iter();
+        let (key, _) = files.find(|(key, path)| !key.is_empty() && is_it(path))?;
+        let path = self.origins.0.keys().find(|path| path.to_string() == key)?;
+        Some(ConfigError::new(key, &failure.detail).because(failure.reason).at(self.origins.nearest(path)))
+    }
 }
 
 /// The file with the environment laid over it.
@@ -139,7 +155,7 @@ fn laid(
     errors: &mut Vec<ConfigError>,
     warnings: &mut Vec<String>,
 ) -> Result<Node, ConfigErrors> {
-    let mut root = file.map_or_else(|| Ok(Node::empty()), read)?;
+    let mut root = file.map_or_else(|| Ok(Node::empty()), |file| read(file, env))?;
     wandb::overlay(&mut root, env, errors, warnings);
     wandb_ldap::overlay(&mut root, env, errors, warnings);
     environment::overlay(&mut root, env, errors);
@@ -162,20 +178,40 @@ fn nothing_found() -> ConfigError {
 /// Largest configuration: some ten thousand routes.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-fn read(file: &Path) -> Result<Node, ConfigErrors> {
-    let text = files::read_text_or_pipe(file, LARGEST).map_err(|error| {
-        let message = match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => format!("cannot be read ({error})"),
-        };
-        let shown = ConfigError::new("", message).because(Reason::ConfigUnreadable);
-        ConfigError { file: Some(file.to_owned()), ..shown }.hint(Reason::ConfigUnreadable.info().remedy)
-    })?;
+fn read(file: &Path, env: &[(String, String)]) -> Result<Node, ConfigErrors> {
+    let text = files::read_text_or_pipe(file, LARGEST).map_err(|error| unreadable(file, &error, env))?;
     let mut root = Node::parse(&text, file).map_err(|errors| ConfigErrors(errors, Vec::new()))?;
     if let Some(directory) = file.parent() {
         secret_files::resolve_paths(&mut root, directory);
     }
     Ok(root)
+}
+
+/// The file cannot be read: what to do is said by the cause, and by who named it.
+fn unreadable(file: &Path, error: &std::io::Error, env: &[(String, String)]) -> ConfigError {
+    let by_variable = env.iter().any(|(name, value)| name == environment::CONFIG_FILE && Path::new(value) == file);
+    let (message, hint) = match error.kind() {
+        ErrorKind::NotFound if by_variable => {
+            ("there is no such file".to_owned(), "put it there, or correct DOORWARD_CONFIG, which names it")
+        }
+        ErrorKind::NotFound => {
+            ("there is no such file".to_owned(), "put it there, or start with `--config` and the name of one that is")
+        }
+        ErrorKind::InvalidData => ("is not UTF-8, which TOML is written in".to_owned(), "save it as UTF-8"),
+        kind => {
+            let hint = match kind {
+                ErrorKind::PermissionDenied => {
+                    "let the gateway's user read it (`chmod`, `chown`) and enter the directories that it is in"
+                }
+                ErrorKind::IsADirectory => "name the file in it",
+                ErrorKind::InvalidInput => "name a regular file of 8 MB at most",
+                _ => "see that the gateway's user can read it, with `cat` for one",
+            };
+            (format!("cannot be read ({error})"), hint)
+        }
+    };
+    let shown = ConfigError::new("", message).because(Reason::ConfigUnreadable).hint(hint);
+    ConfigError { file: Some(file.to_owned()), ..shown }
 }
 
 /// What goes without saying.

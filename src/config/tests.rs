@@ -298,6 +298,31 @@ fn the_file_is_chosen_by_flag_then_by_environment() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_told_with_what_helps_against_its_cause() {
+    let place = Place::new();
+    let told = |path: &Path, env: &[(&str, &str)]| {
+        let file = Some(path).filter(|_| env.is_empty());
+        let errors = Config::load(file, &variables(env)).expect_err("no configuration").0;
+        assert_eq!((errors.len(), errors[0].reason), (1, Reason::ConfigUnreadable), "{errors:?}");
+        errors[0].to_string()
+    };
+    let missing = place.0.path().join("missing.toml");
+    let named = told(&missing, &[]);
+    assert!(named.contains("; put it there") && !named.contains("DOORWARD_CONFIG"), "{named}");
+    let by_variable = told(&missing, &[("DOORWARD_CONFIG", missing.to_str().expect("path"))]);
+    assert!(by_variable.contains("correct DOORWARD_CONFIG") && !by_variable.contains("--config"), "{by_variable}");
+    let directory = told(place.0.path(), &[]);
+    assert!(directory.contains("it is a directory") && directory.contains("name the file in it"), "{directory}");
+    let latin = place.0.path().join("latin.toml");
+    std::fs::write(&latin, b"# Caf\xe9\n").expect("written");
+    let latin = told(&latin, &[]);
+    assert!(latin.contains("is not UTF-8") && latin.contains("save it as UTF-8"), "{latin}");
+    // Root reads whatever there is, so the system is not asked for this one.
+    let denied = unreadable(&missing, &ErrorKind::PermissionDenied.into(), &[]).to_string();
+    assert!(denied.contains("let the gateway's user read it"), "{denied}");
+}
+
+#[test]
 fn every_secret_that_can_be_set_is_known_to_whoever_hides_them() {
     fn collect(table: &shape::Table, path: &str, found: &mut Vec<String>) {
         use shape::{Kind, Shape};

@@ -1,6 +1,7 @@
 //! The configuration before it has types: values, each with its origin, that file and environment are laid into.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,8 +69,11 @@ impl Node {
         }
         let shown = errors.iter().map(|error| {
             // Only the message: the error's own text quotes the line, which may hold a secret.
-            let place = lines.origin(error.span().map_or(0, |span| span.start));
-            ConfigError::new("", format!("this is not TOML: {}", error.message())).at(&place)
+            let span = error.span().unwrap_or_default();
+            let place = lines.origin(span.start);
+            let twice = Some(span).filter(|_| error.message() == "duplicate key").and_then(|span| lines.twice(span));
+            let shown = twice.unwrap_or_else(|| ConfigError::new("", format!("this is not TOML: {}", error.message())));
+            shown.at(&place)
         });
         Err(shown.collect())
     }
@@ -161,6 +165,30 @@ fn blank(rest: &[Step]) -> Plain {
     }
 }
 
+/// Which of the `lines` makes the table `name` first: its head, or a key with dots above all heads.
+fn first_of_table(lines: &[&str], name: &str) -> Option<usize> {
+    let head = |line: &&str| line.starts_with('[');
+    let top = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
+    let is_it = |(index, line): (usize, &&str)| match head(line) {
+        true => {
+            line.trim_start_matches('[').trim_start().strip_prefix(name)?.trim_start().starts_with(']').then_some(index)
+        }
+        false => (index < top && sets(line, name)).then_some(index),
+    };
+    lines.iter().enumerate().find_map(is_it)
+}
+
+/// Which of the `lines` sets `name` first in the table that the last of them is in.
+fn first_of_value(lines: &[&str], name: &str) -> Option<usize> {
+    let from = lines.iter().rposition(|line| line.starts_with('[')).map_or(0, |head| head + 1);
+    lines[from..].iter().position(|line| sets(line, name)).map(|found| from + found)
+}
+
+/// Whether `line` sets the key `name`, or one below it.
+fn sets(line: &str, name: &str) -> bool {
+    line.strip_prefix(name).is_some_and(|rest| rest.starts_with('.') || rest.trim_start().starts_with('='))
+}
+
 /// Turns byte offsets into lines and columns.
 struct Lines<'a> {
     file: Arc<Path>,
@@ -181,6 +209,27 @@ impl<'a> Lines<'a> {
         let line = self.starts.partition_point(|start| *start <= before.len()).max(1);
         let column = before[self.starts[line - 1]..].chars().count() + 1;
         Origin::File { file: self.file.clone(), line, column }
+    }
+
+    /// What is wrong with the key at `span`, which is there twice. It is named where it is made of what names are made of.
+    fn twice(&self, span: Range<usize>) -> Option<ConfigError> {
+        let line = self.starts.partition_point(|start| *start <= span.start).checked_sub(1)?;
+        let written = self.text.get(self.starts[line]..span.end)?.trim_start();
+        let (table, name) = (written.starts_with('['), written.trim_start_matches('[').trim());
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || name.len() > 64 || !name.chars().all(named) {
+            return None;
+        }
+        let before: Vec<&str> = self.text[..self.starts[line]].lines().map(str::trim_start).collect();
+        let first = if table { first_of_table(&before, name) } else { first_of_value(&before, name) };
+        let place = first.map(|line| format!(", line {}", line + 1)).unwrap_or_default();
+        let list = written.starts_with("[[") || first.is_some_and(|line| before[line].starts_with("[["));
+        let hint = match (table, list) {
+            (true, true) => format!("write `[[{name}]]` in both places"),
+            (true, false) => "have all its keys in one place".to_owned(),
+            (false, _) => "take one of the two away".to_owned(),
+        };
+        Some(ConfigError::new("", format!("this is not TOML: `{name}` is there already{place}")).hint(hint))
     }
 
     fn table(&self, table: DeTable<'_>) -> Plain {
@@ -241,5 +290,25 @@ mod tests {
         let errors = Node::parse("a = 1\nclient_secret = \"hunter2\n", Path::new("g.toml")).expect_err("not TOML");
         let text = errors[0].to_string();
         assert!(text.starts_with("g.toml:2:") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_named_with_its_first_place() {
+        for (text, told) in [
+            (
+                "a = 1\nlisten.address = \"x\"\n[b]\n[listen]\nh2c = true\n",
+                "g.toml:4:2: this is not TOML: `listen` is there already, line 2; have all its keys in one place",
+            ),
+            ("[a]\n[a]\n", "g.toml:2:2: this is not TOML: `a` is there already, line 1; have all"),
+            ("[a]\nb = 1\n[c]\nb = 1\nb = 2\n", "g.toml:5:1: this is not TOML: `b` is there already, line 4; take one"),
+            ("b.c = 1\nb = 2\n", "g.toml:2:1: this is not TOML: `b` is there already, line 1; take one"),
+            ("[a]\nx = 1\n[[a]]\n", "`a` is there already, line 1; write `[[a]]` in both places"),
+            // What is no name may be what nobody should read.
+            ("\"hunter2 x\" = 1\n\"hunter2 x\" = 2\n", "g.toml:2:1: this is not TOML: duplicate key"),
+        ] {
+            let errors = Node::parse(text, Path::new("g.toml")).expect_err(text);
+            let said = errors[0].to_string();
+            assert!(said.contains(told) && !said.contains("hunter2"), "{text:?}: {said}");
+        }
     }
 }

@@ -40,6 +40,10 @@ pub use verdict::{Outcome, Verdict};
 const NOBODY: &str = "where nobody is known";
 const KNOWN: &str = "passed over: what came with the request decides, or nobody has to be known";
 
+/// What steps 4 and 5 say where there is no route to ask them of.
+const ANSWERED_HERE: &str = "does not apply: the gateway answers its own addresses itself, by no route";
+const NO_ROUTE: &str = "does not apply: no route takes the request";
+
 /// A request that nobody sent.
 pub struct Asked {
     pub head: RequestHeader,
@@ -244,6 +248,8 @@ impl Gateway {
         steps.push(own_step);
         let index = found.ok().filter(|_| !own);
         let Some((index, route)) = index.map(|index| (index, &self.routes[index])) else {
+            let why = if own { ANSWERED_HERE } else { NO_ROUTE };
+            steps.extend([Step::new(4, "credential").saying(why), Step::new(5, "rules").saying(why)]);
             return (steps, Who::default());
         };
         if route.access == Access::Public {

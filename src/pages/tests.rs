@@ -30,6 +30,13 @@ fn csp(pages: &Pages) -> &str {
 }
 
 #[test]
+fn whom_to_ask_and_what_to_quote_do_not_run_on() {
+    let pages = Pages::new(&Brand { support: Some("Questions? help@example.com".into()), ..Brand::default() });
+    let page = pages.expect("pages").failure(&failure(Reason::AttemptUnknown)).html;
+    assert!(page.contains("<p>Questions? help@example.com</p>") && page.contains("<p>Quote the reference"), "{page}");
+}
+
+#[test]
 fn what_comes_from_outside_is_shown_escaped() {
     let pages =
         Pages::new(&Brand { name: Some(EVIL.into()), support: Some(EVIL.into()), ..Brand::default() }).expect("pages");

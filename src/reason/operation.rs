@@ -50,8 +50,8 @@ macro_rules! operation {
 
         // 7 ── configuration and start
         ConfigUnreadable = "DW-7001", 0, Admin, "The configuration file cannot be read",
-            "It is missing, or may not be read by the gateway's user.",
-            "Name the file with `--config`, or correct its permissions.";
+            "It is missing, may not be read by the gateway's user, or is no text in UTF-8.",
+            "Put the file in its place and let the gateway's user read it, or name another with `--config` or `DOORWARD_CONFIG`.";
         ConfigInvalid = "DW-7002", 0, Admin, "The configuration is not valid",
             "A key is unknown, a value has the wrong type, or two settings contradict each other.",
             "Correct the line that is named.";
@@ -59,8 +59,8 @@ macro_rules! operation {
             "A required secret is not set, or its file is missing, empty or of more than one line.",
             "Set it, or correct the file; `openssl rand -base64 32` makes a new one for `secrets`.";
         ListenFailed = "DW-7004", 0, Admin, "An address cannot be listened on",
-            "Another process has the port, or the gateway's user may not take it.",
-            "Choose another address, or end the other process.";
+            "Another process has the port, the gateway's user may not take it, or this machine does not have the address.",
+            "Choose an address that is free and the machine's own, or end the other process; a port below 1024 needs `CAP_NET_BIND_SERVICE`.";
         CertificateUnusable = "DW-7005", 0, Admin, "A certificate or key file cannot be used",
             "The file is missing, is not PEM, or certificate and key do not belong together.",
             "Correct the file that is named.";

@@ -17,7 +17,7 @@ macro_rules! people {
             "A parameter of the callback is missing, empty, doubled or of absurd length.",
             "Start the sign-in again.";
         AttemptUnknown = "DW-3103", 400, Person, "This browser did not start that sign-in",
-            "The `state` belongs to no sign-in that this browser has open. Likely: the cookie was not kept (another host than the public URL, cookies blocked), it was used before, or it was started in another browser.",
+            "The `state` belongs to no sign-in that this browser has open. Either the cookie was not kept (another host than the public URL, cookies blocked), or it was used before, or it was started in another browser, or something else than this gateway began it.",
             "Start again at the front page, in one browser; an admin checks that the address in the bar is the configured `public_url`.";
         AttemptExpired = "DW-3104", 400, Person, "The sign-in took too long",
             "More than `sign_in.attempt_lifetime` lies between the start of the sign-in and its end, or the clocks of two replicas differ.",

@@ -26,6 +26,8 @@ pub const DEFAULT_FILE: &str = "api-keys.toml";
 
 /// Largest file: some hundred thousand keys.
 const LARGEST: u64 = 64 * 1024 * 1024;
+/// What to do where the file can be neither read nor written.
+const CORRECT: &str = "Let the gateway's user read the file, and whoever makes keys write it and its directory.";
 const HEAD: &str = "# Digests of the service accounts' keys, and revoked tokens. Written by `doorward service-account` and\n\
                     # `doorward token`, and read by the gateway whenever it changes. Comments here are not kept.\n\n";
 
@@ -125,7 +127,10 @@ impl KeysFile {
         match files::read_text(path, LARGEST) {
             Ok(text) => KeysFile::parse(&text, path).map(Some),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Failure::new(Reason::ConfigUnreadable, format!("{}: {error}", path.display()))),
+            Err(error) => {
+                let failure = Failure::new(Reason::ConfigUnreadable, format!("{}: {error}", path.display()));
+                Err(failure.remedied(CORRECT))
+            }
         }
     }
 
@@ -171,7 +176,8 @@ impl KeysFile {
             _ => Path::new("."),
         };
         let failed = |what: &str, error: std::io::Error| {
-            Failure::new(Reason::ConfigUnreadable, format!("{} cannot be {what}: {error}", path.display()))
+            let detail = format!("{} cannot be {what}: {error}", path.display());
+            Failure::new(Reason::ConfigUnreadable, detail).remedied(CORRECT)
         };
         // The file itself is replaced, so the lock is on what stays. It ends with the handle.
         let held = File::open(directory).map_err(|error| failed("written", error))?;

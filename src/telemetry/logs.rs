@@ -1,8 +1,8 @@
 //! The log of events: what the gateway says about itself, through `tracing`, in the format of the other two logs.
 //!
 //! Promise: no token, code, cookie or secret at any level. The gateway's own events never hold one; libraries do not
-//! know what is secret, so theirs are let through from `warn` on only (pingora's from `error`), and are cut where a
-//! query, or bytes of a request that could not be parsed, begin.
+//! know what is secret, so theirs are let through from `warn` on only (pingora's from `error`, but for handshakes that
+//! fail, which anybody can cause: at `debug`), and are cut where a query, or bytes of a request that could not be parsed, begin.
 
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -113,15 +113,24 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
-        line::write(shape().format, "event", SystemTime::now(), |line| {
-            fill(line, *metadata.level(), metadata.target(), |visitor| event.record(visitor));
-        });
+        let target = metadata.target();
+        let mut fields = Fields { foreign: !(target == OWN || target.starts_with("doorward::")), ..Fields::default() };
+        event.record(&mut fields);
+        let (shape, level) = (shape(), weight(*metadata.level(), target, &fields.message));
+        if level <= limit(OWN, shape.level) {
+            line::write(shape.format, "event", SystemTime::now(), |line| fill(line, level, target, &fields));
+        }
     }
 }
 
-fn fill(line: &mut Line<'_>, level: Level, target: &str, record: impl FnOnce(&mut dyn Visit)) {
-    let mut fields = Fields { foreign: !(target == OWN || target.starts_with("doorward::")), ..Fields::default() };
-    record(&mut fields);
+/// How much an event matters. That somebody speaks http to the TLS port, trusts another certificate or says nothing at all
+/// is an error to pingora, and anybody can cause one with each connection.
+fn weight(level: Level, target: &str, message: &str) -> Level {
+    let of_a_client = ["Downstream handshake", "H2 handshake error"].iter().any(|mark| message.starts_with(mark));
+    if of_a_client && target.starts_with("pingora_core") { Level::DEBUG } else { level }
+}
+
+fn fill(line: &mut Line<'_>, level: Level, target: &str, fields: &Fields) {
     line.place("level", level_word(level));
     if fields.foreign {
         line.text("target", target);
@@ -250,6 +259,20 @@ mod tests {
         assert_eq!(limit(verifier, LogLevel::Info), LevelFilter::OFF);
         assert_eq!(limit(verifier, LogLevel::Debug), LevelFilter::WARN);
         assert_eq!(limit("doorward::gateway", LogLevel::Debug), LevelFilter::DEBUG);
+    }
+
+    #[test]
+    fn what_any_client_can_have_the_library_say_is_no_error() {
+        for (target, message, level) in [
+            ("pingora_core::services::listening", "Downstream handshake error from 192.0.2.1:5: TLS", Level::DEBUG),
+            ("pingora_core::services::listening", "Downstream handshake timeout", Level::DEBUG),
+            ("pingora_core::apps", "H2 handshake error Http2", Level::DEBUG),
+            // What is trouble of the gateway's own stays.
+            ("pingora_core::services::listening", "Accept() failed too many open files", Level::ERROR),
+            ("doorward::server", "Downstream handshake error", Level::ERROR),
+        ] {
+            assert_eq!(weight(Level::ERROR, target, message), level, "{target} {message}");
+        }
     }
 
     #[test]

@@ -211,6 +211,25 @@ fn what_cannot_start_says_why_and_with_which_exit_code() {
 }
 
 #[test]
+fn check_says_where_a_file_is_named_that_cannot_be_used() {
+    let mut config = good();
+    let pair = || rcgen::generate_simple_self_signed(["a.example".into()]).expect("a certificate");
+    let (cert, key) = (config.dir.path().join("cert.pem"), config.dir.path().join("other.key"));
+    std::fs::write(&cert, pair().cert.pem()).expect("a certificate");
+    std::fs::write(&key, pair().signing_key.serialize_pem()).expect("a key");
+    config.listen = format!("tls_certificate_file = {cert:?}\ntls_key_file = {key:?}\n");
+    let path = config.path();
+    std::fs::write(&path, config.text()).expect("written");
+    let line = 1 + config.text().lines().position(|line| line.starts_with("tls_key_file")).expect("the key's line");
+    let path = path.display();
+    let (code, out, err) = doorward(&["check", &path.to_string()]);
+    assert_eq!(code, Some(78), "{out}{err}");
+    let told =
+        format!("error: {path}:{line}:16: listen.tls_key_file: {}: the certificate is of another", key.display());
+    assert!(err.contains(&told) && err.contains("[DW-7005]"), "no {told:?} in: {err}");
+}
+
+#[test]
 fn a_secret_file_may_end_in_a_newline() {
     let config = good();
     let path = config.dir.path().join("secret");

@@ -176,6 +176,9 @@ async fn the_listener_speaks_tls_with_both_protocols() {
     }
     assert_eq!(app.seen()[0].one("x-forwarded-proto"), "https");
     assert!(exchange(gateway.address(), get("/echo", "")).await.is_none_or(|r| r.status == 400), "no plain HTTP");
+    // Anybody can do so with each connection: it is no error of the gateway's.
+    let line = gateway.log_line(&["Downstream handshake error"]).await;
+    assert!(line.contains(" debug "), "{line}");
 }
 
 async fn before_tls(leaf: &Leaf, trusted: Option<&Authority>, keys: &str) -> (App, Gateway) {

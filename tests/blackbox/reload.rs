@@ -92,7 +92,8 @@ async fn a_bad_configuration_keeps_the_old_one_whole_and_is_named_everywhere() {
     }
     // The file that cannot be read at all.
     assert!(!gateway.hang_up_after(|| std::fs::remove_file(gateway.config.path()).expect("there")).await);
-    assert_eq!(configuration(&gateway).await["last_reload"]["problems"][0]["reason"], "DW-7001");
+    let problem = configuration(&gateway).await["last_reload"]["problems"][0].clone();
+    assert!(problem["reason"] == "DW-7001" && problem["remedy"].to_string().contains("put it there"), "{problem}");
     assert_eq!(status(&gateway, "/public").await, 200);
     // And the next good one is taken.
     assert!(gateway.reload(|config| config.tables.push_str(MORE)).await);
@@ -262,6 +263,7 @@ async fn a_pipe_is_not_waited_for() {
     assert!(!gateway.hang_up_after(made_a_pipe).await);
     let problem = configuration(&gateway).await["last_reload"]["problems"][0].clone();
     assert!(problem["reason"] == "DW-7001" && problem["detail"].to_string().contains("pipe"), "{problem}");
+    assert!(problem["remedy"].to_string().contains("start again"), "{problem}");
     assert!(gateway.reload(|config| config.tables.push_str(MORE)).await);
     assert_eq!(status(&gateway, "/more").await, 200);
 }

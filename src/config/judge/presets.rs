@@ -228,8 +228,22 @@ fn is_pool_host(host: &str) -> bool {
     amazon && (host.starts_with("cognito-idp.") || host.starts_with("issuer-cognito-idp."))
 }
 
-/// What cannot be an issuer of that product.
+/// What cannot be an issuer of that product. At its vendor's hosts, none is of http.
 fn mistake(product: Preset, url: &Url) -> Option<Mistake> {
+    let mut over_tls = url.clone();
+    let plain = url.scheme() == "http" && product_of(url.host_str()?).is_some() && over_tls.set_scheme("https").is_ok();
+    let meant = match over_tls.path() {
+        "/" => origin(&over_tls),
+        _ => over_tls.to_string(),
+    };
+    mistake_of_path(product, &over_tls).or_else(|| {
+        let message = format!("is http, which no issuer at a host of {} is", title(product));
+        plain.then(|| wrong(&message, meant)).flatten()
+    })
+}
+
+/// What cannot be one, be it of http or https.
+fn mistake_of_path(product: Preset, url: &Url) -> Option<Mistake> {
     match product {
         Preset::Okta => okta(url),
         Preset::Entra => entra(url),
@@ -274,6 +288,9 @@ fn okta(url: &Url) -> Option<Mistake> {
 
 fn entra(url: &Url) -> Option<Mistake> {
     let (origin, host) = (origin(url), url.host_str()?);
+    // Somebody's own host, a proxy for one, may be right; where it is not, Entra's is more likely meant.
+    let known = product_of(host).is_some() || is_loopback(url.host());
+    let meant_origin = if known { origin.as_str() } else { "https://login.microsoftonline.com" };
     let found = segments(url);
     let tenant = found.first().copied().unwrap_or("TENANT");
     // The two versions of an endpoint are at one host and have different issuers.
@@ -284,14 +301,14 @@ fn entra(url: &Url) -> Option<Mistake> {
         return Some(("is the issuer of version 1 tokens".into(), hint));
     }
     if tenant == "consumers" {
-        return wrong("names the tenant of personal accounts by a word", format!("{origin}/{CONSUMERS}/v2.0"));
+        return wrong("names the tenant of personal accounts by a word", format!("{meant_origin}/{CONSUMERS}/v2.0"));
     }
     if !is_guid(tenant) && !matches!(tenant, "common" | "organizations") {
         let message = "does not name the tenant by its id, which its metadata and tokens do";
-        return Some((message.into(), format!("write \"{origin}/…/v2.0\" with the Directory (tenant) ID")));
+        return Some((message.into(), format!("write \"{meant_origin}/TENANT/v2.0\" with the Directory (tenant) ID")));
     }
-    let meant = format!("{origin}/{tenant}/v2.0");
-    match url.as_str() == meant {
+    let meant = format!("{meant_origin}/{tenant}/v2.0");
+    match url.as_str() == format!("{origin}/{tenant}/v2.0") {
         true => None,
         false if found.len() == 1 => wrong("lacks `/v2.0`, and is no issuer without it", meant),
         false => wrong("is no issuer of Entra", meant),
@@ -304,7 +321,7 @@ fn entra_v1(url: &Url) -> Option<Mistake> {
     let meant = format!("https://{sts}/{tenant}/");
     if !is_guid(&tenant) && !matches!(tenant.as_str(), "common" | "organizations") {
         let message = "does not name the tenant by its id, which its metadata and tokens do";
-        return Some((message.into(), format!("write \"https://{sts}/…/\" with the Directory (tenant) ID")));
+        return Some((message.into(), format!("write \"https://{sts}/TENANT/\" with the Directory (tenant) ID")));
     }
     match url.as_str() == meant {
         true => None,
