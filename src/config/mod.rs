@@ -141,8 +141,9 @@ impl Config {
             return None;
         }
         let is_it = |path: &Path| path.to_str().is_some_and(|path| failure.detail.starts_with(&format!("{path}: ")));
-        let mut files = Config::files(file, env).into_iter();
-        let (key, _) = files.find(|(key, path)| !key.is_empty() && is_it(path))?;
+        let mut files = Config::files(file, env).into_iter().filter(|(key, path)| !key.is_empty() && is_it(path));
+        // Of two settings that name the same file, either may be the one that is wrong.
+        let (Some((key, _)), None) = (files.next(), files.next()) else { return None };
         let path = self.origins.0.keys().find(|path| path.to_string() == key)?;
         Some(ConfigError::new(key, &failure.detail).because(failure.reason).at(self.origins.nearest(path)))
     }

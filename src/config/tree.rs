@@ -169,13 +169,19 @@ fn blank(rest: &[Step]) -> Plain {
 fn first_of_table(lines: &[&str], name: &str) -> Option<usize> {
     let head = |line: &&str| line.starts_with('[');
     let top = lines.iter().position(|line| line.starts_with('[')).unwrap_or(lines.len());
+    // The same name in an earlier entry of a list is another table.
+    let holds = |list: &str| name.strip_prefix(list).is_some_and(|rest| rest.starts_with('.'));
+    let is_list = |line: &&str| {
+        line.strip_prefix("[[").and_then(|rest| rest.split("]]").next()).map(str::trim).is_some_and(holds)
+    };
+    let from = lines.iter().rposition(is_list).unwrap_or(0);
     let is_it = |(index, line): (usize, &&str)| match head(line) {
         true => {
             line.trim_start_matches('[').trim_start().strip_prefix(name)?.trim_start().starts_with(']').then_some(index)
         }
         false => (index < top && sets(line, name)).then_some(index),
     };
-    lines.iter().enumerate().find_map(is_it)
+    lines.iter().enumerate().skip(from).find_map(is_it)
 }
 
 /// Which of the `lines` sets `name` first in the table that the last of them is in.
@@ -302,6 +308,10 @@ mod tests {
             ("[a]\n[a]\n", "g.toml:2:2: this is not TOML: `a` is there already, line 1; have all"),
             ("[a]\nb = 1\n[c]\nb = 1\nb = 2\n", "g.toml:5:1: this is not TOML: `b` is there already, line 4; take one"),
             ("b.c = 1\nb = 2\n", "g.toml:2:1: this is not TOML: `b` is there already, line 1; take one"),
+            (
+                "[[a]]\n[a.b]\n[[a]]\n[a.b]\nx = 1\n[a.b]\n",
+                "g.toml:6:4: this is not TOML: `a.b` is there already, line 4; have all",
+            ),
             ("[a]\nx = 1\n[[a]]\n", "`a` is there already, line 1; write `[[a]]` in both places"),
             // What is no name may be what nobody should read.
             ("\"hunter2 x\" = 1\n\"hunter2 x\" = 2\n", "g.toml:2:1: this is not TOML: duplicate key"),

@@ -358,6 +358,9 @@ impl Gateway {
             // From here on silence is as natural on the client's side as on the app's.
             session.set_read_timeout(Some(upstream.stream_idle()));
             way.switched.iter().for_each(Switched::note);
+        } else if way.switched.is_some() && !interim {
+            // It cost a connection to the app, which nobody can use again: one of the client's own goes along.
+            session.set_keepalive(None);
         }
         if let Some(cors) = self.cors.as_ref().filter(|_| !interim) {
             for (name, value) in cors.headers(&session.req_header().headers, &upstream_response.headers) {

@@ -5,8 +5,9 @@
 //! and closes both connections. An app answers that soon where the gateway's thread had to wait for its turn.
 //!
 //! Promise: on these connections an answer is read some moments after what was written last, by when all that was to be
-//! passed on has been. None of them comes from the pool, or goes there; and none that did not become a WebSocket keeps a port
-//! of the gateway's when it has ended, or one client could use them all up on one connection of its own.
+//! passed on has been. None of them comes from the pool, or goes there. They end in order, and so each keeps a port of the
+//! gateway's for a while: whoever is answered otherwise than by a 101 has its own connection closed, or one client could use
+//! them all up on one connection of its own. (A reset would keep none, and ends apps that do not expect it.)
 
 use std::fmt::Debug;
 use std::io;
@@ -26,7 +27,6 @@ use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSo
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, Peer};
 use pingora_core::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 
 /// How often a reader is told to come again after something was written. Once suffices, unless tokio makes the task give way
 /// to others in that very moment.
@@ -100,46 +100,24 @@ impl L4Connect for Connector {
 }
 
 impl Connector {
-    fn unhurried<S: Socket>(&self, stream: S) -> Stream {
+    fn unhurried<S>(&self, stream: S) -> Stream
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static,
+    {
         let switched = self.switched.clone();
         VirtualSocketStream::new(Box::new(Unhurried { stream, moments: 0, switched })).into()
     }
 }
 
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static {
-    /// Has it end at once when it is closed, and not keep its port for a while (RFC 9293 §3.6).
-    fn end_at_once(&self);
-}
-
-impl Socket for TcpStream {
-    fn end_at_once(&self) {
-        // It ends either way.
-        let _ = self.set_zero_linger();
-    }
-}
-
-impl Socket for UnixStream {
-    fn end_at_once(&self) {}
-}
-
 /// A stream that is read some moments after it was written to, until it is a WebSocket's.
 #[derive(Debug)]
-struct Unhurried<S: Socket> {
+struct Unhurried<S> {
     stream: S,
     moments: u8,
     switched: Switched,
 }
 
-impl<S: Socket> Drop for Unhurried<S> {
-    fn drop(&mut self) {
-        // The answer was read, or nobody wants it any more. On a WebSocket a last message may still be on its way.
-        if !self.switched.get() {
-            self.stream.end_at_once();
-        }
-    }
-}
-
-impl<S: Socket> AsyncRead for Unhurried<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Unhurried<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // Not on a WebSocket: a client that writes without end would keep all the app says from being read.
         if let Some(left) = self.moments.checked_sub(1).filter(|_| !self.switched.get()) {
@@ -151,7 +129,7 @@ impl<S: Socket> AsyncRead for Unhurried<S> {
     }
 }
 
-impl<S: Socket> AsyncWrite for Unhurried<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unhurried<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.moments = MOMENTS;
         Pin::new(&mut self.stream).poll_write(cx, buf)
@@ -162,15 +140,11 @@ impl<S: Socket> AsyncWrite for Unhurried<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What has ended in order keeps its port, however it is closed then.
-        if !self.switched.get() {
-            return Poll::Ready(Ok(()));
-        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
-impl<S: Socket> VirtualSocket for Unhurried<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug> VirtualSocket for Unhurried<S> {
     /// What there is to set was set when it was connected.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
@@ -182,6 +156,7 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
 
     use super::*;
 

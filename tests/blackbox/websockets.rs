@@ -134,36 +134,47 @@ async fn a_websocket_whose_client_says_nothing_for_long_stays_open() {
     assert_eq!(echo, Message::text("still"));
 }
 
-/// How many ports of this host are kept for ended connections to `port` (`TIME_WAIT` is 06 in the kernel's table).
-fn ports_kept_towards(port: u16) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
-    let remote = format!(":{port:04X} 06");
-    table.lines().filter(|line| line.contains(&remote)).count()
-}
-
 /// One client on one connection could use up all ports to an app otherwise, by asking for WebSockets where there are none.
 #[tokio::test]
-async fn a_websocket_that_the_app_does_not_open_takes_no_port_and_nothing_of_the_answer() {
+async fn a_websocket_that_the_app_does_not_open_costs_the_client_its_connection_and_nothing_of_the_answer() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().expect("a folder"));
     let ca = dir.path().join("ca.pem");
     std::fs::write(&ca, authority.pem()).expect("PEM");
     let plain = App::start().await;
     let tls = App::start_tls(authority.leaf(&["127.0.0.1"]).server(&[b"h2", b"http/1.1"])).await;
     let nobody = "[[provider]]\nissuer = \"http://127.0.0.2:9\"\nclient_id = \"nobody\"\n";
-    for (url, port) in [
-        (plain.url(), plain.address.port()),
-        (format!("https://127.0.0.1:{}\"\ntls_ca_file = \"{}", tls.address.port(), ca.display()), tls.address.port()),
-    ] {
+    for url in [plain.url(), format!("https://127.0.0.1:{}\"\ntls_ca_file = \"{}", tls.address.port(), ca.display())] {
         let gateway = Config::new().add(nobody).add(&format!("[[upstream]]\nurl = \"{url}\"\n{PUBLIC}")).start().await;
-        let mut client = Connection::open(gateway.address()).await;
-        for n in 0..30 {
-            let target = if n % 3 == 0 { "/download?bytes=3000000" } else { "/elsewhere" };
+        for (target, bytes) in [("/download?bytes=3000000", Some(3_000_000)), ("/elsewhere", None)] {
+            let mut client = Connection::open(gateway.address()).await;
             let answer = client.send(get(target, ASKS)).await.reply().await.expect("an answer");
             assert_eq!(answer.status, 200, "{url}: {}", answer.text());
-            assert!(n % 3 != 0 || answer.body.len() == 3_000_000, "{url}: {} bytes", answer.body.len());
+            assert_eq!(bytes.unwrap_or(answer.body.len()), answer.body.len(), "{url}");
+            assert_eq!(answer.header("connection"), Some("close"), "{url}");
+            assert!(client.closed().await, "{url}");
         }
-        assert_eq!(ports_kept_towards(port), 0, "{url}");
     }
+}
+
+/// Apps that do not expect a reset, as many of Node.js, end of it.
+#[tokio::test]
+async fn an_app_that_refuses_a_websocket_and_waits_sees_an_end_in_order() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let gateway = gateway_before(&format!("http://{}", listener.local_addr().expect("an address")), PUBLIC).await;
+    let app = async {
+        let (mut app, _) = listener.accept().await.expect("the gateway");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(app.read_u8().await.expect("the head"));
+        }
+        app.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno").await.expect("the answer");
+        app.read(&mut [0; 16]).await
+    };
+    let mut client = Connection::open(gateway.address()).await;
+    let (ended, answer) =
+        tokio::join!(in_time("the end", app), async { client.send(get("/ws", ASKS)).await.reply().await });
+    assert_eq!(answer.expect("an answer").status, 401);
+    assert_eq!(ended.expect("no reset"), 0);
 }
 
 #[tokio::test]
