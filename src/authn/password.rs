@@ -47,12 +47,7 @@ pub struct Pair {
 impl Pair {
     /// What `authorization` holds, where that is a name and a password and nothing that is judged elsewhere.
     pub fn read(authorization: &HeaderValue) -> Option<Pair> {
-        let (scheme, rest) = authorization.as_bytes().split_at_checked(6)?;
-        let rest = rest.trim_ascii();
-        if !scheme.eq_ignore_ascii_case(b"basic ") || rest.len() > MAX_BYTES {
-            return None;
-        }
-        let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
+        let decoded = decoded(authorization)?;
         let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         // As the name, too: many services take a token there.
         let credential = |text: &str| mentions_key(text.as_bytes()) || mentions_token(text);
@@ -70,14 +65,19 @@ pub fn no_password(authorization: &HeaderValue) -> Option<Failure> {
 }
 
 fn lacks_password(authorization: &HeaderValue) -> bool {
-    let Some((scheme, rest)) = authorization.as_bytes().split_at_checked(6) else { return false };
+    let lacking =
+        |pair: &[u8]| matches!(pair.split_last(), Some((b':', name)) if !name.is_empty() && !name.contains(&b':'));
+    decoded(authorization).is_some_and(|pair| lacking(&pair))
+}
+
+/// What is in the base64 of HTTP Basic (RFC 7617 §2), name and password by rights.
+fn decoded(authorization: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+    let (scheme, rest) = authorization.as_bytes().split_at_checked(6)?;
     let rest = rest.trim_ascii();
     if !scheme.eq_ignore_ascii_case(b"basic ") || rest.len() > MAX_BYTES {
-        return false;
+        return None;
     }
-    let decoded = STANDARD.decode(rest).map(Zeroizing::new);
-    decoded
-        .is_ok_and(|pair| matches!(pair.split_last(), Some((b':', name)) if !name.is_empty() && !name.contains(&b':')))
+    STANDARD.decode(rest).ok().map(Zeroizing::new)
 }
 
 /// Whether a JWT is in it, with quotes or a word before it: parts that begin with the brace of a header, three of them or,

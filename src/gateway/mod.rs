@@ -259,7 +259,7 @@ impl Gateway {
             headers.insert(name.clone(), value.clone());
         }
         *upstream_request = RequestHeader::from(parts);
-        write_target(upstream_request, request, route.strip.as_deref())
+        request.write_target(upstream_request, route.strip.as_deref())
     }
 
     /// Sends `answer` and notes what it was.
@@ -403,7 +403,7 @@ impl Gateway {
     fn name(&self, error: &Error, session: &Session, way: &Way) -> Failure {
         let upstream = self.upstream(way);
         match upstream {
-            Some(upstream) if switched(session) && *error.etype() == ErrorType::ReadTimedout => {
+            Some(upstream) if upgrade::is_done(session) && *error.etype() == ErrorType::ReadTimedout => {
                 failure::silent(upstream.url(), upstream.stream_idle())
             }
             _ => failure::name(error, upstream.map(Upstream::url)),
@@ -420,7 +420,8 @@ impl Gateway {
             let upstream = &self.upstreams[self.routes[index].upstream].name;
             metrics().upstream_errors.with_label_values(&[upstream.as_str(), named.reason.code()]).inc();
         }
-        let begun = switched(session) || session.response_written().is_some_and(|head| !head.status.is_informational());
+        let begun =
+            upgrade::is_done(session) || session.response_written().is_some_and(|head| !head.status.is_informational());
         let status = named.reason.status();
         let cookies = std::mem::take(&mut way.cookies);
         if !begun && !gone {
@@ -476,11 +477,6 @@ fn asks_before(method: &Method, headers: &HeaderMap) -> bool {
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Whether the connection is a WebSocket's by now: what is written there is no answer any more.
-fn switched(session: &Session) -> bool {
-    session.response_written().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
-}
-
 /// Whether long silence is natural for this request.
 fn streams(session: &Session) -> bool {
     let events = |value: &HeaderValue| value.as_bytes().starts_with(b"text/event-stream");
@@ -489,23 +485,4 @@ fn streams(session: &Session) -> bool {
 
 fn client_address(session: &Session) -> Option<&SocketAddr> {
     session.client_addr().and_then(|address| address.as_inet())
-}
-
-/// The canonical target, without the route's prefix where it says so.
-fn write_target(upstream: &mut RequestHeader, request: &CanonicalRequest, strip: Option<&str>) -> Result<()> {
-    if strip.is_none() && !request.respelt && upstream.uri.authority().is_none() {
-        return Ok(());
-    }
-    let whole = request.path.as_str();
-    let path = strip.and_then(|prefix| whole.strip_prefix(prefix)).unwrap_or(whole);
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    let target = match &request.query {
-        Some(query) => format!("{slash}{path}?{query}"),
-        None => format!("{slash}{path}"),
-    };
-    match target.parse() {
-        Ok(uri) => upstream.set_uri(uri),
-        Err(_) => upstream.set_raw_path(target.as_bytes())?,
-    }
-    Ok(())
 }

@@ -62,6 +62,29 @@ impl CanonicalRequest {
         let authority = authority(head, named)?;
         Ok(CanonicalRequest { method: head.method.clone(), authority, path, query, respelt })
     }
+
+    /// Puts the canonical target into `upstream`, without the route's prefix where it says so.
+    pub fn write_target(
+        &self,
+        upstream: &mut RequestHeader,
+        strip: Option<&str>,
+    ) -> Result<(), Box<pingora_core::Error>> {
+        if strip.is_none() && !self.respelt && upstream.uri.authority().is_none() {
+            return Ok(());
+        }
+        let whole = self.path.as_str();
+        let path = strip.and_then(|prefix| whole.strip_prefix(prefix)).unwrap_or(whole);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let target = match &self.query {
+            Some(query) => format!("{slash}{path}?{query}"),
+            None => format!("{slash}{path}"),
+        };
+        match target.parse() {
+            Ok(uri) => upstream.set_uri(uri),
+            Err(_) => upstream.set_raw_path(target.as_bytes())?,
+        }
+        Ok(())
+    }
 }
 
 fn check_size(head: &RequestHeader, raw_head: Option<&[u8]>, limits: &Limits) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use pingora_core::connectors::L4Connect;
 use pingora_core::protocols::l4::ext;
 use pingora_core::protocols::l4::socket::SocketAddr;
@@ -26,6 +26,7 @@ use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::upstreams::peer::{ALPN, HttpPeer, Peer};
 use pingora_core::{Error, ErrorType, Result};
+use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How often a reader is told to come again after something was written. Once suffices, unless tokio makes the task give way
@@ -50,6 +51,11 @@ impl Switched {
 pub(super) fn is_named(headers: &HeaderMap) -> bool {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     named.flat_map(|value| value.split(',')).any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+}
+
+/// Whether the connection is a WebSocket's by now: what is written there is no answer any more.
+pub(super) fn is_done(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
 }
 
 /// Has `peer` connected to for a WebSocket.
